@@ -1,0 +1,51 @@
+.DEFAULT_GOAL := help
+.PHONY: help run stop test check format lock clean install
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
+
+help:  ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): locks/default.txt locks/uv.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Evergreen needs Python 3.11 to 3.13; make PYTHON=python3.11 names one") if not (3,11) <= sys.version_info < (3,14) else 0'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@command -v uv >/dev/null || test -x $(BIN)/uv || $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r locks/uv.txt
+	@echo "Installing the locked dependencies ..."
+	@VIRTUAL_ENV=$(VENV) $(UV) pip sync -q --require-hashes locks/default.txt
+	@VIRTUAL_ENV=$(VENV) $(UV) pip install -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+install: $(READY)  ## install the locked dependencies into .venv
+
+run: $(READY)  ## start everything and play three months of real flights through the loop
+	@$(BIN)/evergreen tour
+
+stop:  ## stop exactly what `make run` started
+	@test ! -x $(BIN)/evergreen || $(BIN)/evergreen stop
+
+test: $(READY)  ## run every test
+	@$(BIN)/python -m pytest
+
+check: $(READY)  ## lock, format, lint, types, imports
+	@$(COMPILE) --group dev -o locks/default.txt && git diff --exit-code --stat locks
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@PYTHONPATH=plugins $(BIN)/lint-imports
+
+format: $(READY)  ## format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+COMPILE = $(UV) pip compile -q --universal --generate-hashes --no-header --no-annotate -p 3.11 pyproject.toml
+lock:  ## renew the locks after a change of pyproject.toml
+	$(COMPILE) --group dev -o locks/default.txt
+	$(COMPILE) --extra production -c locks/default.txt -o locks/production.txt
+	grep -A200 '^uv==' locks/default.txt | awk 'NR==1 || /^ /{print; next} {exit}' > locks/uv.txt
+
+clean: stop  ## stop, and remove all state
+	rm -rf var

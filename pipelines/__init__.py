@@ -1,0 +1,1 @@
+"""Evergreen: the stages of continuous training, importable and runnable without Airflow."""

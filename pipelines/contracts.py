@@ -1,0 +1,175 @@
+"""The small typed values that pass between stages. Ids, addresses, counts and times; never data."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class EvergreenError(Exception):
+    """A mistake a person can mend: the message names what is missing and what to do. Never retried."""
+
+
+class NothingToDo(EvergreenError):
+    """There is no new work; not a failure."""
+
+
+class TransientError(EvergreenError):
+    """Something outside did not answer; trying again may help."""
+
+
+class BatchState(StrEnum):
+    SEEN = "seen"
+    COMMITTED = "committed"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One landed file; `digest` (SHA-256 of its bytes, hex) is its identity."""
+
+    digest: str
+    dataset: str
+    name: str
+    size: int
+    state: BatchState = BatchState.SEEN
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class IngestResult:
+    """Where the rows of one batch went: parsed = silver + quarantined + superseded.
+
+    `first_known` and `last_known` bound the rows' available_at (UTC), None without rows in silver.
+    """
+
+    digest: str
+    dataset: str
+    name: str
+    state: BatchState
+    parsed: int = 0
+    silver: int = 0
+    quarantined: int = 0
+    superseded: int = 0
+    reason: str | None = None
+    first_known: datetime | None = None
+    last_known: datetime | None = None
+    report: str | None = None
+
+
+@dataclass(frozen=True)
+class FeatureRun:
+    """What one computation of the feature tables did, up to `as_of`."""
+
+    as_of: datetime
+    rows: dict[str, int] = field(default_factory=dict)
+    versions: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """A question asked as of a moment, and where its answer lies (Parquet).
+
+    `digest` identifies the question: Delta versions + spec digest + as_of.
+    """
+
+    model: str
+    as_of: datetime
+    digest: str
+    path: str
+    rows: int
+    positives: int
+    holdout_start: datetime
+    holdout_rows: int
+    versions: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A trained and registered model version; `digest` is the SHA-256 of its model file."""
+
+    model: str
+    version: int
+    run_id: str
+    digest: str
+    as_of: datetime
+    training_set: str
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+class Decision(StrEnum):
+    PASS = "PASS"  # noqa: S105 - a verdict, not a password
+    FAIL = "FAIL"
+    INCONCLUSIVE = "INCONCLUSIVE"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule of the gate, with the number it saw and the bound it held it against."""
+
+    name: str
+    decision: Decision
+    explanation: str
+    value: float | None = None
+    bound: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate said of exactly one model digest, and why."""
+
+    model: str
+    version: int
+    digest: str
+    decision: Decision
+    rules: tuple[Rule, ...]
+    rows: int
+    metrics: dict[str, dict[str, float]]
+    champion_version: int | None
+    training_set: str
+    as_of: datetime
+    record: str | None = None
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """Whether an alias moved: from which version to which, and why (not)."""
+
+    model: str
+    promoted: bool
+    champion_version: int | None
+    previous_version: int | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class MonitorReport:
+    """Drift of the features since the champion's training, and how the champion does on arrived truth."""
+
+    model: str
+    as_of: datetime
+    drifted: bool
+    drift_share: float
+    columns: dict[str, float]
+    rows_reference: int
+    rows_current: int
+    metrics: dict[str, float]
+    html: str
+    json: str
+
+
+def as_json(value: Any) -> Any:
+    """Plain JSON types of a contract: enums by value, times as ISO 8601."""
+    from dataclasses import asdict, is_dataclass
+
+    if is_dataclass(value) and not isinstance(value, type):
+        return as_json(asdict(value))
+    if isinstance(value, dict):
+        return {str(k): as_json(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json(v) for v in value]
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value.value if isinstance(value, StrEnum) else value

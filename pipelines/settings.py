@@ -1,0 +1,75 @@
+"""The deployment's knobs: the only reader of the environment."""
+
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """Paths, addresses and credentials of one deployment, each set as EVERGREEN_<NAME>.
+
+    The defaults are the embedded profile: everything on local disk under `home`.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="EVERGREEN_", env_file=PROJECT / ".env", frozen=True, extra="ignore"
+    )
+
+    home: Path = Field(PROJECT / "var", description="the one folder that holds all state")
+    landing: Path | None = Field(None, description="where files arrive; home/landing if unset")
+    lake: str | None = Field(None, description="root of the Delta tables; home/lake if unset")
+    database_url: SecretStr | None = Field(
+        None, description="ledger and prediction log; SQLite under home if unset"
+    )
+    tracking_uri: str | None = Field(None, description="MLflow's tracking URI; SQLite under home if unset")
+    artifact_root: str | None = Field(None, description="where MLflow keeps artifacts; home/mlartifacts")
+    online_store: str = Field("sqlite", pattern="^(sqlite|redis)$", description="Feast's online store")
+    redis_url: SecretStr | None = Field(None, description="host:port of Redis when online_store=redis")
+    host: str = Field("127.0.0.1", description="the interface our own servers bind to")
+    airflow_port: int = Field(8080, description="Airflow's UI and API")
+    mlflow_port: int = Field(5000, description="MLflow's UI")
+    serving_port: int = Field(8000, description="the prediction API")
+    serving_poll_seconds: float = Field(1.0, gt=0, description="how often serving looks for a new champion")
+    threads: int = Field(2, ge=1, description="threads one task may use")
+    alert_webhook: SecretStr | None = Field(None, description="where failure alerts are posted, if anywhere")
+
+    @property
+    def landing_path(self) -> Path:
+        return self.landing or self.home / "landing"
+
+    @property
+    def lake_uri(self) -> str:
+        return self.lake or str(self.home / "lake")
+
+    @property
+    def database(self) -> str:
+        """SQLAlchemy's URL of the ledger and the prediction log."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{self.home / 'evergreen.db'}"
+
+    @property
+    def mlflow_uri(self) -> str:
+        return self.tracking_uri or f"sqlite:///{self.home / 'mlflow.db'}"
+
+    @property
+    def mlflow_artifacts(self) -> str:
+        return self.artifact_root or (self.home / "mlartifacts").as_uri()
+
+    @property
+    def feature_repo(self) -> Path:
+        return PROJECT / "feature_repo"
+
+    @property
+    def expectations(self) -> Path:
+        return PROJECT / "expectations"
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The settings of this process, read once."""
+    return Settings()

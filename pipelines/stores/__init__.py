@@ -1,0 +1,49 @@
+"""The stores of one deployment, opened when first used and passed to the stages."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from pipelines.settings import Settings
+
+if TYPE_CHECKING:
+    from pipelines.stores.features import Features
+    from pipelines.stores.ledger import Ledger
+    from pipelines.stores.predictions import Predictions
+    from pipelines.stores.tables import Tables
+    from pipelines.stores.tracking import Tracking
+
+
+@dataclass(frozen=True)
+class Stores:
+    settings: Settings
+
+    @cached_property
+    def tables(self) -> "Tables":
+        from pipelines.stores.tables import Tables
+
+        return Tables(self.settings.lake_uri)
+
+    @cached_property
+    def ledger(self) -> "Ledger":
+        from pipelines.stores.ledger import Ledger
+
+        return Ledger(self.settings.database)
+
+    @cached_property
+    def features(self) -> "Features":
+        from pipelines.stores.features import Features
+
+        return Features(self.settings)
+
+    @cached_property
+    def tracking(self) -> "Tracking":
+        from pipelines.stores.tracking import Tracking
+
+        return Tracking(self.settings)
+
+    @cached_property
+    def predictions(self) -> "Predictions":
+        from pipelines.stores.predictions import Predictions
+
+        return Predictions(self.settings.database)
