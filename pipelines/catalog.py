@@ -58,7 +58,9 @@ class DatasetSpec(Spec):
     sweep: str = Field("*/5 * * * *", description="cron of the sweep that makes a lost event harmless")
     reference: bool = Field(False, description="true: lands rarely, no feature waits for it")
     max_bad_share: float = Field(0.2, ge=0, le=1, description="more bad rows than this refuse the file")
-    max_bytes: int = Field(2_000_000_000, gt=0, description="larger files, also once decompressed, are refused")
+    max_bytes: int = Field(
+        2_000_000_000, gt=0, description="larger files, also once decompressed, are refused"
+    )
     null_values: tuple[str, ...] = ("",)
 
     @model_validator(mode="after")
@@ -178,7 +180,9 @@ def read_spec(path: Path, kind: type[T]) -> T:
 
 def _explain(path: Path, text: str, error: Mapping[str, Any]) -> str:
     where = ".".join(map(str, error["loc"])) or "the file"
-    remedy = {"extra_forbidden": "remove it or mend its spelling", "missing": "add it"}.get(error["type"], "mend it")
+    remedy = {"extra_forbidden": "remove it or mend its spelling", "missing": "add it"}.get(
+        error["type"], "mend it"
+    )
     return f"{path}:{_line_of(text, error['loc'])}: {where}: {error['msg']}; {remedy}"
 
 
@@ -196,7 +200,9 @@ def models(folder: Path = HERE / "models") -> dict[str, ModelSpec]:
     for spec in specs:
         for name in (*spec.datasets, spec.label.dataset):
             if name not in datasets():
-                raise EvergreenError(f"{spec.folder}/spec.yaml: no dataset {name!r}; have {sorted(datasets())}")
+                raise EvergreenError(
+                    f"{spec.folder}/spec.yaml: no dataset {name!r}; have {sorted(datasets())}"
+                )
     return {spec.name: spec for spec in specs}
 
 

@@ -1,0 +1,44 @@
+-- A route's arrivals over days and weeks, every six hours.
+-- look_back: 28 days
+with ticks as (
+    select unnest(generate_series(
+        time_bucket(interval 6 hours, $start) - interval 28 days,
+        $end,
+        interval 6 hours
+    )) as event_timestamp
+),
+-- A tick sums what became known since the tick before it.
+buckets as (
+    select
+        origin, dest,
+        time_bucket(interval 6 hours, available_at - interval 1 microsecond)
+            + interval 6 hours as event_timestamp,
+        count(*) as n,
+        sum(least(arrival_delay, 180)) as delay,
+        sum(cast(arrival_delay >= 15 as integer)) as late
+    from flights
+    where arrival_delay is not null
+    group by all
+),
+grid as (
+    select g.origin, g.dest, t.event_timestamp, b.n, b.delay, b.late
+    from (select distinct origin, dest from buckets) as g
+    cross join ticks as t
+    left join buckets as b on b.origin = g.origin and b.dest = g.dest and b.event_timestamp = t.event_timestamp
+)
+select
+    origin, dest,
+    sum(delay) over last_1d / sum(n) over last_1d as mean_arrival_delay_1d,
+    sum(late) over last_1d / sum(n) over last_1d as late_share_1d,
+    sum(delay) over last_7d / sum(n) over last_7d as mean_arrival_delay_7d,
+    sum(late) over last_7d / sum(n) over last_7d as late_share_7d,
+    sum(delay) over last_28d / sum(n) over last_28d as mean_arrival_delay_28d,
+    sum(late) over last_28d / sum(n) over last_28d as late_share_28d,
+    event_timestamp,
+    event_timestamp as created_timestamp
+from grid
+window
+    last_1d as (partition by origin, dest order by event_timestamp rows between 3 preceding and current row),
+    last_7d as (partition by origin, dest order by event_timestamp rows between 27 preceding and current row),
+    last_28d as (partition by origin, dest order by event_timestamp rows between 111 preceding and current row)
+qualify event_timestamp > $start and event_timestamp <= $end and sum(n) over last_28d > 0

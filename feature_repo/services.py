@@ -1,0 +1,23 @@
+"""One feature service per model, of the features its spec.yaml names."""
+
+import importlib
+
+from feast import FeatureService
+
+from pipelines.catalog import ModelSpec, models
+
+
+def projections(spec: ModelSpec) -> list:
+    """The views a model names: whole (`view:*`) or by feature."""
+    wanted: dict[str, list[str]] = {}
+    for reference in spec.features:
+        view, feature = reference.split(":")
+        wanted.setdefault(view, []).append(feature)
+    views = {name: getattr(importlib.import_module(name), name) for name in wanted}
+    return [views[name] if "*" in names else views[name][names] for name, names in wanted.items()]
+
+
+for _spec in models().values():
+    globals()[_spec.name] = FeatureService(
+        name=_spec.name, features=projections(_spec), description=_spec.description, owner=_spec.owner
+    )

@@ -1,0 +1,285 @@
+"""`evergreen`: every stage without Airflow, and the questions people ask.
+
+Exit codes: 0 done, 1 something a person must mend, 2 a wrong command line, 3 the gate did not pass,
+4 files or rows were refused, 5 nothing to do.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from pipelines import catalog
+from pipelines.contracts import EvergreenError, NothingToDo, as_json
+from pipelines.settings import settings
+from pipelines.stores import Stores
+
+MENDED, GATE, REFUSED, NOTHING = 1, 3, 4, 5
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+console = Console()
+errors = Console(stderr=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON for machines")]
+AsOf = Annotated[str | None, typer.Option(help="the moment whose knowledge counts; default: all that landed")]
+Model = Annotated[str, typer.Argument(help="a model of the catalog")]
+
+
+class Every(StrEnum):
+    HOUR, DAY, BULK = "1h", "1d", "bulk"
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """A mistake a person can mend ends in one sentence on stderr, not in a traceback."""
+    try:
+        yield
+    except NothingToDo as nothing:
+        errors.print(f"Nothing to do: {nothing}", markup=False)
+        raise typer.Exit(NOTHING) from None
+    except EvergreenError as error:
+        errors.print(f"Error: {error}", style="red", markup=False)
+        raise typer.Exit(MENDED) from None
+
+
+def show(value: Any, as_json_text: bool, table: Callable[[Any], Any]) -> None:
+    """Print a stage's answer: plain JSON, or what `table` makes of it."""
+    if as_json_text:
+        sys.stdout.write(json.dumps(as_json(value), indent=2) + "\n")
+    else:
+        console.print(table(as_json(value)))
+
+
+@app.command()
+def replay(
+    model: Model = "flight_delays",
+    start: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"])] = datetime(2013, 1, 1),
+    end: Annotated[
+        datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="last day, included")
+    ] = datetime(2013, 3, 31),
+    every: Annotated[Every, typer.Option(help="how often the upstream systems export")] = Every.DAY,
+    as_json_text: AsJson = False,
+) -> None:
+    """Play the upstream systems: drop files into the landing folder as an exporter would."""
+    from pipelines.replay import replay as play
+
+    with explained():
+        files = play(model, start.date(), end.date(), every.value, settings().landing_path)
+        landed = [_announced(path, as_json_text) for path in files]
+    if as_json_text:
+        sys.stdout.write(json.dumps([str(path) for path in landed]) + "\n")
+    else:
+        console.print(f"{len(landed)} files landed in {settings().landing_path}")
+
+
+def _announced(path: Path, quiet: bool) -> Path:
+    if not quiet:
+        console.print(
+            f"landed {path.name} ({path.stat().st_size / 1e6:.1f} MB)"
+            if path.exists()
+            else f"landed {path.name}"
+        )
+    return path
+
+
+@app.command()
+def ingest(
+    dataset: Annotated[str | None, typer.Argument(help="one dataset; all if left out")] = None,
+    as_json_text: AsJson = False,
+) -> None:
+    """Ingest what has landed: read strictly, validate, commit to silver or quarantine."""
+    from pipelines.cli_tables import ingested
+    from pipelines.stages.ingest import ingest_dataset
+
+    with explained():
+        names = [dataset] if dataset else list(catalog.datasets())
+        stores = Stores(settings())
+        results = [r for name in names for r in ingest_dataset(catalog.dataset(name), stores)]
+        show(results, as_json_text, ingested)
+    if any(r.quarantined or r.state == "refused" for r in results):
+        raise typer.Exit(REFUSED)
+
+
+@app.command()
+def features(as_of: AsOf = None, as_json_text: AsJson = False) -> None:
+    """Compute the feature tables and bring the newest values online."""
+    from pipelines.cli_tables import computed
+    from pipelines.stages.retrain import features as run
+
+    with explained():
+        show(run(as_of), as_json_text, computed)
+
+
+@app.command()
+def train(
+    model: Model,
+    as_of: AsOf = None,
+    reason: Annotated[str, typer.Option(help="why, for the record")] = "manual",
+    as_json_text: AsJson = False,
+) -> None:
+    """Join the training set, fit, log and register one candidate."""
+    from pipelines.cli_tables import trained
+    from pipelines.stages import retrain
+
+    with explained():
+        plan = retrain.plan(model, as_of, force=True)
+        if plan is None:
+            raise NothingToDo(
+                "no data has landed; `evergreen replay` lands some, `evergreen ingest` takes it in"
+            )
+        rows = retrain.training_set(model, plan["as_of"])
+        candidate = retrain.train(model, rows, reason)
+        show({"candidate": candidate, "training_set": rows}, as_json_text, trained)
+
+
+@app.command()
+def evaluate(
+    model: Model,
+    version: Annotated[int | None, typer.Option(help="default: the newest version")] = None,
+    month: Annotated[
+        str | None, typer.Option(help="measure on a later month, such as 2013-07, instead of the gate")
+    ] = None,
+    as_json_text: AsJson = False,
+) -> None:
+    """Hold a version against floors, baseline and champion; or measure it on a later month."""
+    from pipelines.cli_tables import judged, measured
+    from pipelines.stages import retrain
+
+    with explained():
+        if month is not None:
+            return show(retrain.out_of_time(model, version, month), as_json_text, measured)
+        verdict = retrain.judge(model, version)
+        show(verdict, as_json_text, judged)
+    if verdict["decision"] != "PASS":
+        raise typer.Exit(GATE)
+
+
+@app.command()
+def promote(
+    model: Model,
+    version: Annotated[int | None, typer.Option(help="default: the newest version")] = None,
+    as_json_text: AsJson = False,
+) -> None:
+    """Make a version that passed its gate the champion."""
+    from pipelines.cli_tables import promoted
+    from pipelines.stages import retrain
+
+    with explained():
+        answer = retrain.promote(model, version or retrain.newest(model))
+        show(answer, as_json_text, promoted)
+    if not answer["promoted"]:
+        raise typer.Exit(GATE)
+
+
+@app.command()
+def monitor(model: Model, as_of: AsOf = None, as_json_text: AsJson = False) -> None:
+    """Compare what arrives with what the champion was trained on, and report its arrived truth."""
+    from pipelines.cli_tables import watched
+    from pipelines.stages.retrain import monitor as run
+
+    with explained():
+        show(run(model, as_of), as_json_text, watched)
+
+
+@app.command()
+def predict(
+    model: Model,
+    values: Annotated[list[str], typer.Argument(help="name=value for each entity and request field")] = [],  # noqa: B006
+    as_json_text: AsJson = False,
+) -> None:
+    """Ask the serving app; without values, ask with the spec's examples."""
+    from pipelines.cli_tables import predicted
+    from pipelines.tour import ask, example
+
+    with explained():
+        spec = catalog.model(model)
+        show(ask(spec, example(spec, dict(_pair(v) for v in values)), settings()), as_json_text, predicted)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, sign, value = text.partition("=")
+    if not sign:
+        raise EvergreenError(f"{text!r} is not name=value")
+    return name, value
+
+
+@app.command()
+def status(as_json_text: AsJson = False) -> None:
+    """What has landed, what was refused, who is champion, and what runs."""
+    from pipelines.cli_tables import summary
+    from pipelines.summary import state
+
+    with explained():
+        show(state(Stores(settings())), as_json_text, summary)
+
+
+@app.command()
+def validate(
+    file: Annotated[Path, typer.Argument(help="a file as it would land")],
+    as_json_text: AsJson = False,
+) -> None:
+    """Say what would become of a file, without taking it in."""
+    from pipelines.cli_tables import ingested
+    from pipelines.stages.ingest import dry_run
+
+    with explained():
+        result = dry_run(file, Stores(settings()))
+        show([result], as_json_text, ingested)
+    if result.quarantined or result.state == "refused":
+        raise typer.Exit(REFUSED)
+
+
+@app.command()
+def doctor(as_json_text: AsJson = False) -> None:
+    """Check specs, suites, features, ports and stores; say what is wrong and how to mend it."""
+    from pipelines.cli_tables import examined
+    from pipelines.doctor import examine
+
+    with explained():
+        findings = examine(settings())
+        show(findings, as_json_text, examined)
+    if not all(f["ok"] for f in findings):
+        raise typer.Exit(MENDED)
+
+
+@app.command()
+def start() -> None:
+    """Start Airflow, MLflow and serving, and leave them running."""
+    from pipelines.tour import started
+
+    with explained():
+        started(settings(), console)
+
+
+@app.command()
+def stop() -> None:
+    """End exactly what `evergreen start` or `evergreen tour` started."""
+    from pipelines.local.supervisor import stop as end
+
+    with explained():
+        for name in end(settings()):
+            console.print(f"stopped {name}")
+
+
+@app.command()
+def tour(
+    days: Annotated[
+        int, typer.Option(min=1, max=30, help="days landed one by one after the first months")
+    ] = 2,
+) -> None:
+    """Start everything, play real flights through the whole loop, and say what became of them."""
+    from pipelines.tour import run
+
+    with explained():
+        run(settings(), console, days, date(2013, 1, 1), date(2013, 3, 31))
+
+
+if __name__ == "__main__":
+    app()

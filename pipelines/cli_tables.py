@@ -1,0 +1,179 @@
+"""How the command line shows each answer to a person."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table
+
+COLOURS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow"}
+
+
+def grid(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> Table:
+    """A table whose cells show what they hold, whatever brackets are in it."""
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(
+            *(cell if isinstance(cell, str) and cell.startswith("[") else escape(_text(cell)) for cell in row)
+        )
+    return table
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return "" if value is None else str(value)
+
+
+def ingested(results: list[dict[str, Any]]) -> Any:
+    columns = ["dataset", "file", "state", "parsed", "silver", "quarantined", "superseded", "reason"]
+    keys = ["dataset", "name", *columns[2:]]
+    if not results:
+        return "Nothing new has landed."
+    return grid("Ingested", columns, ([r[key] for key in keys] for r in results))
+
+
+def computed(run: dict[str, Any]) -> Any:
+    if not run["rows"]:
+        return f"Features were up to date as of {run['as_of']}."
+    rows = ([view, count, run["versions"].get(view)] for view, count in run["rows"].items())
+    return grid(f"Features as of {run['as_of']}", ["view", "rows computed", "table version"], rows)
+
+
+def trained(answer: dict[str, Any]) -> Any:
+    candidate, rows = answer["candidate"], answer["training_set"]
+    facts = [
+        ["version", f"{candidate['model']} {candidate['version']}"],
+        ["as of", candidate["as_of"]],
+        ["trained on", f"{rows['rows']:,} rows, {rows['positives']:,} positive"],
+        ["held out", f"{rows['holdout_rows']:,} rows from {rows['holdout_start']}"],
+        ["model digest", candidate["digest"]],
+        ["MLflow run", candidate["run_id"]],
+    ]
+    return grid("Candidate", ["", ""], facts)
+
+
+def verdict(decision: str) -> str:
+    return f"[bold {COLOURS.get(decision, 'white')}]{decision}[/]"
+
+
+def judged(answer: dict[str, Any]) -> Any:
+    rules = ([r["name"], verdict(r["decision"]), r["explanation"]] for r in answer["rules"])
+    return Group(
+        grid(
+            f"Gate: {answer['model']} {answer['version']} is {answer['decision']}", ["rule", "", "why"], rules
+        ),
+        scores(answer["metrics"]),
+    )
+
+
+def scores(metrics: dict[str, dict[str, float]]) -> Table:
+    names = [
+        n
+        for n in ("roc_auc", "average_precision", "log_loss", "brier")
+        if any(n in m for m in metrics.values())
+    ]
+    rows = ([who, *(values.get(name) for name in names)] for who, values in metrics.items())
+    return grid("On identical held-out rows", ["", *names], rows)
+
+
+def measured(answer: dict[str, Any]) -> Any:
+    title = (
+        f"{answer['model']} {answer['version']} (knew nothing after {answer['as_of']}) on {answer['month']}"
+    )
+    return Group(f"[bold]{title}: {answer['rows']:,} flights[/bold]", scores(answer["metrics"]))
+
+
+def promoted(answer: dict[str, Any]) -> Any:
+    return f"Champion: version {answer['champion_version']} (before: {answer['previous_version']}). {answer['reason']}"
+
+
+def watched(report: dict[str, Any]) -> Any:
+    worst = sorted(report["columns"].items(), key=lambda item: item[1], reverse=True)[:10]
+    said = "drifted" if report["drifted"] else "not drifted"
+    return Group(
+        f"As of {report['as_of']}: {said}; {report['drift_share']:.0%} of the columns moved; report: {report['html']}",
+        grid("The champion on arrived truth", ["metric", "value"], report["metrics"].items()),
+        grid("Columns that moved most", ["column", "drift"], worst),
+    )
+
+
+def predicted(answer: dict[str, Any]) -> Any:
+    return grid("Prediction", ["", ""], answer.items())
+
+
+def examined(findings: list[dict[str, Any]]) -> Any:
+    rows = ([("[green]ok[/]" if f["ok"] else "[red]mend[/]"), f["check"], f["detail"]] for f in findings)
+    return grid("Doctor", ["", "check", "detail"], rows)
+
+
+def summary(state: dict[str, Any]) -> Any:
+    """The whole loop on one screen."""
+    parts: list[Any] = [
+        _landed(state["datasets"]),
+        *_refused(state["datasets"]),
+        _features(state["features"]),
+    ]
+    for name, model in state["models"].items():
+        parts.extend(_model(name, model))
+    return Group(*parts, grid("Pages", ["", ""], state["pages"].items()))
+
+
+def _landed(datasets: dict[str, Any]) -> Table:
+    columns = [
+        "dataset",
+        "files",
+        "silver rows",
+        "quarantined rows",
+        "superseded rows",
+        "refused files",
+        "known until",
+    ]
+    rows = (
+        [n, d["files"], d["silver"], d["quarantined"], d["superseded"], len(d["refused"]), d["known_until"]]
+        for n, d in datasets.items()
+    )
+    return grid("Landed", columns, rows)
+
+
+def _refused(datasets: dict[str, Any]) -> list[Any]:
+    refused = [[n, r["file"], r["reason"]] for n, d in datasets.items() for r in d["refused"]]
+    partly = [
+        [n, p["file"], f"{p['rows']} rows quarantined"] for n, d in datasets.items() for p in d["partly"]
+    ]
+    if not refused and not partly:
+        return []
+    return [grid("Refused or quarantined", ["dataset", "file", "reason"], [*refused, *partly])]
+
+
+def _features(features: dict[str, Any]) -> Table:
+    rows = ([name, view["rows"], view["known_until"]] for name, view in features.items())
+    return grid("Features", ["view", "rows", "known until"], rows)
+
+
+def _model(name: str, model: dict[str, Any]) -> list[Any]:
+    champion, record = model["champion"], model["champion_verdict"]
+    if champion is None:
+        parts: list[Any] = [f"[bold]{name}[/bold] has no champion yet."]
+    else:
+        parts = [
+            f"[bold]{name}: champion is version {champion['version']}[/bold], trained as of {champion['as_of']}"
+        ]
+    if record:
+        parts.append(scores(record["metrics"]))
+    newest = model["newest_verdict"]
+    if newest:
+        parts.append(f"Newest verdict: version {newest['version']} {verdict(newest['decision'])}")
+    if model["drift"]:
+        drift = model["drift"]
+        said = "drifted" if drift["drifted"] else "not drifted"
+        parts.append(
+            f"Drift as of {drift['as_of']}: {said} ({drift['drift_share']:.0%} of columns); {drift['html']}"
+        )
+    parts.append(f"Predictions answered and logged: {model['predictions']:,}")
+    return parts

@@ -1,0 +1,62 @@
+"""Checks of one deployment, each with what to do about it."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from pipelines import catalog
+from pipelines.contracts import EvergreenError
+from pipelines.settings import Settings
+from pipelines.stores import Stores
+
+
+def examine(settings: Settings) -> list[dict[str, Any]]:
+    """One finding per check: what was looked at, whether it is well, and the detail or remedy."""
+    stores = Stores(settings)
+    checks: list[tuple[str, Callable[[], str]]] = [
+        ("dataset specs", lambda: f"{len(catalog.datasets())} datasets"),
+        ("model specs", lambda: f"{len(catalog.models())} models"),
+        ("expectation suites", lambda: _suites(settings)),
+        ("feature views", lambda: _views(stores)),
+        ("home is writable", lambda: _writable(settings)),
+        ("ledger", lambda: f"{len(stores.ledger.batches())} batches"),
+        ("champions", lambda: _champions(stores)),
+    ]
+    return [_finding(name, check) for name, check in checks]
+
+
+def _finding(name: str, check: Callable[[], str]) -> dict[str, Any]:
+    try:
+        return {"check": name, "ok": True, "detail": check()}
+    except (EvergreenError, OSError) as error:
+        return {"check": name, "ok": False, "detail": str(error)}
+
+
+def _suites(settings: Settings) -> str:
+    counts = []
+    for name in catalog.datasets():
+        path = settings.expectations / f"{name}.json"
+        if not path.exists():
+            raise EvergreenError(f"{path} is missing; every dataset needs a Great Expectations suite")
+        counts.append(len(json.loads(path.read_text())["expectations"]))
+    return f"{sum(counts)} expectations in {len(counts)} suites"
+
+
+def _views(stores: Stores) -> str:
+    views = [view.name for view in stores.features.views()]
+    for view in views:
+        stores.features.look_back(view)
+    return ", ".join(views)
+
+
+def _writable(settings: Settings) -> str:
+    settings.home.mkdir(parents=True, exist_ok=True)
+    probe = settings.home / ".doctor"
+    probe.write_text("")
+    probe.unlink()
+    return str(settings.home)
+
+
+def _champions(stores: Stores) -> str:
+    found = {name: stores.tracking.champion(name) for name in catalog.models()}
+    return ", ".join(f"{n}: {c.version if c else 'none yet'}" for n, c in found.items())

@@ -1,0 +1,183 @@
+"""The stages as a scheduler calls them: plain JSON in, plain JSON out, one call per task.
+
+Between tasks travel ids, addresses, counts and times, never data.
+"""
+
+import json
+import os
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from pipelines import catalog
+from pipelines.contracts import BatchState, Candidate, EvergreenError, NothingToDo, TrainingSet, as_json
+from pipelines.settings import settings
+from pipelines.stores import Stores
+
+PATIENCE = timedelta(hours=36)
+
+
+def stores() -> Stores:
+    return Stores(settings())
+
+
+def moment(text: str | None) -> datetime | None:
+    """An ISO 8601 time with a zone; None stays None."""
+    if text is None:
+        return None
+    try:
+        value = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise EvergreenError(f"as_of {text!r} is not a time such as 2013-04-01T00:00:00Z") from error
+    if value.tzinfo is None:
+        raise EvergreenError(f"as_of {text!r} needs a zone, such as {text}Z")
+    return value
+
+
+def ingest(dataset: str) -> list[dict[str, Any]]:
+    """Ingest every file of a dataset that has landed and is not in the ledger yet."""
+    from pipelines.stages.ingest import ingest_dataset
+
+    return [as_json(result) for result in ingest_dataset(catalog.dataset(dataset), stores())]
+
+
+def features(as_of: str | None = None) -> dict[str, Any]:
+    """Bring feature tables and the online store up to `as_of`, or to all that has landed."""
+    from pipelines.stages.features import compute, watermark
+
+    shared = stores()
+    end = moment(as_of) or watermark(shared, catalog.datasets().values(), PATIENCE)
+    return dict(as_json(compute(end, shared)))
+
+
+def plan(model: str, as_of: str | None = None, force: bool = False) -> dict[str, Any] | None:
+    """What a training run would work on; None if nothing new would change the model.
+
+    New means: labels that no version has consumed, or files of the model's folder that changed.
+    """
+    from pipelines.stages.features import watermark
+
+    spec, shared = catalog.model(model), stores()
+    needed = [catalog.dataset(name) for name in spec.datasets]
+    try:
+        end = moment(as_of) or watermark(shared, needed, spec.training.patience)
+    except NothingToDo:
+        return None
+    new = new_batches(spec, end, shared)
+    rows = sum(batch.silver for batch in new)
+    champion = shared.tracking.champion(model)
+    changed = champion is not None and champion.tags.get("spec_digest") != spec.digest
+    due = rows >= max(1, spec.training.minimum_new_rows) or changed
+    if not (force or due):
+        return None
+    return {"model": model, "as_of": end.isoformat(), "new_rows": rows, "code_changed": changed}
+
+
+def new_batches(spec: catalog.ModelSpec, as_of: datetime, shared: Stores) -> list[Any]:
+    """Batches of the label's dataset, known at `as_of`, that no training run of the model consumed."""
+    seen = shared.progress.consumed(f"model:{spec.name}")
+    committed = shared.ledger.batches(dataset=spec.label.dataset, state=BatchState.COMMITTED)
+    return [b for b in committed if b.digest not in seen and b.first_known and b.first_known <= as_of]
+
+
+def training_set(model: str, as_of: str) -> dict[str, Any]:
+    from pipelines.stages.training_set import build
+
+    return dict(as_json(build(catalog.model(model), _required(as_of), stores())))
+
+
+def train(model: str, training_set: dict[str, Any], trigger: str = "manual") -> dict[str, Any]:
+    """Train, log and register; the batches it learned from count as consumed once that is done."""
+    from pipelines.stages.train import train as run
+
+    spec, shared = catalog.model(model), stores()
+    rows = _training_set(training_set)
+    candidate = run(spec, rows, shared, trigger)
+    consumed = [batch.digest for batch in new_batches(spec, rows.as_of, shared)]
+    shared.progress.mark(f"model:{model}", consumed, rows.as_of)
+    return dict(as_json(candidate))
+
+
+def evaluate(model: str, candidate: dict[str, Any], training_set: dict[str, Any]) -> dict[str, Any]:
+    from pipelines.stages.evaluate import evaluate as judge
+
+    made = Candidate(**candidate | {"as_of": _required(candidate["as_of"])})
+    return dict(as_json(judge(catalog.model(model), made, _training_set(training_set), stores())))
+
+
+def promote(model: str, version: int) -> dict[str, Any]:
+    from pipelines.stages.promote import promote as move
+    from pipelines.stages.promote import verdict_of
+
+    spec, shared = catalog.model(model), stores()
+    return dict(as_json(move(spec, verdict_of(spec, version, shared), shared)))
+
+
+def monitor(model: str, as_of: str | None = None) -> dict[str, Any]:
+    """Compare the newest labelled rows with those the champion was trained on."""
+    from pipelines.stages.features import watermark
+    from pipelines.stages.monitor import monitor as watch
+    from pipelines.stages.training_set import observed
+
+    spec, shared = catalog.model(model), stores()
+    needed = [catalog.dataset(name) for name in spec.datasets]
+    end = moment(as_of) or watermark(shared, needed, spec.training.patience)
+    reference, current = observed(spec, end, shared)
+    report = dict(as_json(watch(spec, end, shared, reference, current)))
+    _keep(report, shared.settings.home / "reports" / "monitor" / model / "latest.json")
+    return report
+
+
+def _keep(report: dict[str, Any], path: Path) -> None:
+    """The newest report, written whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(f".{os.getpid()}.part")
+    part.write_text(json.dumps(report, indent=2))
+    part.replace(path)
+
+
+def newest(model: str) -> int:
+    """The newest registered version of a model."""
+    version = stores().tracking.newest(model)
+    if version is None:
+        raise EvergreenError(f"{model} has no version yet; `evergreen train {model}` makes one")
+    return int(version.version)
+
+
+def judge(model: str, version: int | None = None) -> dict[str, Any]:
+    """The gate's verdict on a version that was trained before."""
+    spec, shared = catalog.model(model), stores()
+    found = shared.tracking.version(model, version or newest(model))
+    from pipelines.stages.evaluate import evaluate as run
+    from pipelines.stages.training_set import build
+
+    made = Candidate(
+        model, found.version, found.run_id, found.digest, found.as_of, found.tags["training_set"]
+    )
+    rows = build(spec, found.as_of, shared)
+    return dict(as_json(run(spec, made, rows, shared)))
+
+
+def out_of_time(model: str, version: int | None, month: str) -> dict[str, Any]:
+    """A version's metrics beside the baseline's on a whole month after its training."""
+    from pipelines.stages.evaluate import evaluate_on
+    from pipelines.stages.training_set import month_of
+
+    spec, shared = catalog.model(model), stores()
+    found = shared.tracking.version(model, version or newest(model))
+    rows = month_of(spec, month, found.as_of, shared)
+    metrics = evaluate_on(spec, found, rows, shared)
+    facts = {"model": model, "version": found.version, "as_of": as_json(found.as_of), "month": month}
+    return {**facts, "rows": len(rows), "metrics": metrics}
+
+
+def _required(text: str) -> datetime:
+    value = moment(text)
+    if value is None:
+        raise EvergreenError("as_of is missing; name a time such as 2013-04-01T00:00:00Z")
+    return value
+
+
+def _training_set(plain: dict[str, Any]) -> TrainingSet:
+    times = {name: _required(plain[name]) for name in ("as_of", "holdout_start")}
+    return TrainingSet(**plain | times)

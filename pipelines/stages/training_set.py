@@ -1,0 +1,141 @@
+"""The training set: a question asked as of a moment."""
+
+import hashlib
+import json
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.catalog import ModelSpec, dataset
+from pipelines.contracts import EvergreenError, NothingToDo, TrainingSet
+from pipelines.stages import silver
+from pipelines.stores import Stores
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def build(spec: ModelSpec, as_of: datetime, stores: Stores) -> TrainingSet:
+    """Labels known at `as_of`, each with the features known when its prediction would have been made.
+
+    The newest `holdout` of them are the gate's. Rows whose truth came out after the hold-out began are
+    in neither part: they were open questions at that moment. The same question has the same digest and
+    is answered once.
+    """
+    versions = _versions(spec, stores)
+    digest = _digest(spec, as_of, versions)
+    path = stores.settings.home / "training_sets" / spec.name / f"{digest}.parquet"
+    if not path.exists():
+        _write(stores.features.historical(spec, labels(spec, as_of, stores)), path)
+    return _described(spec, as_of, digest, path, versions)
+
+
+def labels(spec: ModelSpec, as_of: datetime, stores: Stores) -> "pd.DataFrame":
+    """label.sql's entity rows within the training window, with `split`: train or holdout."""
+    connection = silver.connect(stores, [dataset(spec.label.dataset)], as_of)
+    start, held = as_of - spec.training.window, as_of - spec.training.holdout
+    rows = connection.execute(
+        f"""
+        with labels as ({spec.label_sql})
+        select *, if(event_timestamp >= $held, 'holdout', 'train') as split
+        from labels
+        where event_timestamp > $start and (event_timestamp >= $held or label_known_at < $held)
+        order by all
+        """,  # noqa: S608 - the model's own SQL
+        {"start": silver.utc(start), "held": silver.utc(held)},
+    ).df()
+    if rows.empty:
+        raise EvergreenError(f"{spec.name}: no labels were known at {as_of}; land {spec.label.dataset} first")
+    return _in_utc(rows)
+
+
+def _in_utc(rows: "pd.DataFrame") -> "pd.DataFrame":
+    for name in rows.select_dtypes("datetime"):
+        rows[name] = rows[name].dt.tz_localize("UTC").astype("datetime64[us, UTC]")
+    return rows
+
+
+def _versions(spec: ModelSpec, stores: Stores) -> dict[str, int]:
+    """The Delta version of every table the answer is read from."""
+    views = sorted({feature.split(":")[0] for feature in spec.features})
+    tables = [("silver", spec.label.dataset), *(("features", view) for view in views)]
+    return {f"{layer}/{name}": _version(layer, name, stores) for layer, name in tables}
+
+
+def _version(layer: str, name: str, stores: Stores) -> int:
+    version = stores.tables.version(layer, name)
+    if version is None:
+        remedy = "land its files" if layer == "silver" else "run `evergreen features`"
+        raise EvergreenError(f"table {layer}/{name} does not exist yet; {remedy}")
+    return version
+
+
+def _digest(spec: ModelSpec, as_of: datetime, versions: dict[str, int]) -> str:
+    question = {"model": spec.digest, "as_of": as_of.isoformat(), "versions": versions}
+    return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
+
+
+def _write(rows: "pd.DataFrame", path: Path) -> None:
+    """Written whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(f".{os.getpid()}.part")
+    rows.to_parquet(part, index=False)
+    part.replace(path)
+
+
+def _described(
+    spec: ModelSpec, as_of: datetime, digest: str, path: Path, versions: dict[str, int]
+) -> TrainingSet:
+    import pandas as pd
+
+    rows = pd.read_parquet(path, columns=["label", "split"])
+    train, held = rows[rows.split == "train"], rows[rows.split == "holdout"]
+    return TrainingSet(
+        model=spec.name,
+        as_of=as_of,
+        digest=digest,
+        path=str(path),
+        rows=len(train),
+        positives=int(train.label.sum()),
+        holdout_start=as_of - spec.training.holdout,
+        holdout_rows=len(held),
+        versions=versions,
+    )
+
+
+def observed(spec: ModelSpec, as_of: datetime, stores: Stores) -> "tuple[pd.DataFrame, pd.DataFrame]":
+    """What the champion was trained on, and the labelled rows of the monitor's window before `as_of`."""
+    import pandas as pd
+
+    champion = stores.tracking.champion(spec.name)
+    if champion is None:
+        raise NothingToDo(f"{spec.name} has no champion to watch yet")
+    digest = champion.tags["training_set"]
+    path = stores.settings.home / "training_sets" / spec.name / f"{digest}.parquet"
+    if not path.exists():
+        raise EvergreenError(
+            f"{path} is gone; rebuild it with `evergreen train {spec.name} --as-of {champion.as_of}`"
+        )
+    reference = pd.read_parquet(path)
+    recent = labels(spec, as_of, stores)
+    recent = recent[recent.event_timestamp > as_of - spec.monitor.window]
+    return reference[reference.split == "train"], stores.features.historical(spec, recent)
+
+
+def month_of(spec: ModelSpec, month: str, trained: datetime, stores: Stores) -> "pd.DataFrame":
+    """All labelled rows of a month such as 2013-07, which must lie after `trained`."""
+    try:
+        start = datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC)
+    except ValueError:
+        raise EvergreenError(f"month {month!r} is not like 2013-07") from None
+    if start < trained - timedelta(hours=1):
+        raise EvergreenError(
+            f"the version knew rows up to {trained}; {month} is not after that, name a later month"
+        )
+    end = (start + timedelta(days=32)).replace(day=1)
+    rows = labels(spec, end + timedelta(days=2), stores)
+    rows = rows[(rows.event_timestamp >= start) & (rows.event_timestamp < end)]
+    if rows.empty:
+        raise EvergreenError(f"no labelled row of {month} has landed; replay and ingest that month first")
+    return stores.features.historical(spec, rows)
