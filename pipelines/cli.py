@@ -8,7 +8,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import date, datetime
+from datetime import date
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,6 +30,9 @@ errors = Console(stderr=True)
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON for machines")]
 AsOf = Annotated[str | None, typer.Option(help="the moment whose knowledge counts; default: all that landed")]
 Model = Annotated[str, typer.Argument(help="a model of the catalog")]
+
+
+FIRST, LAST = date(2013, 1, 1), date(2013, 3, 31)
 
 
 class Every(StrEnum):
@@ -60,10 +63,8 @@ def show(value: Any, as_json_text: bool, table: Callable[[Any], Any]) -> None:
 @app.command()
 def replay(
     model: Model = "flight_delays",
-    start: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"])] = datetime(2013, 1, 1),
-    end: Annotated[
-        datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="last day, included")
-    ] = datetime(2013, 3, 31),
+    start: Annotated[str, typer.Option("--from", help="first day")] = FIRST.isoformat(),
+    end: Annotated[str, typer.Option("--to", help="last day, included")] = LAST.isoformat(),
     every: Annotated[Every, typer.Option(help="how often the upstream systems export")] = Every.DAY,
     as_json_text: AsJson = False,
 ) -> None:
@@ -71,12 +72,19 @@ def replay(
     from pipelines.replay import replay as play
 
     with explained():
-        files = play(model, start.date(), end.date(), every.value, settings().landing_path)
+        files = play(model, _day(start), _day(end), every.value, settings().landing_path)
         landed = [_announced(path, as_json_text) for path in files]
     if as_json_text:
         sys.stdout.write(json.dumps([str(path) for path in landed]) + "\n")
     else:
         console.print(f"{len(landed)} files landed in {settings().landing_path}")
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise EvergreenError(f"{text!r} is not a day such as 2013-01-31") from None
 
 
 def _announced(path: Path, quiet: bool) -> Path:
@@ -278,7 +286,7 @@ def tour(
     from pipelines.tour import run
 
     with explained():
-        run(settings(), console, days, date(2013, 1, 1), date(2013, 3, 31))
+        run(settings(), console, days, FIRST, LAST)
 
 
 if __name__ == "__main__":

@@ -90,14 +90,16 @@ def measured(answer: dict[str, Any]) -> Any:
 
 
 def promoted(answer: dict[str, Any]) -> Any:
-    return f"Champion: version {answer['champion_version']} (before: {answer['previous_version']}). {answer['reason']}"
+    now, before = answer["champion_version"], answer["previous_version"]
+    return f"Champion: version {now} (before: {before}). {answer['reason']}"
 
 
 def watched(report: dict[str, Any]) -> Any:
     worst = sorted(report["columns"].items(), key=lambda item: item[1], reverse=True)[:10]
     said = "drifted" if report["drifted"] else "not drifted"
     return Group(
-        f"As of {report['as_of']}: {said}; {report['drift_share']:.0%} of the columns moved; report: {report['html']}",
+        f"As of {report['as_of']}: {said}; {report['drift_share']:.0%} of the columns moved.",
+        f"Report: {report['html']}",
         grid("The champion on arrived truth", ["metric", "value"], report["metrics"].items()),
         grid("Columns that moved most", ["column", "drift"], worst),
     )
@@ -161,9 +163,8 @@ def _model(name: str, model: dict[str, Any]) -> list[Any]:
     if champion is None:
         parts: list[Any] = [f"[bold]{name}[/bold] has no champion yet."]
     else:
-        parts = [
-            f"[bold]{name}: champion is version {champion['version']}[/bold], trained as of {champion['as_of']}"
-        ]
+        who = f"{name}: champion is version {champion['version']}"
+        parts = [f"[bold]{who}[/bold], trained as of {champion['as_of']}"]
     if record:
         parts.append(scores(record["metrics"]))
     newest = model["newest_verdict"]

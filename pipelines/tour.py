@@ -109,7 +109,7 @@ def serving_version(settings: Settings) -> int | None:
     """The version that answers; None while none does."""
     url = f"http://{settings.host}:{settings.serving_port}/v1/models/{MODEL}"
     try:
-        with urllib.request.urlopen(url, timeout=5) as reply:  # noqa: S310 - our own server
+        with urllib.request.urlopen(url, timeout=5) as reply:
             version = json.load(reply).get("version")
     except (urllib.error.URLError, TimeoutError):
         return None
@@ -136,8 +136,9 @@ def example(spec: catalog.ModelSpec, values: dict[str, str]) -> dict[str, Any]:
 
 
 def _typed(name: str, text: str, kind: str) -> str | int | float:
+    kinds: dict[str, Callable[[str], str | int | float]] = {"integer": int, "float": float}
     try:
-        return {"integer": int, "float": float}.get(kind, str)(text)
+        return kinds.get(kind, str)(text)
     except ValueError:
         raise EvergreenError(f"{name} must be of type {kind}, not {text!r}") from None
 
@@ -150,7 +151,7 @@ def post(settings: Settings, body: dict[str, Any], model: str = MODEL) -> dict[s
     """The serving app's answer; a refusal or a silent server is an error that says so."""
     url = f"http://{settings.host}:{settings.serving_port}/v1/models/{model}/predictions"
     headers = {"Content-Type": "application/json"}
-    request = urllib.request.Request(url, json.dumps(body).encode(), headers)  # noqa: S310 - our own server
+    request = urllib.request.Request(url, json.dumps(body).encode(), headers)
     try:
         with urllib.request.urlopen(request, timeout=30) as reply:  # noqa: S310
             return dict(json.load(reply))
@@ -173,7 +174,8 @@ def flights(stores: Stores, count: int) -> list[dict[str, Any]]:
         return []
     columns = ", ".join([*spec.entities, *spec.request])
     connection = connect(stores, [source], as_of, as_of - timedelta(days=1))
-    query = f"select {columns} from {source.name} where tailnum is not null order by {source.event_time} desc limit {count}"  # noqa: S608
+    newest = f"order by {source.event_time} desc limit {count}"
+    query = f"select {columns} from {source.name} where tailnum is not null {newest}"  # noqa: S608 - names are ours
     rows = connection.execute(query).fetchall()
     return [_request(spec, dict(zip([*spec.entities, *spec.request], row, strict=True))) for row in rows]
 

@@ -32,18 +32,18 @@ def compute(as_of: datetime, stores: Stores) -> FeatureRun:
 
     A batch that landed late recomputes from the earliest moment it could have been known.
     """
-    rows, starts = {}, []
+    computed, starts = {}, []
     views = [view.name for view in stores.features.views()]
     for view in views:
         start, new = _window(view, as_of, stores)
         if start is not None:
             reached = stores.progress.reached(f"feature:{view}") or as_of
-            rows[view] = _recompute(view, start, max(as_of, reached), stores)
+            computed[view] = _recompute(view, start, max(as_of, reached), stores)
             stores.progress.mark(f"feature:{view}", new, as_of)
             starts.append(start)
     stores.features.materialize(as_of, min(starts, default=None))
     versions = {view: stores.tables.version("features", view) or 0 for view in views}
-    return FeatureRun(as_of, rows, versions)
+    return FeatureRun(as_of, computed, versions)
 
 
 def _window(view: str, as_of: datetime, stores: Stores) -> tuple[datetime | None, set[str]]:
@@ -65,13 +65,14 @@ def _sources(query: str) -> set[str]:
 
 
 def _recompute(view: str, start: datetime, as_of: datetime, stores: Stores) -> int:
-    table = _rows(view, start, as_of, stores)
+    table = rows(view, start, as_of, stores)
     after = f"event_timestamp > '{start.astimezone(UTC).isoformat()}'"
     stores.tables.replace("features", view, table, after)
     return int(table.num_rows)
 
 
-def _rows(view: str, start: datetime, as_of: datetime, stores: Stores) -> pa.Table:
+def rows(view: str, start: datetime, as_of: datetime, stores: Stores) -> pa.Table:
+    """A view's feature rows with event_timestamp in (start, as_of], from what was known at `as_of`."""
     since = start - stores.features.look_back(view) - TICK
     connection = silver.connect(stores, datasets().values(), as_of, since)
     query = stores.features.sql(view)

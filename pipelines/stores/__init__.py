@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pipelines.stores.features import Features
     from pipelines.stores.ledger import Ledger
     from pipelines.stores.predictions import Predictions
+    from pipelines.stores.progress import Progress
     from pipelines.stores.tables import Tables
     from pipelines.stores.tracking import Tracking
 
@@ -29,6 +30,12 @@ class Stores:
         from pipelines.stores.ledger import Ledger
 
         return Ledger(self.settings.database)
+
+    @cached_property
+    def progress(self) -> "Progress":
+        from pipelines.stores.progress import Progress
+
+        return Progress(self.settings.database)
 
     @cached_property
     def features(self) -> "Features":

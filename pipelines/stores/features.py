@@ -109,7 +109,8 @@ class Features:
         """Entity rows with each feature as it was known at the row's event_timestamp."""
         service = self.store.get_feature_service(spec.name)
         job = self.store.get_historical_features(entity_df=rows, features=service, full_feature_names=True)
-        return job.to_df()
+        joined: pd.DataFrame = job.to_df()
+        return joined
 
     def materialize(self, as_of: datetime, start: datetime | None = None) -> None:
         """Bring the values known at `as_of` online; a moment before the last one changes nothing.

@@ -24,7 +24,7 @@ REACHED = Table(
 
 
 class Progress:
-    """Consumers with the batches they consumed and the moment they reached; saying it twice changes nothing."""
+    """What each consumer consumed and how far it came; saying it twice changes nothing."""
 
     def __init__(self, url: str) -> None:
         self._engine = engine(url)

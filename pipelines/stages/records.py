@@ -1,0 +1,142 @@
+"""The records of a hostile CSV file: its bytes cut where rows end, in bounded memory."""
+
+import gzip
+import hashlib
+import os
+import re
+import stat
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipelines.catalog import DatasetSpec
+from pipelines.contracts import EvergreenError, TransientError
+
+CHUNK = 4 << 20
+LONGEST_RECORD = 1 << 20
+
+FIELD = rb'(?:"(?:[^"]++|"")*+"[^,\n]*+|(?!")[^,\n]*+)'
+RECORD = re.compile(FIELD + rb"(?:," + FIELD + rb")*+\n")
+FOREIGN = {
+    b"\xff\xfe": "UTF-16, not UTF-8",
+    b"\xfe\xff": "UTF-16, not UTF-8",
+    b"PK\x03\x04": "a zip archive, not CSV",
+    b"PAR1": "Parquet, not CSV",
+    b"\x1f\x8b": "gzip, but its name does not end in .gz",
+}
+
+
+class Refused(EvergreenError):
+    """The whole file cannot be trusted; the message is the one reason."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Whole records; record i is data[starts[i]:ends[i]] and begins on line lines[i]."""
+
+    data: bytes
+    starts: np.ndarray[Any, Any]
+    ends: np.ndarray[Any, Any]
+    lines: np.ndarray[Any, Any]
+
+    def raw(self, index: Any) -> bytes:
+        return self.data[self.starts[index] : self.ends[index]]
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a regular file's bytes, in hex; TransientError if the file is gone."""
+    sha = hashlib.sha256()
+    with _open(path) as file:
+        while chunk := file.read(CHUNK):
+            sha.update(chunk)
+    return sha.hexdigest()
+
+
+def _open(path: Path) -> Any:
+    """The file, opened only if it is a regular one; links are not followed."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError as error:
+        raise TransientError(f"{path.name} vanished after it was listed; it may come again") from error
+    except OSError as error:
+        raise Refused(f"the file cannot be opened: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise Refused("not a regular file")
+    return os.fdopen(handle, "rb")
+
+
+def _chunks(path: Path, spec: DatasetSpec) -> Iterator[bytes]:
+    total = 0
+    with _open(path) as raw:
+        file = gzip.GzipFile(fileobj=raw) if path.name.endswith(".gz") else raw
+        while chunk := _next(file):
+            total += len(chunk)
+            if total > spec.max_bytes:
+                raise Refused(f"larger than {spec.name}'s limit of {spec.max_bytes} bytes")
+            yield chunk
+
+
+def _next(file: Any) -> bytes:
+    try:
+        return bytes(file.read(CHUNK))
+    except EOFError as error:
+        raise Refused("the gzip stream is cut off") from error
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise Refused(f"not a sound gzip file: {error}") from error
+
+
+def blocks(path: Path, spec: DatasetSpec) -> Iterator[Block]:
+    """The file's records in order; the first block is the header alone. Checks encoding and quotes."""
+    rest, line, head = b"", 1, True
+    for chunk in _chunks(path, spec):
+        buffer = rest + (_start(chunk) if line == 1 and not rest else chunk)
+        ends = _ends(buffer)
+        cut = int(ends[-1]) if len(ends) else 0
+        rest = buffer[cut:]
+        if len(rest) > LONGEST_RECORD:
+            line += buffer[:cut].count(b"\n")
+            raise Refused(f"an unclosed quote, or a record above {LONGEST_RECORD} bytes, at line {line}")
+        if cut:
+            yield from _split(buffer[:cut], ends, line, head)
+            line, head = line + buffer[:cut].count(b"\n"), False
+    if rest and RECORD.fullmatch(rest + b"\n") is None:
+        raise Refused(f"an unclosed quote at line {line}")
+    if rest:
+        yield from _split(rest, np.array([len(rest)]), line, head)
+
+
+def _start(chunk: bytes) -> bytes:
+    """The first bytes without a byte-order mark; Refused if they are another format's."""
+    for magic, what in FOREIGN.items():
+        if chunk.startswith(magic):
+            raise Refused(f"the file is {what}")
+    return chunk.removeprefix(b"\xef\xbb\xbf")
+
+
+def _ends(buffer: bytes) -> np.ndarray[Any, Any]:
+    """Where the complete records end; a quoted newline ends none."""
+    if b'"' not in buffer:
+        return np.flatnonzero(np.frombuffer(buffer, np.uint8) == 10) + 1
+    ends, position = [], 0
+    while match := RECORD.match(buffer, position):
+        position = match.end()
+        ends.append(position)
+    return np.array(ends, dtype=np.int64)
+
+
+def _split(data: bytes, ends: np.ndarray[Any, Any], line: int, head: bool) -> Iterator[Block]:
+    newlines = np.flatnonzero(np.frombuffer(data, np.uint8) == 10)
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Refused(f"not UTF-8 at line {line + int(np.searchsorted(newlines, error.start))}") from error
+    starts = np.concatenate(([0], ends[:-1]))
+    lines = line + np.searchsorted(newlines, starts)
+    if head:
+        yield Block(data, starts[:1], ends[:1], lines[:1])
+    yield Block(data, starts[head:], ends[head:], lines[head:])

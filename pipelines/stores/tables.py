@@ -1,0 +1,176 @@
+"""The Delta tables of the lake: each commit happens exactly once and outlives a power cut."""
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import unquote, urlsplit
+
+import pyarrow as pa
+import pyarrow.dataset as pads
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+
+from pipelines.catalog import DatasetSpec
+from pipelines.contracts import TransientError
+
+ARROW = {
+    "string": pa.string(),
+    "integer": pa.int64(),
+    "float": pa.float64(),
+    "timestamp": pa.timestamp("us", tz="UTC"),
+}
+ATTEMPTS = 10
+
+
+def arrow_schema(spec: DatasetSpec) -> pa.Schema:
+    """The dataset's columns as Arrow types, as they lie in silver without `_batch` and `_line`."""
+    return pa.schema([pa.field(name, ARROW[column.type]) for name, column in spec.columns.items()])
+
+
+def silver_schema(spec: DatasetSpec) -> pa.Schema:
+    """Silver's columns: the dataset's, the batch's digest and the line in its file."""
+    return arrow_schema(spec).append(pa.field("_batch", pa.string())).append(pa.field("_line", pa.int64()))
+
+
+class Tables:
+    """Tables by layer (silver, quarantine, features, ...) and name under one root folder or URL."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root.rstrip("/")
+
+    def uri(self, layer: str, name: str) -> str:
+        return f"{self.root}/{layer}/{name}"
+
+    def version(self, layer: str, name: str) -> int | None:
+        """The newest version of a table; None if there is no such table."""
+        table = self._open(layer, name)
+        return None if table is None else int(table.version())
+
+    def committed(self, layer: str, name: str, txn: str) -> bool:
+        """Whether a commit with this transaction id is in the table."""
+        table = self._open(layer, name)
+        return table is not None and table.transaction_version(txn) is not None
+
+    def append(
+        self,
+        layer: str,
+        name: str,
+        data: pa.Table,
+        txn: str | None = None,
+        partition_by: list[str] | None = None,
+    ) -> bool:
+        """Adds the rows once per `txn`, durably; False if that transaction was there already."""
+        for _ in range(ATTEMPTS):
+            table = self._open_or_create(layer, name, data.schema, partition_by)
+            if txn is not None and table.transaction_version(txn) is not None:
+                self._sync_all()
+                return False
+            # The check above and this write share one snapshot, so a racing commit of `txn` conflicts.
+            if self._write(table, data, "append", txn):
+                return True
+        raise TransientError(f"{self.uri(layer, name)}: others kept committing; try again")
+
+    def replace(self, layer: str, name: str, data: pa.Table, predicate: str | None) -> int:
+        """Puts the rows in place of those that match `predicate` (all if None); the version it made."""
+        for _ in range(ATTEMPTS):
+            table = self._open_or_create(layer, name, data.schema, None)
+            if self._write(table, data, "overwrite", None, predicate):
+                return int(table.version())
+        raise TransientError(f"{self.uri(layer, name)}: others kept committing; try again")
+
+    def dataset(self, layer: str, name: str, version: int | None = None) -> pads.Dataset | None:
+        """A table's rows at a version (the newest if None); None if there is no such table."""
+        table = self._open(layer, name, version)
+        return None if table is None else table.to_pyarrow_dataset()
+
+    def silver(self, spec: DatasetSpec, version: int | None = None) -> pads.Dataset:
+        """A dataset's valid rows; empty, with the right columns, before anything landed."""
+        found = self.dataset("silver", spec.name, version)
+        return found if found is not None else pads.dataset(silver_schema(spec).empty_table())
+
+    def _open(self, layer: str, name: str, version: int | None = None) -> DeltaTable | None:
+        try:
+            return DeltaTable(self.uri(layer, name), version=version)
+        except TableNotFoundError:
+            return None
+
+    def _open_or_create(
+        self, layer: str, name: str, schema: pa.Schema, partition_by: list[str] | None
+    ) -> DeltaTable:
+        table = self._open(layer, name)
+        if table is not None:
+            return table
+        try:
+            DeltaTable.create(self.uri(layer, name), schema, mode="ignore", partition_by=partition_by)
+        except (CommitFailedError, DeltaError, OSError):
+            if self._open(layer, name) is None:
+                raise
+        self._sync(self.uri(layer, name), range(1))
+        return cast(DeltaTable, self._open(layer, name))
+
+    def _write(
+        self, table: DeltaTable, data: pa.Table, mode: str, txn: str | None, predicate: str | None = None
+    ) -> bool:
+        """Whether the commit went through; False on a conflict with another writer."""
+        before = table.version()
+        how: dict[str, Any] = {"mode": mode}
+        if mode == "overwrite":
+            how |= {"predicate": predicate, "schema_mode": "merge" if predicate else "overwrite"}
+        if txn is not None:
+            how["commit_properties"] = CommitProperties(app_transactions=[Transaction(txn, 0)])
+        try:
+            write_deltalake(table, data, **how)
+        except CommitFailedError:
+            return False
+        table.update_incremental()
+        self._sync(table.table_uri, range(before + 1, table.version() + 1))
+        return True
+
+    def _sync(self, uri: str, versions: Iterable[int]) -> None:
+        """Brings the commits and their data files to disk; delta-rs itself never does."""
+        folder = _local(uri)
+        if folder is None:
+            return
+        folders = {folder, folder / "_delta_log", *folder.parents[:3]}
+        for version in versions:
+            log = folder / "_delta_log" / f"{version:020}.json"
+            files = [log, *_added(folder, log)]
+            folders |= {file.parent for file in files}
+            for file in files:
+                _fsync(file)
+        for path in folders:
+            _fsync(path)
+
+    def _sync_all(self) -> None:
+        # Whoever made the commit may have died before its fsync.
+        if _local(self.root) is not None:
+            os.sync()
+
+
+def _local(uri: str) -> Path | None:
+    parts = urlsplit(uri)
+    if parts.scheme in ("", "file"):
+        return Path(unquote(parts.path) if parts.scheme else uri)
+    return None
+
+
+def _added(folder: Path, log: Path) -> list[Path]:
+    """The data files a commit added; none if the log was cleaned up meanwhile."""
+    if not log.exists():
+        return []
+    actions = [json.loads(line) for line in log.read_text().splitlines() if line]
+    return [folder / unquote(a["add"]["path"]) for a in actions if "add" in a]
+
+
+def _fsync(path: Path) -> None:
+    """Flushes a file or folder; one that a later commit removed needs no flushing."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

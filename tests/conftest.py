@@ -1,0 +1,24 @@
+"""What every test may lean on: stores of its own under a temporary home, and no setting from outside."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pipelines.settings import Settings, settings
+from pipelines.stores import Stores
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test sees the defaults, with its own home, whatever the shell or a .env file says."""
+    for name in [n for n in os.environ if n.startswith("EVERGREEN_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("EVERGREEN_HOME", str(tmp_path))
+    settings.cache_clear()
+
+
+@pytest.fixture
+def stores(tmp_path: Path) -> Stores:
+    """Empty stores on real local back ends under tmp_path."""
+    return Stores(Settings(_env_file=None, home=tmp_path))

@@ -1,0 +1,44 @@
+"""Real flights, ingested once; each test that writes works on a copy."""
+
+import shutil
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+
+from pipelines.catalog import datasets
+from pipelines.replay import replay
+from pipelines.settings import Settings
+from pipelines.stages import features
+from pipelines.stages.ingest import ingest_dataset
+from pipelines.stores import Stores
+
+AS_OF = datetime(2013, 1, 10, 12, tzinfo=UTC)
+
+
+@pytest.fixture(scope="session")
+def january(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose silver holds the first twelve days of 2013, landed day by day."""
+    home = tmp_path_factory.mktemp("january")
+    shared = Stores(Settings(_env_file=None, home=home))
+    list(replay("flight_delays", date(2013, 1, 1), date(2013, 1, 12), "1d", home / "landing"))
+    for spec in datasets().values():
+        assert ingest_dataset(spec, shared)
+    return home
+
+
+@pytest.fixture
+def flown(january: Path, tmp_path: Path) -> Stores:
+    """A copy of the January home, with nothing computed from it yet."""
+    shutil.copytree(january, tmp_path, dirs_exist_ok=True)
+    return Stores(Settings(_env_file=None, home=tmp_path))
+
+
+@pytest.fixture(scope="session")
+def computed(january: Path, tmp_path_factory: pytest.TempPathFactory) -> Stores:
+    """The January home with features as of AS_OF; to be read, not changed."""
+    home = tmp_path_factory.mktemp("computed")
+    shutil.copytree(january, home, dirs_exist_ok=True)
+    shared = Stores(Settings(_env_file=None, home=home))
+    assert sum(features.compute(AS_OF, shared).rows.values()) > 1000
+    return shared

@@ -1,0 +1,63 @@
+"""Rules of the catalog: one place per fact, and errors that say where and how to mend."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from pipelines import catalog
+from pipelines.contracts import EvergreenError
+
+SPECS = sorted((Path(catalog.__file__).parent / "datasets").glob("*.yaml"))
+
+
+def test_every_dataset_of_the_catalog_is_named_as_its_file() -> None:
+    assert SPECS
+    assert {path.stem for path in SPECS} == set(catalog.datasets())
+
+
+def test_every_model_of_the_catalog_is_named_as_its_folder() -> None:
+    assert catalog.models()
+    for name, spec in catalog.models().items():
+        assert spec.folder.name == name
+        assert spec.label_sql.strip()
+
+
+def test_an_unknown_key_is_refused_with_file_line_and_remedy(tmp_path: Path) -> None:
+    broken = tmp_path / "flights.yaml"
+    broken.write_text(SPECS[0].read_text() + "colour: red\n")
+    line = len(broken.read_text().splitlines())
+    with pytest.raises(
+        EvergreenError, match=rf"flights.yaml:{line}: colour: .*remove it or mend its spelling"
+    ):
+        catalog.read_spec(broken, catalog.DatasetSpec)
+
+
+def test_a_missing_key_is_named(tmp_path: Path) -> None:
+    broken = tmp_path / "x.yaml"
+    broken.write_text("name: x\n")
+    with pytest.raises(EvergreenError, match="pattern: Field required; add it"):
+        catalog.read_spec(broken, catalog.DatasetSpec)
+
+
+def test_a_key_that_names_no_column_is_refused(tmp_path: Path) -> None:
+    broken = tmp_path / "x.yaml"
+    broken.write_text(SPECS[0].read_text().replace("key: [faa]", "key: [nowhere]"))
+    assert "nowhere" in broken.read_text()
+    with pytest.raises(EvergreenError, match="nowhere"):
+        catalog.read_spec(broken, catalog.DatasetSpec)
+
+
+def test_an_unknown_name_lists_what_there_is() -> None:
+    with pytest.raises(EvergreenError, match="flight_delays"):
+        catalog.model("flight_delay")
+
+
+@pytest.mark.parametrize(("text", "value"), [("90m", timedelta(minutes=90)), ("7d", timedelta(days=7))])
+def test_durations_are_numbers_with_a_unit(text: str, value: timedelta) -> None:
+    assert catalog.duration(text) == value
+
+
+def test_a_duration_without_unit_is_refused() -> None:
+    with pytest.raises(ValueError, match="30m, 36h or 7d"):
+        catalog.duration("90")
