@@ -2,14 +2,15 @@
 
 from datetime import timedelta
 
-from entities import carrier
 from feast import FeatureView, Field, FileSource
 from feast.data_format import DeltaFormat
 from feast.types import Float64, String
 
+from entities import carrier
+
 carrier_punctuality = FeatureView(
     name="carrier_punctuality",
-    description="A carrier's arrivals over days and weeks.",
+    description="A carrier's arrivals over days.",
     owner="network-planning",
     entities=[carrier],
     ttl=timedelta(days=2),
@@ -23,10 +24,6 @@ carrier_punctuality = FeatureView(
             name="mean_arrival_delay_7d", dtype=Float64, description="minutes, each capped at 180, last 7d"
         ),
         Field(name="late_share_7d", dtype=Float64, description="share 15 or more minutes late, last 7d"),
-        Field(
-            name="mean_arrival_delay_28d", dtype=Float64, description="minutes, each capped at 180, last 28d"
-        ),
-        Field(name="late_share_28d", dtype=Float64, description="share 15 or more minutes late, last 28d"),
     ],
     source=FileSource(
         name="carrier_punctuality",

@@ -1,8 +1,8 @@
--- A carrier's arrivals over days and weeks, every six hours.
--- look_back: 28 days
+-- A carrier's arrivals over days, every six hours.
+-- look_back: 7 days
 with ticks as (
     select unnest(generate_series(
-        time_bucket(interval 6 hours, $start) - interval 28 days,
+        time_bucket(interval 6 hours, $start) - interval 7 days,
         $end,
         interval 6 hours
     )) as event_timestamp
@@ -32,13 +32,10 @@ select
     sum(late) over last_1d / sum(n) over last_1d as late_share_1d,
     sum(delay) over last_7d / sum(n) over last_7d as mean_arrival_delay_7d,
     sum(late) over last_7d / sum(n) over last_7d as late_share_7d,
-    sum(delay) over last_28d / sum(n) over last_28d as mean_arrival_delay_28d,
-    sum(late) over last_28d / sum(n) over last_28d as late_share_28d,
     event_timestamp,
     event_timestamp as created_timestamp
 from grid
 window
     last_1d as (partition by carrier order by event_timestamp rows between 3 preceding and current row),
-    last_7d as (partition by carrier order by event_timestamp rows between 27 preceding and current row),
-    last_28d as (partition by carrier order by event_timestamp rows between 111 preceding and current row)
-qualify event_timestamp > $start and event_timestamp <= $end and sum(n) over last_28d > 0
+    last_7d as (partition by carrier order by event_timestamp rows between 27 preceding and current row)
+qualify event_timestamp > $start and event_timestamp <= $end and sum(n) over last_7d > 0

@@ -2,14 +2,15 @@
 
 from datetime import timedelta
 
-from entities import dest, origin
 from feast import FeatureView, Field, FileSource
 from feast.data_format import DeltaFormat
 from feast.types import Float64, String
 
+from entities import dest, origin
+
 route_punctuality = FeatureView(
     name="route_punctuality",
-    description="A route's arrivals over days and weeks.",
+    description="A route's arrivals over days.",
     owner="network-planning",
     entities=[origin, dest],
     ttl=timedelta(days=2),
@@ -24,10 +25,6 @@ route_punctuality = FeatureView(
             name="mean_arrival_delay_7d", dtype=Float64, description="minutes, each capped at 180, last 7d"
         ),
         Field(name="late_share_7d", dtype=Float64, description="share 15 or more minutes late, last 7d"),
-        Field(
-            name="mean_arrival_delay_28d", dtype=Float64, description="minutes, each capped at 180, last 28d"
-        ),
-        Field(name="late_share_28d", dtype=Float64, description="share 15 or more minutes late, last 28d"),
     ],
     source=FileSource(
         name="route_punctuality",

@@ -1,0 +1,152 @@
+"""What each model may be asked, from its spec, and how a refusal names the field and the remedy."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, create_model
+
+from pipelines.catalog import ModelSpec, RequestField
+
+# pandas' nanosecond times end in 2262 and 64-bit integers where they do; a value beyond is a mistake.
+EARLIEST, LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+WORDS = {
+    "string": "a string",
+    "integer": "a whole number without quotes",
+    "float": "a number without quotes",
+    "timestamp": "a time with its zone in ISO 8601",
+}
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=()
+    )
+
+
+def moment(value: Any) -> datetime:
+    """A time in UTC from ISO 8601 text with a zone, between 1900 and 2200."""
+    if not isinstance(value, str):
+        raise ValueError("it is not text")
+    try:
+        read = datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError("it is not a time in ISO 8601") from None
+    if read.tzinfo is None:
+        raise ValueError("it has no zone; append Z for UTC")
+    if not EARLIEST.year < read.year < LATEST.year:
+        raise ValueError(f"it is not between {EARLIEST.year} and {LATEST.year}")
+    return read.astimezone(UTC)
+
+
+TYPES: dict[str, Any] = {
+    "string": Annotated[str, StringConstraints(min_length=1, max_length=200)],
+    "integer": Annotated[int, Field(ge=-(2**63), lt=2**63)],
+    "float": float,
+    "timestamp": Annotated[datetime, BeforeValidator(moment)],
+}
+
+
+def request_model(spec: ModelSpec) -> type[BaseModel]:
+    """The model's request as pydantic type: `entities` and `request`, strict, unknown keys refused."""
+    title = "".join(part.capitalize() for part in spec.name.split("_"))
+    entities = _fields(f"{title}Entities", spec.entities)
+    request = _fields(f"{title}Fields", spec.request)
+    asked: dict[str, Any] = {"entities": (entities, ...), "request": (request, ...)}
+    if not spec.request:
+        asked["request"] = (request, request())
+    made = create_model(f"{title}Request", __base__=Strict, __doc__=spec.description, **asked)
+    made.model_config["json_schema_extra"] = {"examples": [example(spec)]}
+    made.model_rebuild(force=True)
+    return made
+
+
+def _fields(title: str, fields: dict[str, RequestField]) -> type[BaseModel]:
+    made: dict[str, Any] = {
+        name: (TYPES[f.type], Field(description=f.description, examples=[f.example]))
+        for name, f in fields.items()
+    }
+    return create_model(title, __base__=Strict, **made)
+
+
+def example(spec: ModelSpec) -> dict[str, Any]:
+    """The spec's own examples as one request."""
+    return {
+        "entities": {name: field.example for name, field in spec.entities.items()},
+        "request": {name: field.example for name, field in spec.request.items()},
+    }
+
+
+class Answer(BaseModel):
+    """What a prediction answers."""
+
+    prediction_id: str = Field(description="names this answer in the log; quote it with the truth")
+    model: str
+    version: int = Field(description="the champion that answered")
+    probability: float = Field(ge=0, le=1)
+    decision: bool = Field(description="probability >= threshold")
+    threshold: float
+    missing_features: list[str] = Field(description="features without a value for these entities")
+    degraded: bool = Field(description="true: the feature store could not be read, so all are missing")
+
+
+class Wrong(BaseModel):
+    field: str = Field(description="where, such as entities.carrier; empty for the body itself")
+    problem: str
+    remedy: str
+
+
+class Problem(BaseModel):
+    """Why there is no answer, and what to do."""
+
+    detail: str
+
+
+class Refusal(Problem):
+    """Which fields to mend, and how."""
+
+    fields: list[Wrong]
+
+
+class ModelStatus(BaseModel):
+    """The model that answers now; `version` is null before a champion is loaded."""
+
+    model: str
+    description: str
+    threshold: float
+    version: int | None = None
+    digest: str | None = None
+    as_of: datetime | None = None
+    loaded_at: datetime | None = None
+    last_error: str | None = None
+
+
+def refusal(spec: ModelSpec | None, errors: Sequence[Any]) -> Refusal:
+    """Each of pydantic's errors as field, problem and remedy; never repeats the value it was given."""
+    fields = [_wrong(spec, error) for error in errors]
+    named = ", ".join(wrong.field or "the body" for wrong in fields[:5])
+    return Refusal(detail=f"the request cannot be answered until mended: {named}", fields=fields[:100])
+
+
+def _wrong(spec: ModelSpec | None, error: Any) -> Wrong:
+    path = [str(part)[:100] for part in error["loc"][1:] if error["type"] != "json_invalid"]
+    problem = "the body is not JSON" if error["type"] == "json_invalid" else error["msg"]
+    return Wrong(
+        field=".".join(path),
+        problem=problem.removeprefix("Value error, "),
+        remedy="look the fields up in /docs" if spec is None else _remedy(spec, path, error["type"]),
+    )
+
+
+def _remedy(spec: ModelSpec, path: list[str], kind: str) -> str:
+    groups: dict[str, dict[str, RequestField]] = {"entities": spec.entities, "request": spec.request}
+    group = groups.get(path[0]) if path else None
+    if kind == "extra_forbidden" and len(path) == 1:
+        return "remove it; a request has entities and request"
+    if group is None or len(path) == 1:
+        return f"send a body such as {json.dumps(example(spec))}"
+    field = group.get(path[1])
+    if field is None:
+        return f"remove it; {path[0]} takes {', '.join(group)}"
+    return f"send {WORDS[field.type]}, such as {json.dumps(field.example)}: {field.description}"

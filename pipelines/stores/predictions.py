@@ -1,0 +1,106 @@
+"""The prediction log: what was answered, by which model, to which question, on which features."""
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from threading import Lock
+from typing import Any
+
+import sqlalchemy as sa
+
+from pipelines.contracts import as_json
+from pipelines.stores.ledger import Utc, create, engine
+
+METADATA = sa.MetaData()
+PREDICTIONS = sa.Table(
+    "predictions",
+    METADATA,
+    sa.Column("prediction_id", sa.String(36), primary_key=True),
+    sa.Column("model", sa.String(100), nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("entities", sa.JSON, nullable=False),
+    sa.Column("request", sa.JSON, nullable=False),
+    sa.Column("features", sa.JSON, nullable=False),
+    sa.Column("probability", sa.Float(53), nullable=False),
+    sa.Column("threshold", sa.Float(53), nullable=False),
+    sa.Column("degraded", sa.Boolean, nullable=False),
+    sa.Column("asked_at", Utc, nullable=False),
+    sa.Column("event_time", Utc),
+    sa.Index("predictions_of_model", "model", "asked_at"),
+)
+PATIENCE_MS = 5_000
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One answer. `asked_at` is the wall clock; `event_time` is the request's, None if it names none."""
+
+    prediction_id: str
+    model: str
+    version: int
+    digest: str
+    entities: dict[str, Any]
+    request: dict[str, Any]
+    features: dict[str, Any]
+    probability: float
+    threshold: float
+    degraded: bool
+    asked_at: datetime
+    event_time: datetime | None
+
+
+class Predictions:
+    """The log, in SQLite or PostgreSQL; nothing is opened before it is first used.
+
+    SQLite runs as WAL with synchronous=FULL: with NORMAL a power cut can take back the last commits,
+    and an answer that has left must not vanish from the log.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._made = engine(url)
+        self._created = False
+        self._lock = Lock()
+        if self._made.dialect.name == "sqlite":
+            sa.event.listen(self._made, "connect", _impatient)
+
+    def record(self, prediction: Prediction) -> None:
+        """Durable once this returns; a second record of one id changes nothing and fails."""
+        row = {name: _plain(name, value) for name, value in asdict(prediction).items()}
+        with self._engine().begin() as connection:
+            connection.execute(sa.insert(PREDICTIONS).values(row))
+
+    def get(self, prediction_id: str) -> Prediction | None:
+        found = self._read(sa.select(PREDICTIONS).where(PREDICTIONS.c.prediction_id == prediction_id))
+        return found[0] if found else None
+
+    def count(self, model: str) -> int:
+        """How many answers of the model are logged."""
+        query = sa.select(sa.func.count()).where(PREDICTIONS.c.model == model)
+        with self._engine().connect() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def recent(self, model: str, n: int) -> list[Prediction]:
+        """The model's last n answers, newest first."""
+        query = sa.select(PREDICTIONS).where(PREDICTIONS.c.model == model)
+        newest = (PREDICTIONS.c.asked_at.desc(), PREDICTIONS.c.prediction_id)
+        return self._read(query.order_by(*newest).limit(n))
+
+    def _read(self, query: sa.Select[Any]) -> list[Prediction]:
+        with self._engine().connect() as connection:
+            return [Prediction(**row._mapping) for row in connection.execute(query)]
+
+    def _engine(self) -> sa.Engine:
+        with self._lock:
+            if not self._created:
+                create(self._made, METADATA)
+                self._created = True
+        return self._made
+
+
+def _impatient(connection: Any, _record: Any) -> None:
+    """A caller waits; give up on a lock long before the ledger's writers would."""
+    connection.execute(f"PRAGMA busy_timeout={PATIENCE_MS}")
+
+
+def _plain(name: str, value: Any) -> Any:
+    return as_json(value) if name in {"entities", "request", "features"} else value
