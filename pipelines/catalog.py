@@ -214,7 +214,7 @@ def model(name: str) -> ModelSpec:
     return _pick(models(), name, "model")
 
 
-def _pick(found: dict[str, Any], name: str, kind: str) -> Any:
+def _pick(found: dict[str, T], name: str, kind: str) -> T:
     if name not in found:
         raise EvergreenError(f"no {kind} named {name!r}; there are: {', '.join(sorted(found)) or 'none'}")
     return found[name]

@@ -6,6 +6,7 @@ from typing import Any
 from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 COLOURS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow"}
 
@@ -14,7 +15,7 @@ def grid(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> T
     """A table whose cells show what they hold, whatever brackets are in it."""
     table = Table(title=title, title_justify="left", title_style="bold")
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", min_width=min(len(column), 10))
     for row in rows:
         table.add_row(
             *(cell if isinstance(cell, str) and cell.startswith("[") else escape(_text(cell)) for cell in row)
@@ -31,11 +32,16 @@ def _text(value: Any) -> str:
 
 
 def ingested(results: list[dict[str, Any]]) -> Any:
-    columns = ["dataset", "file", "state", "parsed", "silver", "quarantined", "superseded", "reason"]
-    keys = ["dataset", "name", *columns[2:]]
+    """A line per file: where its rows went, and why one was refused."""
     if not results:
         return "Nothing new has landed."
-    return grid("Ingested", columns, ([r[key] for key in keys] for r in results))
+    return Text("\n".join(_fate(r) for r in results))
+
+
+def _fate(result: dict[str, Any]) -> str:
+    rows = ", ".join(f"{result[k]:,} {k}" for k in ("silver", "quarantined", "superseded"))
+    why = f"; {result['reason']}" if result["reason"] else ""
+    return f"{result['name']}: {result['state']}, {result['parsed']:,} rows = {rows}{why}"
 
 
 def computed(run: dict[str, Any]) -> Any:

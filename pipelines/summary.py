@@ -43,7 +43,7 @@ def computed(stores: Stores) -> dict[str, Any]:
 
     found = {}
     for path in sorted(stores.settings.feature_repo.glob("*.sql")):
-        reached = stores.progress.reached(f"feature:{path.stem}")
+        reached = stores.progress.reached(stores.features.consumer(path.stem))
         if reached is not None:
             table = DeltaTable(stores.tables.uri("features", path.stem))
             found[path.stem] = {"rows": table.count(), "known_until": as_json(reached)}

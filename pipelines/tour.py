@@ -6,7 +6,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 
@@ -50,7 +50,7 @@ def started(settings: Settings, console: Console) -> None:
         console.print(line)
 
 
-def land(settings: Settings, console: Console, first: date, last: date, every: str) -> None:
+def land(settings: Settings, console: Console, first: date, last: date, every: Literal["1d", "bulk"]) -> None:
     from pipelines.replay import replay
 
     names = [path.name for path in replay(MODEL, first, last, every, settings.landing_path)]

@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from pipelines.catalog import ModelSpec, RequestField
 
 # pandas' nanosecond times end in 2262 and 64-bit integers where they do; a value beyond is a mistake.
-EARLIEST, LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+YEARS = range(1900, 2200)
 WORDS = {
     "string": "a string",
     "integer": "a whole number without quotes",
@@ -26,7 +26,7 @@ class Strict(BaseModel):
 
 
 def moment(value: Any) -> datetime:
-    """A time in UTC from ISO 8601 text with a zone, between 1900 and 2200."""
+    """A time in UTC from ISO 8601 text with a zone, of a year in YEARS."""
     if not isinstance(value, str):
         raise ValueError("it is not text")
     try:
@@ -35,8 +35,8 @@ def moment(value: Any) -> datetime:
         raise ValueError("it is not a time in ISO 8601") from None
     if read.tzinfo is None:
         raise ValueError("it has no zone; append Z for UTC")
-    if not EARLIEST.year < read.year < LATEST.year:
-        raise ValueError(f"it is not between {EARLIEST.year} and {LATEST.year}")
+    if read.year not in YEARS:
+        raise ValueError(f"its year is not from {YEARS[0]} to {YEARS[-1]}")
     return read.astimezone(UTC)
 
 
@@ -145,7 +145,7 @@ def _remedy(spec: ModelSpec, path: list[str], kind: str) -> str:
     if kind == "extra_forbidden" and len(path) == 1:
         return "remove it; a request has entities and request"
     if group is None or len(path) == 1:
-        return f"send a body such as {json.dumps(example(spec))}"
+        return f"send, as application/json, a body such as {json.dumps(example(spec))}"
     field = group.get(path[1])
     if field is None:
         return f"remove it; {path[0]} takes {', '.join(group)}"

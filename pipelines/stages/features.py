@@ -37,9 +37,9 @@ def compute(as_of: datetime, stores: Stores) -> FeatureRun:
     for view in views:
         start, new = _window(view, as_of, stores)
         if start is not None:
-            reached = stores.progress.reached(f"feature:{view}") or as_of
+            reached = stores.progress.reached(stores.features.consumer(view)) or as_of
             computed[view] = _recompute(view, start, max(as_of, reached), stores)
-            stores.progress.mark(f"feature:{view}", new, as_of)
+            stores.progress.mark(stores.features.consumer(view), new, as_of)
             starts.append(start)
     stores.features.materialize(as_of, min(starts, default=None))
     versions = {view: stores.tables.version("features", view) or 0 for view in views}
@@ -48,7 +48,7 @@ def compute(as_of: datetime, stores: Stores) -> FeatureRun:
 
 def _window(view: str, as_of: datetime, stores: Stores) -> tuple[datetime | None, set[str]]:
     """From when a view must be computed (None: it is up to date), and the batches that say so."""
-    consumer, sources = f"feature:{view}", _sources(stores.features.sql(view))
+    consumer, sources = stores.features.consumer(view), _sources(stores.features.sql(view))
     committed = [b for b in stores.ledger.batches(state=BatchState.COMMITTED) if b.dataset in sources]
     seen, reached = stores.progress.consumed(consumer), stores.progress.reached(consumer)
     new = {b.digest: b.first_known for b in committed if b.digest not in seen}

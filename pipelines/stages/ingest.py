@@ -3,14 +3,15 @@
 import logging
 from dataclasses import dataclass
 from datetime import datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.catalog import DatasetSpec
-from pipelines.contracts import Batch, BatchState, IngestResult, TransientError
+from pipelines.catalog import DatasetSpec, datasets
+from pipelines.contracts import Batch, BatchState, EvergreenError, IngestResult, TransientError
 from pipelines.stages.arrivals import discover, put_away
 from pipelines.stages.reading import Bad, raw_lines, read, refuse_if_too_many
 from pipelines.stages.records import Refused, digest_of
@@ -18,7 +19,7 @@ from pipelines.stages.validate import report_path, validate
 from pipelines.stores import Stores
 from pipelines.stores.tables import silver_schema
 
-__all__ = ["discover", "ingest", "ingest_dataset"]
+__all__ = ["discover", "dry_run", "ingest", "ingest_dataset"]
 
 LOG = logging.getLogger(__name__)
 QUARANTINE = pa.schema(
@@ -48,6 +49,20 @@ class _Split:
 def ingest_dataset(spec: DatasetSpec, stores: Stores) -> list[IngestResult]:
     """Takes in every settled file of a dataset, by name."""
     return [ingest(spec, batch, stores) for batch in discover(spec, stores)]
+
+
+def dry_run(path: Path, stores: Stores) -> IngestResult:
+    """What would become of a file, by its name, if it landed now; writes nothing but the report."""
+    matching = [spec for spec in datasets().values() if fnmatchcase(path.name, spec.pattern)]
+    if not matching:
+        raise EvergreenError(f"no dataset has a pattern that {path.name!r} matches; see pipelines/datasets/")
+    if not path.is_file():
+        raise EvergreenError(f"{path} is no file; name one")
+    spec, batch = matching[0], Batch(digest_of(path), matching[0].name, path.name, path.stat().st_size)
+    try:
+        return _result(spec, batch, _judge(spec, batch, stores, path))
+    except Refused as error:
+        return _refused(batch, str(error), report_path(spec, stores, batch.digest))
 
 
 def ingest(spec: DatasetSpec, batch: Batch, stores: Stores) -> IngestResult:

@@ -88,6 +88,10 @@ class Features:
             raise EvergreenError(f"feature view {view} has no {path.name}; add it beside {view}.py")
         return path.read_text()
 
+    def consumer(self, view: str) -> str:
+        """The name under which a view's progress is kept; a change of its SQL starts it anew."""
+        return f"feature:{view}@{hashlib.sha256(self.sql(view).encode()).hexdigest()[:12]}"
+
     def look_back(self, view: str) -> timedelta:
         """How far before a window its SQL reads, declared in the file."""
         match = LOOK_BACK.search(self.sql(view))

@@ -47,7 +47,8 @@ class DeltaRetrievalJob(RetrievalJob):  # type: ignore[misc]
         return self._query()
 
     def _to_df_internal(self, timeout: int | None = None) -> pd.DataFrame:
-        return self._query().to_pandas()
+        frame: pd.DataFrame = self._query().to_pandas()
+        return frame
 
     @property
     def full_feature_names(self) -> bool:
