@@ -81,6 +81,7 @@ class Served:
     digest: str
     as_of: Any
     pipeline: Any
+    features: tuple[str, ...]
     loaded_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     limited: threading.local = field(default_factory=threading.local, repr=False)
     controller: Any = field(default=None, repr=False)
@@ -88,8 +89,7 @@ class Served:
     def probability(self, row: "pd.DataFrame") -> float:
         """P(label = 1) of a one-row frame; a number outside 0..1 is an error."""
         self._one_thread()
-        names = getattr(self.pipeline, "feature_names_in_", None)
-        value = float(self.pipeline.predict_proba(row if names is None else row[list(names)])[0, 1])
+        value = float(self.pipeline.predict_proba(row)[0, 1])
         if not (math.isfinite(value) and 0 <= value <= 1):
             raise ValueError(f"the model answered {value}, which is no probability")
         return value
@@ -112,8 +112,8 @@ class Predictor:
         self.served: Served | None = None
         self.last_error: str | None = None
         self._event_time = dataset(spec.label.dataset).event_time
+        self._broken: tuple[int, str] | None = None
         self._failures, self._not_before = 0, 0.0
-        self._names: list[str] = [f for f in spec.features if not f.endswith(":*")]
         metrics.watch(spec.name)
 
     def event_time(self, request: Mapping[str, Any]) -> datetime | None:
@@ -131,16 +131,16 @@ class Predictor:
             )
         return self.served
 
-    def features(self, asked: BaseModel) -> Found:
+    def features(self, served: Served, asked: BaseModel) -> Found:
         """The question's features; all missing, and degraded, when the store cannot be read."""
-        found = self._read(asked)
+        found = self._read(served, asked)
         if found.degraded:
             self._metrics.feature_errors.labels(self.spec.name).inc()
         for name in found.missing:
             self._metrics.missing.labels(self.spec.name, name).inc()
         return found
 
-    def _read(self, asked: BaseModel) -> Found:
+    def _read(self, served: Served, asked: BaseModel) -> Found:
         body = asked.model_dump()
         event = self.event_time(body["request"])
         # As in training: values that would have been stale when the prediction is due count as missing.
@@ -149,14 +149,14 @@ class Predictor:
             online = self._features.online(self.spec, body["entities"], moment)
         except Exception as error:
             log.warning("%s: features cannot be read: %s", self.spec.name, error)
-            return Found(dict.fromkeys(self._names), list(self._names), degraded=True)
-        values = {name: None if _is_nan(value) else value for name, value in online.items()}
-        self._names = list(values) or self._names
+            return Found(dict.fromkeys(served.features), list(served.features), degraded=True)
+        values = {name: _without_nan(online.get(name)) for name in served.features}
         return Found(values, [name for name, value in values.items() if value is None])
 
     def probability(self, served: Served, asked: BaseModel, found: Found) -> float:
+        """The served version's answer; CannotAnswer if it fails on this question."""
         try:
-            return served.probability(row(self.spec, asked, found.values, _columns(served)))
+            return served.probability(row(self.spec, asked, found.values, served.pipeline))
         except Exception as error:
             log.exception("%s version %s cannot answer", self.spec.name, served.version)
             raise CannotAnswer(
@@ -166,24 +166,26 @@ class Predictor:
 
     def follow(self) -> None:
         """Look once for a new champion and swap to it; whatever fails, the old one stays."""
-        if time.monotonic() < self._not_before:
-            return
         try:
             champion = self._models.champion(self.spec.name)
         except Exception as error:
-            self._failed(self._metrics.poll_errors, f"cannot ask for the champion: {error}")
+            self._tell(self._metrics.poll_errors, f"cannot ask for the champion: {error}")
             return
         if champion is None or self._is_served(champion):
-            self._went_well()
-            return
+            self.last_error = None
+        elif not self._must_wait(champion):
+            self._load(champion)
+
+    def _load(self, champion: ChampionLike) -> None:
         try:
             served = self._warmed(champion)
         except Exception as error:
-            self._failed(self._metrics.load_errors, f"cannot load version {champion.version}: {error}")
+            self._tell(self._metrics.load_errors, f"cannot load version {champion.version}: {error}")
+            self._put_off(champion)
             return
         self.served = served
+        self.last_error, self._broken = None, None
         self._metrics.champion.labels(self.spec.name).set(served.version)
-        self._went_well()
         log.info("%s: version %s answers", self.spec.name, served.version)
 
     def _is_served(self, champion: ChampionLike) -> bool:
@@ -196,24 +198,41 @@ class Predictor:
         from threadpoolctl import ThreadpoolController
 
         served = Served(
-            champion.version, champion.digest, champion.as_of, pipeline, controller=ThreadpoolController()
+            version=champion.version,
+            digest=champion.digest,
+            as_of=champion.as_of,
+            pipeline=pipeline,
+            features=tuple(self._feature_names(pipeline)),
+            controller=ThreadpoolController(),
         )
         asked = self.request_model.model_validate(example(self.spec))
-        found = self._read(asked)
-        served.probability(row(self.spec, asked, found.values, _columns(served)))
+        found = self._read(served, asked)
+        served.probability(row(self.spec, asked, found.values, pipeline))
         return served
 
-    def _failed(self, counter: Any, error: str) -> None:
-        """Count it, tell it once, and ask ever less often until it works again."""
+    def _feature_names(self, pipeline: Any) -> list[str]:
+        """What the model was fitted on, beside the request; the feature store's names if it does not say."""
+        columns = getattr(pipeline, "feature_names_in_", None)
+        if columns is None:
+            return self._features.feature_names(self.spec)
+        return [str(name) for name in columns if name not in {**self.spec.entities, **self.spec.request}]
+
+    def _must_wait(self, champion: ChampionLike) -> bool:
+        return self._broken == (champion.version, champion.digest) and time.monotonic() < self._not_before
+
+    def _put_off(self, champion: ChampionLike) -> None:
+        """Try a version that does not load ever less often; another one is tried at once."""
+        key = (champion.version, champion.digest)
+        self._failures = self._failures + 1 if self._broken == key else 1
+        self._broken = key
+        self._not_before = time.monotonic() + min(0.5 * 2.0 ** min(self._failures, 20), LONGEST_PAUSE)
+
+    def _tell(self, counter: Any, error: str) -> None:
+        """Count every failure, log each kind once."""
         counter.labels(self.spec.name).inc()
         if error != self.last_error:
             log.warning("%s: %s", self.spec.name, error)
         self.last_error = error
-        self._failures += 1
-        self._not_before = time.monotonic() + min(0.05 * 2**self._failures, LONGEST_PAUSE)
-
-    def _went_well(self) -> None:
-        self.last_error, self._failures, self._not_before = None, 0, 0.0
 
 
 class Follower(threading.Thread):
@@ -234,28 +253,22 @@ class Follower(threading.Thread):
         self.join(timeout=5)
 
 
-def row(
-    spec: ModelSpec, asked: BaseModel, features: Mapping[str, Any], columns: Sequence[str] | None = None
-) -> "pd.DataFrame":
-    """One row: entities, request, view__feature, typed as in training; a column without value is NaN."""
+def row(spec: ModelSpec, asked: BaseModel, features: Mapping[str, Any], pipeline: Any) -> "pd.DataFrame":
+    """One row: entities, request, view__feature, typed as in training; a missing feature is NaN.
+
+    The columns stand in the order the pipeline was fitted on, if it says.
+    """
     import pandas as pd
 
     body = asked.model_dump()
-    values = {**body["entities"], **body["request"], **features}
     fields = {**spec.entities, **spec.request}
-    made = {
-        name: pd.array([values[name]], dtype=DTYPES[fields[name].type])
-        if name in fields
-        else [math.nan if values.get(name) is None else values[name]]
-        for name in dict.fromkeys([*values, *(columns or ())])
-    }
-    return pd.DataFrame(made)
+    values = {**body["entities"], **body["request"]}
+    made: dict[str, Any] = {n: pd.array([v], dtype=DTYPES[fields[n].type]) for n, v in values.items()}
+    made |= {name: [math.nan if value is None else value] for name, value in features.items()}
+    frame = pd.DataFrame(made)
+    columns = getattr(pipeline, "feature_names_in_", None)
+    return frame if columns is None else frame[list(columns)]
 
 
-def _columns(served: Served) -> list[str] | None:
-    names = getattr(served.pipeline, "feature_names_in_", None)
-    return None if names is None else [str(name) for name in names]
-
-
-def _is_nan(value: Any) -> bool:
-    return isinstance(value, float) and math.isnan(value)
+def _without_nan(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value

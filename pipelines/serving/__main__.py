@@ -1,0 +1,45 @@
+"""`python -m pipelines.serving`: the prediction API on the real stores."""
+
+import logging
+import socket
+import sys
+
+import uvicorn
+
+from pipelines import catalog
+from pipelines.contracts import EvergreenError
+from pipelines.serving.app import create_app
+from pipelines.settings import Settings, settings
+from pipelines.stores import Stores
+
+
+def main() -> int:
+    """Serve until told to stop; 2 when something must be mended first."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        current = settings()
+        listening = _listen(current)
+        stores = Stores(current)
+        app = create_app(current, catalog.models(), stores.tracking, stores.features, stores.predictions)
+    except EvergreenError as error:
+        print(error, file=sys.stderr)
+        return 2
+    config = uvicorn.Config(app, access_log=False, log_config=None, timeout_graceful_shutdown=10)
+    uvicorn.Server(config).run(sockets=[listening])
+    return 0
+
+
+def _listen(current: Settings) -> socket.socket:
+    """The listening socket, taken before anything is loaded, so that a taken port is told at once."""
+    family = socket.AF_INET6 if ":" in current.host else socket.AF_INET
+    try:
+        return socket.create_server((current.host, current.serving_port), family=family, backlog=512)
+    except OSError as error:
+        raise EvergreenError(
+            f"serving cannot listen on {current.host}:{current.serving_port} ({error.strerror}); stop what "
+            "uses the port, or set EVERGREEN_SERVING_PORT (and EVERGREEN_HOST) to a free one"
+        ) from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

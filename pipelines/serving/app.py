@@ -1,0 +1,289 @@
+"""The prediction API: one route per model of the catalog, and what operators ask."""
+
+import json
+import logging
+import re
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+from uuid import uuid4
+
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pipelines.catalog import ModelSpec
+from pipelines.serving.access import DeclaredOnly, public
+from pipelines.serving.docs import page
+from pipelines.serving.metrics import Metrics
+from pipelines.serving.predictor import (
+    CannotAnswer,
+    FeatureSource,
+    Follower,
+    Found,
+    ModelSource,
+    NoChampion,
+    Predictor,
+    Served,
+)
+from pipelines.serving.schemas import Answer, ModelStatus, Problem, Refusal, refusal
+from pipelines.settings import Settings
+from pipelines.stores.predictions import Prediction
+
+log = logging.getLogger("evergreen.serving")
+READ_ONLY = "tells the state of the server, changes nothing"
+ASKED = re.compile(r"/v1/models/([^/]+)/predictions/?")
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    413: {"model": Problem, "description": "The body is too large"},
+    422: {"model": Refusal, "description": "A field is missing, unknown or ill-typed; each is named"},
+    503: {"model": Problem, "description": "No champion yet, or the answer could not be logged"},
+}
+
+
+class PredictionLog(Protocol):
+    """Where answers are logged; `record` returns once the answer is durable."""
+
+    def record(self, prediction: Prediction) -> None: ...
+
+
+@dataclass(frozen=True)
+class Service:
+    """Everything the routes need."""
+
+    predictors: dict[str, Predictor]
+    predictions: PredictionLog
+    metrics: Metrics
+
+    def predictor(self, name: str) -> Predictor:
+        if name not in self.predictors:
+            known = ", ".join(sorted(self.predictors)) or "none"
+            raise HTTPException(404, f"there is no model of that name; there are: {known}")
+        return self.predictors[name]
+
+
+def create_app(
+    settings: Settings,
+    specs: Mapping[str, ModelSpec],
+    models: ModelSource,
+    features: FeatureSource,
+    predictions: PredictionLog,
+) -> FastAPI:
+    """The app; it answers /health at once and loads the champions in the background."""
+    metrics = Metrics()
+    predictors = {name: Predictor(spec, models, features, metrics) for name, spec in specs.items()}
+    service = Service(predictors, predictions, metrics)
+
+    @asynccontextmanager
+    async def followed(_: FastAPI) -> AsyncIterator[None]:
+        follower = Follower(list(predictors.values()), settings.serving_poll_seconds)
+        follower.start()
+        yield
+        follower.stop()
+
+    # FastAPI's own pages load their scripts from the internet; ours stand alone.
+    app = FastAPI(
+        title="Evergreen predictions",
+        version="1",
+        description="Answers of the champions, each logged before it leaves.",
+        lifespan=followed,
+        openapi_url=None,
+    )
+    for predictor in predictors.values():
+        _add_predictions(app, service, predictor)
+    _add_models(app, service)
+    _add_probes(app, service)
+    _add_documents(app)
+    _add_errors(app, predictors)
+    app.add_middleware(DeclaredOnly, routes_of=app)
+    app.add_middleware(Observed, service=service)
+    return app
+
+
+def _add_predictions(app: FastAPI, service: Service, predictor: Predictor) -> None:
+    name, schema = predictor.spec.name, predictor.request_model
+
+    @app.post(
+        f"/v1/models/{name}/predictions",
+        response_model=Answer,
+        responses=REFUSALS,
+        summary=f"Predict with {name}",
+        description=predictor.spec.description,
+        operation_id=f"predict_{name}",
+        tags=["predictions"],
+    )
+    @public("predictions are for whoever can reach the port; each is logged")
+    def predict(request: Request, asked: schema) -> Answer:  # type: ignore[valid-type]
+        return _answered(service, predictor, asked, request)
+
+
+def _answered(service: Service, predictor: Predictor, asked: Any, request: Request) -> Answer:
+    """The champion's answer, once it is in the log; 503 with the reason otherwise."""
+    try:
+        served = predictor.champion()
+        request.state.version = served.version
+        found = predictor.features(served, asked)
+        probability = predictor.probability(served, asked, found)
+    except (NoChampion, CannotAnswer) as error:
+        raise HTTPException(503, str(error)) from error
+    prediction = _prediction(predictor, served, asked, found, probability)
+    _log(service, prediction)
+    return Answer(
+        prediction_id=prediction.prediction_id,
+        model=prediction.model,
+        version=prediction.version,
+        probability=probability,
+        decision=probability >= prediction.threshold,
+        threshold=prediction.threshold,
+        missing_features=found.missing,
+        degraded=found.degraded,
+    )
+
+
+def _prediction(
+    predictor: Predictor, served: Served, asked: Any, found: Found, probability: float
+) -> Prediction:
+    body = asked.model_dump()
+    return Prediction(
+        prediction_id=str(uuid4()),
+        model=predictor.spec.name,
+        version=served.version,
+        digest=served.digest,
+        entities=body["entities"],
+        request=body["request"],
+        features=found.values,
+        probability=probability,
+        threshold=predictor.spec.threshold,
+        degraded=found.degraded,
+        asked_at=datetime.now(UTC),
+        event_time=predictor.event_time(body["request"]),
+    )
+
+
+def _log(service: Service, prediction: Prediction) -> None:
+    try:
+        service.predictions.record(prediction)
+    except Exception as error:
+        log.exception("%s: the prediction could not be logged", prediction.model)
+        service.metrics.log_errors.labels(prediction.model).inc()
+        raise HTTPException(
+            503,
+            "the answer could not be written to the prediction log, so it is withheld; "
+            "see that the database of EVERGREEN_DATABASE_URL is up and writable, and ask again",
+        ) from error
+
+
+def _add_models(app: FastAPI, service: Service) -> None:
+    @app.post("/v1/models/{model}/predictions", include_in_schema=False)
+    @public("says which models there are")
+    def unknown(model: str) -> None:
+        service.predictor(model)
+
+    @app.get("/v1/models", tags=["models"], summary="Every model and the version that answers")
+    @public(READ_ONLY)
+    def models() -> list[ModelStatus]:
+        return [_status(predictor) for predictor in service.predictors.values()]
+
+    @app.get(
+        "/v1/models/{model}",
+        tags=["models"],
+        summary="One model and the version that answers",
+        responses={404: {"model": Problem, "description": "There is no such model"}},
+    )
+    @public(READ_ONLY)
+    def model(model: str) -> ModelStatus:
+        return _status(service.predictor(model))
+
+
+def _status(predictor: Predictor) -> ModelStatus:
+    spec, served = predictor.spec, predictor.served
+    known = ModelStatus(
+        model=spec.name,
+        description=spec.description,
+        threshold=spec.threshold,
+        last_error=predictor.last_error,
+    )
+    if served is None:
+        return known
+    loaded = {n: getattr(served, n) for n in ("version", "digest", "as_of", "loaded_at")}
+    return known.model_copy(update=loaded)
+
+
+def _add_probes(app: FastAPI, service: Service) -> None:
+    @app.get("/health", tags=["operations"], summary="The process is alive")
+    @public(READ_ONLY)
+    def health() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @app.get(
+        "/ready",
+        tags=["operations"],
+        summary="Every model of the catalog has a champion loaded",
+        responses={503: {"model": Problem, "description": "Names the models without a champion"}},
+    )
+    @public(READ_ONLY)
+    def ready() -> dict[str, dict[str, int]]:
+        versions = {n: p.served.version for n, p in service.predictors.items() if p.served}
+        missing = sorted(set(service.predictors) - set(versions))
+        if missing or not versions:
+            raise HTTPException(503, f"no champion loaded for: {', '.join(missing) or 'an empty catalog'}")
+        return {"versions": versions}
+
+    @app.get("/metrics", tags=["operations"], summary="Counters for Prometheus", response_class=Response)
+    @public(READ_ONLY)
+    def metrics() -> Response:
+        return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _add_documents(app: FastAPI) -> None:
+    @app.get("/openapi.json", include_in_schema=False)
+    @public(READ_ONLY)
+    def openapi() -> dict[str, Any]:
+        return app.openapi()
+
+    @app.get("/docs", include_in_schema=False)
+    @public(READ_ONLY)
+    def docs() -> HTMLResponse:
+        return page(app.openapi())
+
+
+def _add_errors(app: FastAPI, predictors: Mapping[str, Predictor]) -> None:
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        asked = ASKED.fullmatch(request.url.path)
+        predictor = predictors.get(asked[1]) if asked else None
+        told = refusal(predictor.spec if predictor else None, error.errors())
+        # ASCII: a field's name may hold half a surrogate pair, which UTF-8 cannot carry.
+        return Response(json.dumps(told.model_dump()), status_code=422, media_type="application/json")
+
+
+class Observed:
+    """Counts and times every prediction request, also those refused before a route saw them."""
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app, self._service = app, service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        asked = ASKED.fullmatch(scope["path"]) if scope["type"] == "http" else None
+        if asked is None:
+            await self._app(scope, receive, send)
+            return
+        begun, status = time.perf_counter(), 500
+        state = scope["state"] = dict(scope.get("state") or {})
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noted)
+        finally:
+            # A name from outside never becomes a label: labels live as long as the process.
+            model = asked[1] if asked[1] in self._service.predictors else "unknown"
+            self._service.metrics.requests.labels(model, state.get("version", "none"), status).inc()
+            self._service.metrics.seconds.labels(model).observe(time.perf_counter() - begun)

@@ -1,0 +1,243 @@
+"""Fits one candidate and its baseline, logs them and registers the candidate."""
+
+import importlib
+import json
+import subprocess
+import tempfile
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.catalog import ModelSpec
+from pipelines.contracts import Candidate, EvergreenError, TrainingSet
+from pipelines.settings import PROJECT
+from pipelines.stores import Stores
+from pipelines.stores.tracking import MODEL_FILE, Version, file_digest, trusted_types
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NOT_INPUT = ("event_timestamp", "label_known_at", "label", "split")
+
+
+def train(spec: ModelSpec, training_set: TrainingSet, stores: Stores, trigger: str = "manual") -> Candidate:
+    """A registered candidate for this training set; asked again, the one that is there.
+
+    Only rows of the split `train` are learned from.
+    """
+    known = _existing(spec, training_set, stores)
+    if known is not None:
+        return candidate(known)
+    rows = _checked(spec, training_set)
+    inputs, labels = rows.drop(columns=list(NOT_INPUT)), rows["label"]
+    with _threads(stores):
+        model = estimator(spec).fit(inputs, labels)
+        plain = _module(spec).baseline().fit(inputs, labels)
+    return candidate(_register(spec, training_set, stores, trigger, model, plain, inputs, rows))
+
+
+def candidate(version: Version) -> Candidate:
+    return Candidate(
+        version.model,
+        version.version,
+        version.run_id,
+        version.digest,
+        version.as_of,
+        version.tags["training_set"],
+    )
+
+
+def inputs_of(rows: "pd.DataFrame", model: Any) -> "pd.DataFrame":
+    """The columns a fitted model takes, in its order; missing ones are an error that names them."""
+    names = list(model.named_steps["timetable"].feature_names_in_) if hasattr(model, "named_steps") else []
+    wanted = names or [c for c in rows if c not in NOT_INPUT]
+    missing = [name for name in wanted if name not in rows]
+    if missing:
+        raise EvergreenError(f"the rows lack what the model was trained with: {', '.join(missing)}")
+    return rows[wanted]
+
+
+def estimator(spec: ModelSpec) -> Any:
+    """The model's unfitted Pipeline; a parameter it does not know is an error that names it."""
+    try:
+        return _module(spec).build(spec.parameters)
+    except TypeError as error:
+        raise EvergreenError(f"{spec.folder}/spec.yaml: parameters: {error}; remove or mend it") from error
+
+
+def _module(spec: ModelSpec) -> Any:
+    return importlib.import_module(f"pipelines.models.{spec.name}.estimator")
+
+
+def _existing(spec: ModelSpec, training_set: TrainingSet, stores: Stores) -> Version | None:
+    question = {"training_set": training_set.digest, "spec_digest": spec.digest}
+    versions = stores.tracking.versions(spec.name)
+    return next((v for v in versions if all(v.tags.get(k) == s for k, s in question.items())), None)
+
+
+def _checked(spec: ModelSpec, training_set: TrainingSet) -> "pd.DataFrame":
+    import pandas as pd
+
+    least = spec.training.minimum_rows
+    if training_set.rows < least:
+        raise EvergreenError(
+            f"{spec.name}: {training_set.rows:,} rows to learn from, {least:,} are needed "
+            "(training.minimum_rows); land more data or lower it"
+        )
+    if not 0 < training_set.positives < training_set.rows:
+        raise EvergreenError(f"{spec.name}: the labels have only one class; check label.sql")
+    rows = pd.read_parquet(training_set.path)
+    return rows[rows["split"] == "train"].reset_index(drop=True)
+
+
+def _threads(stores: Stores) -> Any:
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(stores.settings.threads)
+
+
+def _register(
+    spec: ModelSpec,
+    training_set: TrainingSet,
+    stores: Stores,
+    trigger: str,
+    model: Any,
+    plain: Any,
+    inputs: "pd.DataFrame",
+    rows: "pd.DataFrame",
+) -> Version:
+    """Log the run and register its model; the version counts once its tags are complete."""
+    client = stores.tracking.client
+    run = client.create_run(
+        stores.tracking.experiment(spec.name), run_name=f"as of {training_set.as_of:%Y-%m-%d %H:%M}"
+    )
+    run_id = run.info.run_id
+    _log_facts(spec, training_set, stores, run_id, trigger, rows)
+    source, digest = _log_model(spec, stores, run_id, model, inputs)
+    baseline_digest = _log_baseline(stores, run_id, plain)
+    tags = {
+        "digest": digest,
+        "baseline_digest": baseline_digest,
+        "spec_digest": spec.digest,
+        "training_set": training_set.digest,
+        "trigger": trigger,
+        "as_of": training_set.as_of.isoformat(),
+    }
+    client.set_terminated(run_id)
+    return _new_version(spec, stores, run_id, source, tags)
+
+
+def _new_version(spec: ModelSpec, stores: Stores, run_id: str, source: str, tags: dict[str, str]) -> Version:
+    from mlflow.exceptions import MlflowException
+
+    client = stores.tracking.client
+    try:
+        client.create_registered_model(spec.name, description=spec.description)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    made = client.create_model_version(spec.name, source, run_id, tags=tags)
+    return stores.tracking.version(spec.name, int(made.version))
+
+
+def _log_facts(
+    spec: ModelSpec,
+    training_set: TrainingSet,
+    stores: Stores,
+    run_id: str,
+    trigger: str,
+    rows: "pd.DataFrame",
+) -> None:
+    """Parameters, tags and the dataset with its Delta versions."""
+    import mlflow.data
+    from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
+
+    client = stores.tracking.client
+    tags = {
+        "trigger": trigger,
+        "as_of": training_set.as_of.isoformat(),
+        "training_set": training_set.digest,
+        "delta_versions": json.dumps(training_set.versions, sort_keys=True),
+        "spec_digest": spec.digest,
+        "lock_digest": file_digest(PROJECT / "locks" / "default.txt"),
+        "git_commit": _commit(),
+        "mlflow.source.git.commit": _commit(),
+    }
+    counts = {
+        "rows_train": training_set.rows,
+        "rows_holdout": training_set.holdout_rows,
+        "positive_share": training_set.positives / training_set.rows,
+    }
+    client.log_batch(
+        run_id,
+        metrics=[Metric(k, float(v), 0, 0) for k, v in counts.items()],
+        params=[Param(k, str(v)) for k, v in spec.parameters.items()],
+        tags=[RunTag(k, v) for k, v in tags.items()],
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow has two names for a local file and says so each time
+        dataset = mlflow.data.from_pandas(
+            rows.head(100),
+            source=training_set.path,
+            name=f"{spec.name}_training",
+            targets="label",
+            digest=training_set.digest[:32],
+        )
+    client.log_inputs(run_id, [DatasetInput(dataset._to_mlflow_entity(), [InputTag("context", "training")])])
+
+
+def _log_model(
+    spec: ModelSpec, stores: Stores, run_id: str, model: Any, inputs: "pd.DataFrame"
+) -> tuple[str, str]:
+    """Log the Pipeline as skops with signature and example; its address and the digest of its file."""
+    import mlflow.sklearn
+    from mlflow.artifacts import download_artifacts
+
+    example, signature = _signature(inputs, model)
+    with mlflow.start_run(run_id=run_id):
+        info = mlflow.sklearn.log_model(
+            model,
+            name="model",
+            serialization_format="skops",
+            skops_trusted_types=trusted_types(spec.name),
+            signature=signature,
+            input_example=example,
+            pip_requirements=str(PROJECT / "locks" / "default.txt"),
+            pyfunc_predict_fn="predict_proba",
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        file = download_artifacts(f"{info.artifact_path}/{MODEL_FILE}", dst_path=folder)
+        return info.artifact_path, file_digest(Path(file))
+
+
+def _signature(inputs: "pd.DataFrame", model: Any) -> tuple["pd.DataFrame", Any]:
+    """Three rows as MLflow takes them (times without zone, in UTC), and a schema in which all may be missing."""
+    from mlflow.models import ModelSignature, infer_signature
+    from mlflow.types import ColSpec, Schema
+
+    example = inputs.head(3).copy()
+    for name in example.select_dtypes("datetimetz"):
+        example[name] = example[name].dt.tz_localize(None)
+    whole = example.select_dtypes("integer").columns
+    example[whole] = example[whole].astype("float64")
+    found = infer_signature(example, model.predict_proba(example))
+    columns = [ColSpec(column.type, column.name, required=False) for column in found.inputs]
+    return example, ModelSignature(Schema(columns), found.outputs)
+
+
+def _log_baseline(stores: Stores, run_id: str, plain: Any) -> str:
+    from skops.io import dump
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / MODEL_FILE
+        dump(plain, path)
+        stores.tracking.log_files(run_id, "baseline", path)
+        return file_digest(path)
+
+
+def _commit() -> str:
+    """The commit the code is at, `unknown` outside a git checkout."""
+    done = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() or "unknown"
