@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("evergreen.serving")
 LONGEST_PAUSE = 60.0
-DTYPES = {
+DTYPES: dict[str, Any] = {
     "string": "object",
     "integer": "int64",
     "float": "float64",
@@ -195,7 +195,7 @@ class Predictor:
     def _warmed(self, champion: ChampionLike) -> Served:
         """The champion, loaded, after it has answered the spec's example."""
         pipeline = self._models.load(self.spec.name, champion.version)
-        from threadpoolctl import ThreadpoolController
+        from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
         served = Served(
             version=champion.version,
@@ -263,7 +263,7 @@ def row(spec: ModelSpec, asked: BaseModel, features: Mapping[str, Any], pipeline
     body = asked.model_dump()
     fields = {**spec.entities, **spec.request}
     values = {**body["entities"], **body["request"]}
-    made: dict[str, Any] = {n: pd.array([v], dtype=DTYPES[fields[n].type]) for n, v in values.items()}
+    made: dict[str, Any] = {n: pd.Series([v], dtype=DTYPES[fields[n].type]) for n, v in values.items()}
     made |= {name: [math.nan if value is None else value] for name, value in features.items()}
     frame = pd.DataFrame(made)
     columns = getattr(pipeline, "feature_names_in_", None)

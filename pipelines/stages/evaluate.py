@@ -18,6 +18,17 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+PAGE = """<!doctype html><meta charset=utf-8><title>{title}</title>
+<style>
+body {{ font: 15px sans-serif; margin: 2em; max-width: 60em }}
+table {{ border-collapse: collapse; margin: 1em 0 }}
+td, th {{ border: 1px solid #ccc; padding: .4em .7em; text-align: left }}
+.pass {{ background: #eef6f0 }} .fail {{ background: #fbe9e7 }} .inconclusive {{ background: #fff8e1 }}
+</style>
+<h1>{title}</h1><p>{facts}</p>
+<table><tr><th>rule</th><th></th><th>why</th></tr>{rules}</table>
+<table><tr><th></th>{head}</tr>{body}</table>
+"""
 Scores = dict[str, "NDArray[Any]"]
 
 
@@ -110,11 +121,11 @@ def _judged(
 
 
 def _finite(sound: bool) -> Rule:
-    why = (
-        "every prediction is a number and both classes occur"
-        if sound
-        else "a prediction is not a number, or the held-out rows have one class"
+    fine, broken = (
+        "every prediction is a number",
+        "a prediction is not a number, or the labels have one class",
     )
+    why = fine if sound else broken
     return Rule("sound predictions", Decision.PASS if sound else Decision.FAIL, why)
 
 
@@ -173,7 +184,7 @@ def _against(
         return Rule(
             title, Decision.INCONCLUSIVE, f"the candidate is the champion (version {champion.version}) itself"
         )
-    if (held["label_known_at"] <= champion.as_of).all() and champion.as_of > version.as_of:
+    if (held["label_known_at"] < champion.as_of - spec.training.holdout).any():
         return Rule(
             title, Decision.INCONCLUSIVE, "the champion has learned from these rows; ask with newer ones"
         )
@@ -236,13 +247,12 @@ def _page(verdict: Verdict) -> str:
         f"<tr><td>{who}</td>" + "".join(f"<td>{found.get(n, float('nan')):.4f}</td>" for n in names) + "</tr>"
         for who, found in verdict.metrics.items()
     )
-    return (
-        "<!doctype html><meta charset=utf-8><title>Gate</title><style>body{font:15px sans-serif;margin:2em;max-width:60em}"
-        "table{border-collapse:collapse;margin:1em 0}td,th{border:1px solid #ccc;padding:.4em .7em;text-align:left}"
-        ".pass{background:#eef6f0}.fail{background:#fbe9e7}.inconclusive{background:#fff8e1}</style>"
-        f"<h1>{escape(verdict.model)} {verdict.version}: {verdict.decision.value}</h1>"
-        f"<p>As of {verdict.as_of.isoformat()}, on {verdict.rows:,} held-out rows. Model digest <code>{verdict.digest}</code>,"
-        f" training set <code>{verdict.training_set}</code>, champion then: {verdict.champion_version}.</p>"
-        f"<table><tr><th>rule</th><th></th><th>why</th></tr>{rules}</table>"
-        f"<table><tr><th></th>{head}</tr>{body}</table>"
+    return PAGE.format(
+        title=f"{escape(verdict.model)} {verdict.version}: {verdict.decision.value}",
+        facts=f"As of {verdict.as_of.isoformat()}, on {verdict.rows:,} held-out rows; champion then: "
+        f"{verdict.champion_version}. Model digest <code>{verdict.digest}</code>, training set "
+        f"<code>{verdict.training_set}</code>.",
+        rules=rules,
+        head=head,
+        body=body,
     )

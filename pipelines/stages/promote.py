@@ -44,7 +44,7 @@ def promote(spec: ModelSpec, verdict: Verdict, stores: Stores) -> Promotion:
         return refused(f"version {now} is champion already; nothing to do")
     if now != verdict.champion_version:
         return refused(
-            f"the champion is version {now} now, the gate compared with {verdict.champion_version}; judge again"
+            f"the champion is {now} now, the gate compared with {verdict.champion_version}; judge again"
         )
     version = stores.tracking.version(spec.name, verdict.version)
     found = file_digest(stores.tracking.file(version))

@@ -211,7 +211,7 @@ def _log_model(
 
 
 def _signature(inputs: "pd.DataFrame", model: Any) -> tuple["pd.DataFrame", Any]:
-    """Three rows as MLflow takes them (times without zone, in UTC), and a schema in which all may be missing."""
+    """Three rows as MLflow takes them (times naive, in UTC), and a schema in which all may be missing."""
     from mlflow.models import ModelSignature, infer_signature
     from mlflow.types import ColSpec, Schema
 

@@ -1,0 +1,103 @@
+"""What a model may be asked follows from its spec alone, and refusals say how to mend the request."""
+
+from copy import deepcopy
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from pipelines.catalog import ModelSpec, model
+from pipelines.serving.schemas import Refusal, example, moment, refusal, request_model
+
+SPEC = model("flight_delays")
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    body = deepcopy(example(SPEC))
+    group, field = path.split(".")
+    body[group][field] = value
+    return body
+
+
+def refused(body: Any) -> Refusal:
+    with pytest.raises(ValidationError) as caught:
+        request_model(SPEC).model_validate(body)
+    return refusal(SPEC, [{**error, "loc": ("body", *error["loc"])} for error in caught.value.errors()])
+
+
+def test_the_specs_own_examples_are_accepted_and_times_come_out_in_utc() -> None:
+    asked = request_model(SPEC).model_validate(
+        changed("request.scheduled_departure", "2013-04-01T09:15:00-04:00")
+    )
+    assert asked.model_dump()["request"]["scheduled_departure"] == datetime(2013, 4, 1, 13, 15, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("entities.carrier", 7),
+        ("entities.carrier", None),
+        ("entities.carrier", ""),
+        ("entities.carrier", "x" * 201),
+        ("entities.carrier", "\ud800"),
+        ("request.distance", "1400"),
+        ("request.distance", 1400.5),
+        ("request.distance", True),
+        ("request.distance", 2**63),
+        ("request.scheduled_departure", "2013-04-01T13:15:00"),
+        ("request.scheduled_departure", "2013-04-01"),
+        ("request.scheduled_departure", "tomorrow"),
+        ("request.scheduled_departure", 1364822100),
+        ("request.scheduled_departure", "0001-01-01T00:00:00+14:00"),
+        ("request.scheduled_departure", "9999-12-31T23:59:59-14:00"),
+    ],
+)
+def test_an_ill_typed_value_is_refused_with_its_field_and_an_example_of_the_right_one(
+    path: str, value: Any
+) -> None:
+    (wrong,) = refused(changed(path, value)).fields
+    group, field = path.split(".")
+    assert wrong.field == path
+    assert str(example(SPEC)[group][field]) in wrong.remedy
+
+
+def test_a_missing_field_is_named() -> None:
+    body = example(SPEC)
+    del body["entities"]["tailnum"]
+    (wrong,) = refused(body).fields
+    assert wrong.field == "entities.tailnum"
+    assert "N14228" in wrong.remedy
+
+
+def test_an_unknown_field_is_named_with_those_that_exist() -> None:
+    (wrong,) = refused(changed("entities.pilot", "Amelia")).fields
+    assert wrong.field == "entities.pilot"
+    assert "carrier, origin, dest, tailnum" in wrong.remedy
+
+
+def test_a_body_of_another_shape_is_answered_with_a_whole_example() -> None:
+    for body in ([], "text", 7, None, {"entities": []}):
+        assert any('"carrier": "UA"' in wrong.remedy for wrong in refused(body).fields)
+
+
+def test_a_time_without_zone_is_told_from_one_that_is_no_time() -> None:
+    with pytest.raises(ValueError, match="no zone"):
+        moment("2013-04-01T13:15:00")
+    with pytest.raises(ValueError, match="not a time"):
+        moment("13:15")
+
+
+def test_floats_refuse_what_is_not_finite_and_a_model_without_request_fields_needs_none() -> None:
+    fields = {"wind": {"type": "float", "description": "knots", "example": 3}}
+    made = request_model(ModelSpec.model_validate(_raw() | {"entities": fields, "request": {}}))
+    assert made.model_validate({"entities": {"wind": 3}}).model_dump()["entities"] == {"wind": 3.0}
+    for value in (float("nan"), float("inf"), "3"):
+        with pytest.raises(ValidationError):
+            made.model_validate({"entities": {"wind": value}})
+
+
+def _raw() -> dict[str, Any]:
+    import yaml
+
+    return dict(yaml.safe_load((SPEC.folder / "spec.yaml").read_text()))
