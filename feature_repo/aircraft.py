@@ -2,11 +2,10 @@
 
 from datetime import timedelta
 
+from entities import tailnum
 from feast import FeatureView, Field, FileSource
 from feast.data_format import DeltaFormat
 from feast.types import Float64, String
-
-from entities import tailnum
 
 aircraft = FeatureView(
     name="aircraft",

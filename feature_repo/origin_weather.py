@@ -2,11 +2,10 @@
 
 from datetime import timedelta
 
+from entities import origin
 from feast import FeatureView, Field, FileSource
 from feast.data_format import DeltaFormat
 from feast.types import Float64, String
-
-from entities import origin
 
 origin_weather = FeatureView(
     name="origin_weather",

@@ -2,11 +2,10 @@
 
 from datetime import timedelta
 
+from entities import dest, origin
 from feast import FeatureView, Field, FileSource
 from feast.data_format import DeltaFormat
 from feast.types import Float64, String
-
-from entities import dest, origin
 
 route_punctuality = FeatureView(
     name="route_punctuality",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NoReturn
 
 
 class EvergreenError(Exception):
@@ -12,6 +12,10 @@ class EvergreenError(Exception):
 
 class NothingToDo(EvergreenError):
     """There is no new work; not a failure."""
+
+    @classmethod
+    def say(cls, why: str) -> NoReturn:
+        raise cls(why)
 
 
 class TransientError(EvergreenError):

@@ -209,3 +209,9 @@ def _version(found: Any) -> Version:
         source=found.source,
         tags=tags,
     )
+
+
+if __name__ == "__main__":  # makes MLflow's tables before several processes want to make them at once
+    from pipelines.settings import settings
+
+    Tracking(settings()).client.search_experiments(max_results=1)

@@ -1,0 +1,69 @@
+"""ingest_<dataset>: takes landed files in, when they arrive and on a sweep that makes a lost event harmless."""
+
+from airflow.sdk import (
+    Asset,
+    AssetOrTimeSchedule,
+    AssetWatcher,
+    CronTriggerTimetable,
+    dag,
+    get_parsing_context,
+    task,
+)
+from evergreen_airflow.arrivals import LandingTrigger
+from evergreen_airflow.stages import START, defaults, form, stage
+
+from pipelines.catalog import DatasetSpec, datasets
+from pipelines.settings import settings
+
+DOC = """
+Reads every settled file of **{name}** that the ledger does not know, strictly by `pipelines/datasets/{name}.yaml`,
+validates it by `expectations/{name}.json`, and commits rows to silver or quarantine, each exactly once.
+
+{description}
+
+**If it fails:** the files still lie in the landing folder and nothing was lost; the next run takes them. A refused file
+does not fail the run: see `evergreen status` and the alerts.
+"""
+
+
+def build(spec: DatasetSpec) -> None:
+    landing = AssetWatcher(
+        name=f"landing_{spec.name}", trigger=LandingTrigger(str(settings().landing_path), spec.pattern)
+    )
+
+    @dag(
+        dag_id=f"ingest_{spec.name}",
+        schedule=AssetOrTimeSchedule(
+            timetable=CronTriggerTimetable(spec.sweep, timezone="UTC"),
+            assets=[Asset(f"landing_{spec.name}", watchers=[landing])],
+        ),
+        start_date=START,
+        catchup=False,
+        max_active_runs=1,
+        default_args=defaults(spec.owner),
+        params=form(),
+        tags=["ingest", spec.name],
+        doc_md=DOC.format(name=spec.name, description=spec.description),
+    )
+    def ingest() -> None:
+        @task(outlets=[Asset(f"silver_{spec.name}")])
+        def ingest_and_validate() -> list:
+            from evergreen_airflow.alerts import refused
+
+            from pipelines.contracts import NothingToDo
+            from pipelines.stages import retrain
+
+            results = stage(retrain.ingest, spec.name)
+            refused(spec.name, results)
+            if not any(result["silver"] for result in results):
+                stage(NothingToDo.say, f"no new row of {spec.name}")
+            return results
+
+        ingest_and_validate()
+
+    ingest()
+
+
+for _spec in datasets().values():
+    if get_parsing_context().dag_id in {None, f"ingest_{_spec.name}"}:
+        build(_spec)

@@ -1,0 +1,45 @@
+"""monitor_<model>: what arrives against what the champion learned from, after each retraining and on a schedule."""
+
+from airflow.sdk import Asset, AssetOrTimeSchedule, CronTriggerTimetable, dag, get_parsing_context, task
+from evergreen_airflow.stages import START, defaults, form, stage
+
+from pipelines.catalog import ModelSpec, models
+
+DOC = """
+Writes Evidently's drift report (HTML and JSON, in `var/reports/monitor` and in the champion's MLflow run) and the
+metrics of the champion of **{name}** on the truth that has arrived.
+
+**If it fails:** nothing else depends on it; the next run reports again.
+"""
+
+
+def build(spec: ModelSpec) -> None:
+    @dag(
+        dag_id=f"monitor_{spec.name}",
+        schedule=AssetOrTimeSchedule(
+            timetable=CronTriggerTimetable(spec.monitor.schedule, timezone="UTC"),
+            assets=[Asset(f"model_{spec.name}")],
+        ),
+        start_date=START,
+        catchup=False,
+        max_active_runs=1,
+        default_args=defaults(spec.owner),
+        params=form(),
+        tags=["monitor", spec.name],
+        doc_md=DOC.format(name=spec.name),
+    )
+    def monitor() -> None:
+        @task
+        def report(params: dict | None = None) -> dict:
+            from pipelines.stages import retrain
+
+            return stage(retrain.monitor, spec.name, (params or {}).get("as_of"))
+
+        report()
+
+    monitor()
+
+
+for _spec in models().values():
+    if get_parsing_context().dag_id in {None, f"monitor_{_spec.name}"}:
+        build(_spec)

@@ -1,0 +1,1 @@
+"""Airflow, MLflow and serving on one machine, started and stopped together."""

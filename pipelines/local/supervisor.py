@@ -1,0 +1,252 @@
+"""Starts the local services, knows their processes, and ends exactly those."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines.contracts import EvergreenError
+from pipelines.local.environment import BIN, USER, commands, environment, password
+from pipelines.settings import Settings
+
+START_SECONDS, STOP_SECONDS = 180.0, 20.0
+
+
+@dataclass(frozen=True)
+class Service:
+    """A process we started; `born` (clock ticks since boot) tells it from another with the same pid."""
+
+    name: str
+    pid: int
+    born: int
+
+
+@dataclass(frozen=True)
+class Services:
+    """What runs, and what a person needs to open it."""
+
+    running: tuple[Service, ...]
+    settings: Settings
+    new_password: str | None
+
+    def told(self) -> list[str]:
+        """Addresses and log-ins; a password is told once, when it is made."""
+        base = f"http://{self.settings.host}"
+        where = self.settings.home / "secrets" / "airflow_passwords.json"
+        login = f"password {self.new_password}" if self.new_password else f"password in {where}"
+        return [
+            f"Airflow      {base}:{self.settings.airflow_port}  user {USER}, {login}",
+            f"MLflow       {base}:{self.settings.mlflow_port}  no log-in, loopback only",
+            f"Predictions  {base}:{self.settings.serving_port}/docs  no log-in, loopback only",
+        ]
+
+
+def start(settings: Settings, progress: Callable[[str], None] = lambda text: None) -> Services:
+    """Start what does not run yet and wait until all of it is healthy."""
+    settings.landing_path.mkdir(parents=True, exist_ok=True)
+    alive = {service.name: service for service in recorded(settings) if running(service)}
+    missing = {name: command for name, command in commands(settings).items() if name not in alive}
+    _ports_free(settings, set(missing))
+    value, fresh = password(settings)
+    surroundings = environment(settings)
+    if not alive:
+        progress("Preparing the databases of Airflow and MLflow ...")
+        _prepare(settings, surroundings)
+    for name, command in missing.items():
+        progress(f"Starting {name} ...")
+        alive[name] = _spawn(settings, name, command, surroundings)
+        _record(settings, list(alive.values()))
+    _await_health(settings, list(alive.values()), progress)
+    return Services(tuple(alive.values()), settings, value if fresh else None)
+
+
+def stop(settings: Settings) -> list[str]:
+    """End every process that `start` recorded, with its children, and nothing else; their names."""
+    ours = [service for service in recorded(settings) if running(service)]
+    for service in ours:
+        _signal(service, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_SECONDS
+    while time.monotonic() < deadline and any(_group_lives(service) for service in ours):
+        time.sleep(0.1)
+    for service in ours:
+        if _group_lives(service):
+            _signal(service, signal.SIGKILL)
+    _file(settings).unlink(missing_ok=True)
+    return [service.name for service in ours]
+
+
+def recorded(settings: Settings) -> list[Service]:
+    path = _file(settings)
+    return [Service(**entry) for entry in json.loads(path.read_text())] if path.exists() else []
+
+
+def running(service: Service) -> bool:
+    return _born(service.pid) == service.born
+
+
+def _file(settings: Settings) -> Path:
+    return settings.home / "services.json"
+
+
+def _record(settings: Settings, services: list[Service]) -> None:
+    part = _file(settings).with_suffix(".part")
+    part.write_text(json.dumps([asdict(service) for service in services], indent=2))
+    part.replace(_file(settings))
+
+
+def _born(pid: int) -> int | None:
+    """When a process was started; None if it is gone or only waits to be reaped."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return _born_elsewhere(pid)
+    fields = text.rpartition(")")[2].split()
+    return None if fields[0] == "Z" else int(fields[19])
+
+
+def _born_elsewhere(pid: int) -> int | None:
+    """The same where there is no /proc, from ps."""
+    if Path("/proc/self/stat").exists():
+        return None
+    told = subprocess.run(
+        ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    return int(time.mktime(time.strptime(told))) if told else None
+
+
+def _spawn(settings: Settings, name: str, command: list[str], surroundings: dict[str, str]) -> Service:
+    """A child in a session of its own, so that it outlives us and ends as a group."""
+    log = settings.home / "logs" / f"{name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as out:
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            env=surroundings,
+            start_new_session=True,
+        )
+    born = _born(child.pid)
+    if born is None:
+        raise EvergreenError(f"{name} ended at once; {_tail(log)}")
+    return Service(name, child.pid, born)
+
+
+def _signal(service: Service, number: signal.Signals) -> None:
+    try:
+        os.killpg(service.pid, number)
+    except ProcessLookupError:
+        return
+
+
+def _group_lives(service: Service) -> bool:
+    """Whether any process of the group is left that is not only waiting to be reaped."""
+    try:
+        os.waitpid(service.pid, os.WNOHANG)
+    except ChildProcessError:
+        pass
+    try:
+        os.killpg(service.pid, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def _ports_free(settings: Settings, missing: set[str]) -> None:
+    ports = {"airflow-api-server": "airflow_port", "mlflow": "mlflow_port", "serving": "serving_port"}
+    for name, field in ports.items():
+        port = getattr(settings, field)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if name in missing and _taken(probe, settings.host, port):
+                raise EvergreenError(
+                    f"port {port} is taken by another program; end it, or set EVERGREEN_{field.upper()} to a free port"
+                )
+
+
+def _taken(probe: socket.socket, host: str, port: int) -> bool:
+    try:
+        probe.bind((host, port))
+    except OSError:
+        return True
+    return False
+
+
+def _prepare(settings: Settings, surroundings: dict[str, str]) -> None:
+    """The tables of Airflow and MLflow, made once before many processes want to make them."""
+    import sqlite3
+
+    (settings.home / "airflow").mkdir(parents=True, exist_ok=True)
+    with sqlite3.connect(settings.home / "airflow" / "airflow.db") as database:
+        database.execute("pragma journal_mode=wal")
+    makers = [[str(BIN / "airflow"), "db", "migrate"], [sys.executable, "-m", "pipelines.stores.tracking"]]
+    pipe = subprocess.PIPE
+    started = [subprocess.Popen(m, env=surroundings, stdout=pipe, stderr=pipe, text=True) for m in makers]
+    for maker, child in zip(makers, started, strict=True):
+        _, error = child.communicate()
+        if child.returncode:
+            raise EvergreenError(f"{' '.join(maker)} failed: {error[-2000:]}")
+
+
+def _await_health(settings: Settings, services: list[Service], progress: Callable[[str], None]) -> None:
+    begun = time.time()
+    while waiting := [name for name, healthy in _health(settings, begun).items() if not healthy]:
+        for service in services:
+            if not running(service):
+                raise EvergreenError(
+                    f"{service.name} ended; {_tail(settings.home / 'logs' / f'{service.name}.log')}"
+                )
+        if time.time() - begun > START_SECONDS:
+            raise EvergreenError(
+                f"{', '.join(waiting)} not healthy after {START_SECONDS:.0f} s; see {settings.home / 'logs'}"
+            )
+        progress(f"Waiting for {', '.join(waiting)} ({time.time() - begun:.0f} s)")
+        time.sleep(0.3)
+
+
+def _health(settings: Settings, begun: float) -> dict[str, bool]:
+    """Each service's own word; Airflow's parts count from a heartbeat after `begun`."""
+    base = f"http://{settings.host}"
+    airflow = _get(f"{base}:{settings.airflow_port}/api/v2/monitor/health") or {}
+    parts = ("scheduler", "dag_processor", "triggerer")
+    return {
+        "Airflow": bool(airflow),
+        **{part: _beats(airflow.get(part) or {}, part, begun) for part in parts},
+        "MLflow": _get(f"{base}:{settings.mlflow_port}/health") is not None,
+        "serving": _get(f"{base}:{settings.serving_port}/health") is not None,
+    }
+
+
+def _beats(part: dict[str, Any], name: str, begun: float) -> bool:
+    from datetime import datetime
+
+    beat = part.get(f"latest_{name}_heartbeat")
+    return bool(beat) and datetime.fromisoformat(str(beat)).timestamp() > begun - 10
+
+
+def _get(url: str) -> Any:
+    """The JSON (or text) of a page; None if there is no good answer."""
+    try:
+        with urllib.request.urlopen(url, timeout=2) as reply:
+            text = reply.read().decode()
+    except (urllib.error.URLError, OSError):
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _tail(log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines()[-15:] if log.exists() else []
+    return f"the end of {log}:\n" + "\n".join(lines)

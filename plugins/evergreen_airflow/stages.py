@@ -1,0 +1,64 @@
+"""Runs a stage as a task: a person's mistake fails at once, nothing to do skips, the rest is retried."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from airflow.sdk import Param
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from evergreen_airflow.alerts import failed
+from pipelines.contracts import EvergreenError, NothingToDo, TransientError
+
+T = TypeVar("T")
+
+START = datetime(2013, 1, 1)  # noqa: DTZ001 - Airflow reads it in the DAG's zone, UTC
+
+
+def stage(function: Callable[..., T], *arguments: Any, **named: Any) -> T:
+    """The stage's answer, its errors told apart for Airflow."""
+    try:
+        return function(*arguments, **named)
+    except NothingToDo as nothing:
+        raise AirflowSkipException(str(nothing)) from None
+    except TransientError:
+        raise
+    except EvergreenError as error:
+        raise AirflowFailException(str(error)) from error
+
+
+def defaults(owner: str) -> dict[str, Any]:
+    """What every task has: an owner, retries with back-off, and an alert when they are used up."""
+    return {
+        "owner": owner,
+        "retries": 2,
+        "retry_delay": timedelta(seconds=10),
+        "retry_exponential_backoff": True,
+        "max_retry_delay": timedelta(minutes=10),
+        "execution_timeout": timedelta(hours=2),
+        "on_failure_callback": failed,
+    }
+
+
+def form() -> dict[str, Param]:
+    """What a person may say when starting a run by hand; anything else is refused there."""
+    return {
+        "as_of": Param(
+            None,
+            type=["null", "string"],
+            format="date-time",
+            title="As of",
+            description="The moment whose knowledge counts, such as 2013-04-01T00:00:00Z. Empty: all that landed.",
+        ),
+        "force": Param(False, type="boolean", title="Force", description="Run even if nothing is new."),
+        "reason": Param(
+            None, type=["null", "string"], maxLength=500, title="Reason", description="Why, for the record."
+        ),
+    }
+
+
+def trigger_of(dag_run: Any, params: dict[str, Any]) -> str:
+    """Who or what started a run: schedule, data event, or a person with a reason."""
+    kind = str(getattr(dag_run.run_type, "value", dag_run.run_type))
+    named = {"scheduled": "schedule", "asset_triggered": "data event", "manual": "person"}.get(kind, kind)
+    return f"{named}: {params['reason']}" if params.get("reason") else named
