@@ -12,7 +12,7 @@ DOC = """
 `train` fits, logs and registers one candidate. `evaluate` is the gate: floors, baseline and champion on identical
 held-out rows. `promote` makes a candidate champion only if the gate said PASS; FAIL and INCONCLUSIVE keep the champion.
 
-**If it fails:** the champion keeps answering. Clear the failed task to go on where it stopped; every task may run twice.
+**If it fails:** the champion keeps answering. Clear the failed task to go on where it stopped; any task may run twice.
 """
 
 

@@ -15,7 +15,7 @@ def grid(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> T
     """A table whose cells show what they hold, whatever brackets are in it."""
     table = Table(title=title, title_justify="left", title_style="bold")
     for column in columns:
-        table.add_column(column, overflow="fold", min_width=min(len(column), 10))
+        table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(
             *(cell if isinstance(cell, str) and cell.startswith("[") else escape(_text(cell)) for cell in row)
@@ -112,7 +112,11 @@ def watched(report: dict[str, Any]) -> Any:
 
 
 def predicted(answer: dict[str, Any]) -> Any:
-    return grid("Prediction", ["", ""], answer.items())
+    missing = answer.get("missing_features", [])
+    shown = answer | {
+        "missing_features": f"{len(missing)}: {', '.join(missing[:3])} ..." if missing else "none"
+    }
+    return grid("Prediction", ["", ""], shown.items())
 
 
 def examined(findings: list[dict[str, Any]]) -> Any:
@@ -133,20 +137,24 @@ def summary(state: dict[str, Any]) -> Any:
 
 
 def _landed(datasets: dict[str, Any]) -> Table:
-    columns = [
-        "dataset",
-        "files",
-        "silver rows",
-        "quarantined rows",
-        "superseded rows",
-        "refused files",
-        "known until",
-    ]
+    columns = ["dataset", "files", "silver", "quarantine", "superseded", "refused", "known until"]
     rows = (
-        [n, d["files"], d["silver"], d["quarantined"], d["superseded"], len(d["refused"]), d["known_until"]]
+        [
+            n,
+            d["files"],
+            d["silver"],
+            d["quarantined"],
+            d["superseded"],
+            len(d["refused"]),
+            _minute(d["known_until"]),
+        ]
         for n, d in datasets.items()
     )
-    return grid("Landed", columns, rows)
+    return grid("Landed: files, rows by where they went, files refused", columns, rows)
+
+
+def _minute(moment: str | None) -> str:
+    return (moment or "")[:16].replace("T", " ")
 
 
 def _refused(datasets: dict[str, Any]) -> list[Any]:
@@ -160,7 +168,7 @@ def _refused(datasets: dict[str, Any]) -> list[Any]:
 
 
 def _features(features: dict[str, Any]) -> Table:
-    rows = ([name, view["rows"], view["known_until"]] for name, view in features.items())
+    rows = ([name, view["rows"], _minute(view["known_until"])] for name, view in features.items())
     return grid("Features", ["view", "rows", "known until"], rows)
 
 

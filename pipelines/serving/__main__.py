@@ -1,6 +1,7 @@
 """`python -m pipelines.serving`: the prediction API on the real stores."""
 
 import logging
+import os
 import socket
 import sys
 
@@ -16,6 +17,7 @@ from pipelines.stores import Stores
 def main() -> int:
     """Serve until told to stop; 2 when something must be mended first."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("feast").setLevel(logging.WARNING)  # it tells of every refresh of its registry
     try:
         current = settings()
         listening = _listen(current)
@@ -36,8 +38,8 @@ def _listen(current: Settings) -> socket.socket:
         return socket.create_server((current.host, current.serving_port), family=family, backlog=512)
     except OSError as error:
         raise EvergreenError(
-            f"serving cannot listen on {current.host}:{current.serving_port} ({error.strerror}); stop what "
-            "uses the port, or set EVERGREEN_SERVING_PORT (and EVERGREEN_HOST) to a free one"
+            f"serving cannot listen on {current.host}:{current.serving_port} ({os.strerror(error.errno or 0)}); "
+            "stop what uses the port, or set EVERGREEN_SERVING_PORT (and EVERGREEN_HOST) to a free one"
         ) from error
 
 

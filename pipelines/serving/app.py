@@ -1,6 +1,5 @@
 """The prediction API: one route per model of the catalog, and what operators ask."""
 
-import json
 import logging
 import re
 import time
@@ -13,7 +12,7 @@ from uuid import uuid4
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -257,8 +256,7 @@ def _add_errors(app: FastAPI, predictors: Mapping[str, Predictor]) -> None:
         asked = ASKED.fullmatch(request.url.path)
         predictor = predictors.get(asked[1]) if asked else None
         told = refusal(predictor.spec if predictor else None, error.errors())
-        # ASCII: a field's name may hold half a surrogate pair, which UTF-8 cannot carry.
-        return Response(json.dumps(told.model_dump()), status_code=422, media_type="application/json")
+        return JSONResponse(told.model_dump(), status_code=422)
 
 
 class Observed:

@@ -86,7 +86,7 @@ def _operation(document: dict[str, Any], path: str, verb: str, operation: dict[s
     answer = _schema(document, operation["responses"].get("200"))
     if answer.get("properties"):
         yield "<p>An answer has:</p>"
-        yield _table(("field", "type", "what it is", "example"), _fields(document, answer))
+        yield _table(("field", "type", "what it is"), _described(document, answer))
     yield "</article>"
 
 
@@ -112,14 +112,21 @@ def _fields(document: dict[str, Any], schema: dict[str, Any], prefix: str = "") 
         if resolved.get("properties"):
             yield from _fields(document, resolved, f"{prefix}{name}.")
         else:
-            kind = " ".join(str(resolved[k]) for k in ("type", "format") if k in resolved)
+            kinds = [
+                " ".join(str(p[k]) for k in ("type", "format") if k in p)
+                for p in resolved.get("anyOf", [resolved])
+            ]
             sample = json.dumps(resolved["examples"][0]) if resolved.get("examples") else ""
             yield (
                 f"<code>{escape(prefix + name)}</code>",
-                escape(kind or "null or a value"),
+                escape(" or ".join(kinds)),
                 escape(resolved.get("description", "")),
                 f"<code>{escape(sample)}</code>",
             )
+
+
+def _described(document: dict[str, Any], schema: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    return (row[:3] for row in _fields(document, schema))
 
 
 def _schema(document: dict[str, Any], part: dict[str, Any] | None) -> dict[str, Any]:

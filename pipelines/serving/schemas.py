@@ -82,11 +82,11 @@ class Answer(BaseModel):
     """What a prediction answers."""
 
     prediction_id: str = Field(description="names this answer in the log; quote it with the truth")
-    model: str
+    model: str = Field(description="who was asked")
     version: int = Field(description="the champion that answered")
-    probability: float = Field(ge=0, le=1)
+    probability: float = Field(ge=0, le=1, description="that the label is 1")
     decision: bool = Field(description="probability >= threshold")
-    threshold: float
+    threshold: float = Field(description="from the model's spec")
     missing_features: list[str] = Field(description="features without a value for these entities")
     degraded: bool = Field(description="true: the feature store could not be read, so all are missing")
 

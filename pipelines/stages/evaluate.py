@@ -135,10 +135,10 @@ def _bounds(spec: ModelSpec, found: dict[str, float]) -> list[Rule]:
     for name, floor in spec.gate.floors.items():
         good = Decision.PASS if found[name] >= floor else Decision.FAIL
         rules.append(Rule(f"{name} floor", good, f"{found[name]:.4f}, at least {floor}", found[name], floor))
-    for name, ceiling in spec.gate.ceilings.items():
-        good = Decision.PASS if found[name] <= ceiling else Decision.FAIL
+    for loss, ceiling in spec.gate.ceilings.items():
+        good = Decision.PASS if found[loss] <= ceiling else Decision.FAIL
         rules.append(
-            Rule(f"{name} ceiling", good, f"{found[name]:.4f}, at most {ceiling}", found[name], ceiling)
+            Rule(f"{loss} ceiling", good, f"{found[loss]:.4f}, at most {ceiling}", found[loss], ceiling)
         )
     return rules
 

@@ -62,7 +62,7 @@ def _sampled(rows: "pd.DataFrame") -> "pd.DataFrame":
 def _kinds(spec: ModelSpec, rows: "pd.DataFrame") -> dict[str, str]:
     """numeric or categorical, by input column; keys with many values (a tail number) are left out."""
     words = [c for c in spec.entities if c in rows and rows[c].nunique() <= len(rows) / 10]
-    numbers = [c for c in rows.select_dtypes("number") if rows[c].notna().any()]
+    numbers = [str(c) for c in rows.select_dtypes("number") if rows[c].notna().any()]
     return dict.fromkeys(numbers, "numeric") | dict.fromkeys(words, "categorical")
 
 

@@ -86,7 +86,7 @@ def _importance(axes: "Axes", model: Any, held: "pd.DataFrame") -> None:
     inputs, draws = inputs_of(rows, model), np.random.default_rng(0)
     before = log_loss(rows["label"], model.predict_proba(inputs)[:, 1], labels=[0, 1])
     grown = {}
-    for name in inputs:
+    for name in map(str, inputs.columns):
         shuffled = inputs.assign(**{name: inputs[name].to_numpy()[draws.permutation(len(inputs))]})
         grown[name] = log_loss(rows["label"], model.predict_proba(shuffled)[:, 1], labels=[0, 1]) - before
     best = sorted(grown, key=grown.__getitem__)[-20:]

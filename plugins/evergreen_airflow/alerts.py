@@ -53,5 +53,5 @@ def tell(alert: dict[str, Any]) -> None:
 
 def _post(url: str, alert: dict[str, Any]) -> None:
     body = json.dumps({"text": f"{alert['what']}: {alert['why']}. Act? {alert['act']}"}).encode()
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-    urllib.request.urlopen(request, timeout=10).close()
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310 - a setting
+    urllib.request.urlopen(request, timeout=10).close()  # noqa: S310

@@ -22,6 +22,8 @@ from pipelines.catalog import ModelSpec, model
 from pipelines.models.flight_delays.estimator import build
 from pipelines.serving.access import statement
 from pipelines.serving.app import create_app
+from pipelines.serving.metrics import Metrics
+from pipelines.serving.predictor import Predictor
 from pipelines.serving.schemas import example
 from pipelines.settings import Settings
 from pipelines.stores import Stores
@@ -243,6 +245,19 @@ def test_a_champion_that_does_not_load_keeps_the_old_one_and_the_next_is_tried_a
     world.models.loads[3] = pipeline
     world.models.alias = Version(3, "three")
     wait(lambda: world.ask().json()["version"] == 3)
+
+
+def test_a_broken_version_is_tried_less_often_and_another_one_at_once(pipeline: Any) -> None:
+    models = Models(Version(2, "broken"))
+    predictor = Predictor(SPEC, models, FeatureTable(), Metrics())
+    tried = predictor._metrics.load_errors.labels(SPEC.name)._value
+    predictor.follow()
+    predictor.follow()
+    assert tried.get() == 1
+    models.loads[3] = pipeline
+    models.alias = Version(3, "three")
+    predictor.follow()
+    assert predictor.champion().version == 3
 
 
 def test_a_champion_that_cannot_answer_the_example_is_never_swapped_in(world: World) -> None:

@@ -32,10 +32,11 @@ class Timetable(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         arrival = pd.to_datetime(rows["scheduled_arrival"], utc=True)
         local = departure.dt.tz_convert(ZONE)
         skipped = {*CATEGORIES, "tailnum", "scheduled_departure", "scheduled_arrival"}
-        numbers = {c: pd.to_numeric(rows[c]).astype("float64") for c in rows if c not in skipped}
+        numbers = {str(c): pd.to_numeric(rows[c]).astype("float64") for c in rows if c not in skipped}
+        words = {c: rows[c].astype("object").where(rows[c].notna(), "missing") for c in CATEGORIES}
         return pd.DataFrame(
             {
-                **{c: rows[c].astype("object").where(rows[c].notna(), "missing") for c in CATEGORIES},
+                **words,
                 "minute_of_day": (local.dt.hour * 60 + local.dt.minute).astype("float64"),
                 "day_of_week": local.dt.dayofweek.astype("float64"),
                 "planned_minutes": (arrival - departure).dt.total_seconds() / 60,
