@@ -12,6 +12,8 @@ from pipelines.contracts import EvergreenError, NothingToDo, TransientError
 
 T = TypeVar("T")
 
+# The format alone is checked only where an optional library is installed.
+MOMENT = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2})$"
 START = datetime(2013, 1, 1)  # noqa: DTZ001 - Airflow reads it in the DAG's zone, UTC
 
 
@@ -47,6 +49,7 @@ def form() -> dict[str, Param]:
             None,
             type=["null", "string"],
             format="date-time",
+            pattern=MOMENT,
             title="As of",
             description="The moment whose knowledge counts, such as 2013-04-01T00:00:00Z. Empty: all that landed.",
         ),

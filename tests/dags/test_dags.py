@@ -1,0 +1,90 @@
+"""Rules that hold for every DAG, and what each kind of DAG is woken by."""
+
+import subprocess
+import sys
+from itertools import pairwise
+
+import pytest
+
+from pipelines.catalog import datasets, models
+from tests.dags.conftest import PROJECT
+
+HEAVY = {"pandas", "sklearn", "mlflow", "feast", "great_expectations", "evidently", "duckdb", "deltalake"}
+
+
+def test_there_is_one_dag_per_catalog_entry_with_a_plain_name(dags: dict) -> None:
+    expected = {f"ingest_{name}" for name in datasets()} | {"features"}
+    expected |= {f"{kind}_{name}" for name in models() for kind in ("retrain", "monitor")}
+    assert set(dags) == expected
+
+
+def test_reading_the_dag_files_loads_no_heavy_library() -> None:
+    """A DAG file is read every minute and in every task; these imports take 13 s together."""
+    script = f"""
+import sys, json, pathlib, runpy
+sys.path[:0] = [{str(PROJECT)!r}, {str(PROJECT / "plugins")!r}]
+files = sorted(pathlib.Path({str(PROJECT / "dags")!r}).glob("*.py"))
+for file in files:
+    runpy.run_path(str(file))
+print(json.dumps([len(files), sorted({{m.split(".")[0] for m in sys.modules}})]))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    import json
+
+    count, loaded = json.loads(done.stdout.splitlines()[-1])
+    assert count >= 4
+    assert "pipelines" in loaded
+    assert HEAVY.isdisjoint(loaded)
+
+
+def test_every_dag_has_owner_tags_documentation_and_one_run_at_a_time(dags: dict) -> None:
+    for dag in dags.values():
+        assert dag.tags, dag.dag_id
+        assert "If it fails" in dag.doc_md, dag.dag_id
+        assert dag.max_active_runs == 1, dag.dag_id
+        assert not dag.catchup, dag.dag_id
+        assert dag.owner not in {"", "airflow"}, dag.dag_id
+
+
+def test_every_task_retries_has_a_time_limit_and_tells_when_it_failed(dags: dict) -> None:
+    tasks = [task for dag in dags.values() for task in dag.tasks]
+    assert len(tasks) >= 12
+    for task in tasks:
+        assert task.retries >= 1, task.task_id
+        assert task.retry_exponential_backoff, task.task_id
+        assert task.execution_timeout, task.task_id
+        assert task.on_failure_callback or task.has_on_failure_callback, task.task_id
+
+
+def test_every_dag_is_woken_by_the_clock_and_by_data(dags: dict) -> None:
+    for dag in dags.values():
+        kind = type(dag.timetable).__name__
+        assert "AssetOrTimeSchedule" in kind, (dag.dag_id, kind)
+
+
+def test_the_retraining_reads_from_plan_to_promotion(dags: dict) -> None:
+    dag = dags["retrain_flight_delays"]
+    chain = ["plan", "training_set", "train", "evaluate", "promote"]
+    assert [task.task_id for task in dag.topological_sort()] == chain
+    for before, after in pairwise(chain):
+        assert after in dag.get_task(before).downstream_task_ids
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("as_of", "yesterday"), ("as_of", 7), ("force", "maybe"), ("reason", "x" * 501), ("reason", ["why"])],
+)
+def test_the_form_refuses_bad_values(dags: dict, name: str, value: object) -> None:
+    from airflow.sdk.exceptions import ParamValidationError
+
+    param = dags["retrain_flight_delays"].params.get_param(name)
+    with pytest.raises(ParamValidationError):
+        param.resolve(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("as_of", None), ("as_of", "2013-04-01T00:00:00Z"), ("force", True), ("reason", "drift")],
+)
+def test_the_form_takes_good_values(dags: dict, name: str, value: object) -> None:
+    assert dags["retrain_flight_delays"].params.get_param(name).resolve(value) == value
