@@ -66,16 +66,19 @@ def await_champion(stores: Stores, console: Console, day: date, what: str) -> No
     """Wait until a version that knows of `day` was judged and serving answers with today's champion."""
     spec = catalog.model(MODEL)
 
-    def judged() -> bool:
+    def judged() -> dict[str, Any] | None:
         folder = stores.settings.home / "decisions" / spec.name
         records = [json.loads(path.read_text()) for path in folder.glob("[0-9]*.json")]
-        return any(record["as_of"][:10] >= day.isoformat() for record in records)
+        newest = max(records, key=lambda record: record["version"], default=None)
+        return newest if newest and newest["as_of"][:10] >= day.isoformat() else None
 
     def served() -> bool:
-        champion = stores.tracking.champion(MODEL)
-        return champion is not None and serving_version(stores.settings) == champion.version
+        newest, champion = judged(), stores.tracking.champion(MODEL)
+        if newest is None or champion is None or serving_version(stores.settings) != champion.version:
+            return False
+        return newest["decision"] != "PASS" or champion.version >= newest["version"]
 
-    wait(console, f"Airflow works until {what}", lambda: judged() and served(), stores, 480)
+    wait(console, f"Airflow works until {what}", served, stores, 480)
     console.print(f"Version {serving_version(stores.settings)} answers: {what}.")
 
 

@@ -1,0 +1,185 @@
+"""Rules from a training set to a champion, on a real MLflow."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipelines.catalog import Champion
+from pipelines.contracts import Decision, EvergreenError
+from pipelines.stages.evaluate import evaluate
+from pipelines.stages.promote import promote, verdict_of
+from pipelines.stages.train import inputs_of, train
+from pipelines.stores import Stores
+from pipelines.stores.tracking import MODEL_FILE, _load_verified, file_digest
+from tests.training_sets import spec, training_set
+
+SPEC = spec()
+
+
+def judged(stores: Stores, rows, model=SPEC):
+    made = train(model, rows, stores)
+    return made, evaluate(model, made, rows, stores)
+
+
+@pytest.fixture
+def champion(stores: Stores, tmp_path: Path):
+    """A version that passed its gate and was promoted."""
+    rows = training_set(tmp_path)
+    made, verdict = judged(stores, rows)
+    assert verdict.decision is Decision.PASS, verdict.rules
+    assert promote(SPEC, verdict, stores).promoted
+    return made
+
+
+def test_the_first_good_candidate_becomes_champion_and_is_loaded_by_digest(stores: Stores, champion) -> None:
+    found = stores.tracking.champion("flight_delays")
+    assert (found.version, found.digest) == (champion.version, champion.digest)
+    assert file_digest(stores.tracking.file(found)) == champion.digest
+    assert stores.tracking.load("flight_delays", found.version).predict_proba is not None
+
+
+def test_the_run_tells_data_code_and_environment(stores: Stores, champion) -> None:
+    run = stores.tracking.client.get_run(champion.run_id)
+    assert {"delta_versions", "git_commit", "lock_digest", "spec_digest", "training_set", "as_of"} <= set(
+        run.data.tags
+    )
+    assert {"roc_auc", "log_loss", "baseline_roc_auc"} <= set(run.data.metrics)
+    assert run.inputs.dataset_inputs
+    plots = {Path(f.path).name for f in stores.tracking.client.list_artifacts(champion.run_id, "plots")}
+    assert plots == {
+        f"{n}.png" for n in ("calibration", "roc", "precision_recall", "confusion", "importance")
+    }
+
+
+def test_training_again_on_the_same_rows_makes_no_second_version(
+    stores: Stores, champion, tmp_path: Path
+) -> None:
+    assert train(SPEC, training_set(tmp_path), stores).version == champion.version
+    assert len(stores.tracking.versions("flight_delays")) == 1
+
+
+def test_only_rows_of_the_training_split_are_learned_from(stores: Stores, tmp_path: Path) -> None:
+    """With every held-out label flipped the model file stays the same, byte for byte in what it predicts."""
+    rows = training_set(tmp_path, name="a")
+    flipped = training_set(tmp_path, name="b")
+    data = pd.read_parquet(flipped.path)
+    held = data.split == "holdout"
+    assert held.any()
+    data.loc[held, "label"] = 1 - data.loc[held, "label"]
+    data.to_parquet(flipped.path, index=False)
+    first, second = train(SPEC, rows, stores), train(SPEC, flipped, stores)
+    assert first.version != second.version
+    one, other = (stores.tracking.load("flight_delays", c.version) for c in (first, second))
+    inputs = inputs_of(data, one)
+    np.testing.assert_array_equal(one.predict_proba(inputs), other.predict_proba(inputs))
+
+
+def test_a_candidate_that_learned_nothing_fails_and_changes_nothing(
+    stores: Stores, champion, tmp_path: Path
+) -> None:
+    noise = training_set(tmp_path, seed=1, signal=0.0, name="n")
+    _, verdict = judged(stores, noise)
+    assert verdict.decision is Decision.FAIL
+    answer = promote(SPEC, verdict, stores)
+    assert not answer.promoted
+    assert stores.tracking.champion("flight_delays").version == champion.version
+
+
+def test_a_tied_candidate_is_inconclusive_where_better_is_asked(
+    stores: Stores, champion, tmp_path: Path
+) -> None:
+    strict = spec(champion=Champion(rule="better"))
+    rows = training_set(tmp_path, name="t")
+    made = train(
+        strict.model_copy(update={"parameters": {**SPEC.parameters, "random_state": 1}}), rows, stores
+    )
+    verdict = evaluate(strict, made, rows, stores)
+    assert verdict.decision is Decision.INCONCLUSIVE
+    assert not promote(strict, verdict, stores).promoted
+
+
+def test_the_champion_is_not_compared_with_itself(stores: Stores, champion, tmp_path: Path) -> None:
+    verdict = evaluate(SPEC, champion, training_set(tmp_path), stores)
+    assert verdict.decision is Decision.INCONCLUSIVE
+    assert any("itself" in rule.explanation for rule in verdict.rules)
+
+
+def test_too_few_held_out_rows_are_inconclusive(stores: Stores, tmp_path: Path) -> None:
+    _, verdict = judged(stores, training_set(tmp_path), spec(minimum_rows=10**6))
+    assert verdict.decision is Decision.INCONCLUSIVE
+
+
+def test_a_floor_that_is_missed_fails(stores: Stores, tmp_path: Path) -> None:
+    _, verdict = judged(stores, training_set(tmp_path), spec(floors={"roc_auc": 0.999}))
+    assert verdict.decision is Decision.FAIL
+
+
+def test_promoting_twice_changes_nothing_the_second_time(stores: Stores, champion) -> None:
+    before = stores.tracking.champion("flight_delays")
+    again = promote(SPEC, verdict_of(SPEC, champion.version, stores), stores)
+    assert not again.promoted
+    assert "already" in again.reason
+    assert stores.tracking.champion("flight_delays") == before
+
+
+def test_a_verdict_on_another_file_promotes_nothing(stores: Stores, tmp_path: Path) -> None:
+    _, verdict = judged(stores, training_set(tmp_path))
+    assert verdict.decision is Decision.PASS
+    foreign = dataclasses.replace(verdict, digest="0" * 64)
+    assert not promote(SPEC, foreign, stores).promoted
+    assert stores.tracking.champion("flight_delays") is None
+
+
+def test_a_verdict_given_against_another_champion_promotes_nothing(
+    stores: Stores, champion, tmp_path: Path
+) -> None:
+    rows = training_set(tmp_path, seed=2, name="u")
+    _, verdict = judged(stores, rows)
+    stale = dataclasses.replace(verdict, decision=Decision.PASS, champion_version=None)
+    assert "judge again" in promote(SPEC, stale, stores).reason
+
+
+def test_an_edited_decision_record_is_refused(stores: Stores, champion) -> None:
+    record = stores.settings.home / "decisions" / "flight_delays" / f"{champion.version}.json"
+    record.write_text(record.read_text().replace("PASS", "PASS "))
+    with pytest.raises(EvergreenError, match="not the record"):
+        verdict_of(SPEC, champion.version, stores)
+
+
+def test_a_model_file_that_was_changed_is_refused(stores: Stores, champion) -> None:
+    version = stores.tracking.champion("flight_delays")
+    logged = list(stores.settings.home.glob(f"mlartifacts/**/{MODEL_FILE}"))
+    assert logged
+    for file in logged:
+        with file.open("ab") as end:
+            end.write(b"x")
+    stores.tracking.file(version).unlink()
+    _load_verified.cache_clear()  # what a new process would hold
+    with pytest.raises(EvergreenError, match="changed after training"):
+        stores.tracking.load("flight_delays", version.version)
+
+
+def test_a_model_file_with_a_foreign_type_is_refused(tmp_path: Path) -> None:
+    import subprocess
+
+    from sklearn.preprocessing import FunctionTransformer
+    from skops.io import dump
+
+    path = tmp_path / MODEL_FILE
+    dump(FunctionTransformer(subprocess.check_output), path)
+    with pytest.raises(EvergreenError, match=r"subprocess\.check_output"):
+        _load_verified(str(path), file_digest(path), "flight_delays")
+
+
+def test_an_unknown_parameter_is_named(stores: Stores, tmp_path: Path) -> None:
+    wrong = SPEC.model_copy(update={"parameters": {"max_itre": 3}})
+    with pytest.raises(EvergreenError, match="max_itre"):
+        train(wrong, training_set(tmp_path), stores)
+
+
+def test_too_few_rows_are_an_error_that_names_the_knob(stores: Stores, tmp_path: Path) -> None:
+    with pytest.raises(EvergreenError, match="minimum_rows"):
+        train(SPEC, training_set(tmp_path, rows=100), stores)

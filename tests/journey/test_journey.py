@@ -1,0 +1,174 @@
+"""One row's way: real Airflow, real files, and an answer from the model that learned from them."""
+
+import json
+import socket
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from pipelines import catalog, tour
+from pipelines.local import supervisor
+from pipelines.replay import replay
+from pipelines.settings import PROJECT, Settings
+from pipelines.stages.silver import connect
+from pipelines.stores import Stores
+
+DATA = PROJECT / "tests" / "data"
+MODEL = "flight_delays"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
+    """Airflow, MLflow and serving, running on free ports; ended afterwards."""
+    ports = {f"{name}_port": free_port() for name in ("airflow", "mlflow", "serving")}
+    settings = Settings(_env_file=None, home=tmp_path_factory.mktemp("journey"), **ports)
+    try:
+        supervisor.start(settings)
+        yield Stores(settings)
+    finally:
+        ended = supervisor.stop(settings)
+        assert len(ended) in {0, 6}
+
+
+def until(condition: Callable[[], object], stores: Stores, seconds: float = 240) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(
+                f"not within {seconds} s; {tour.reached(stores)}; logs in {stores.settings.home / 'logs'}"
+            )
+        time.sleep(0.5)
+
+
+class Airflow:
+    """Airflow's REST API as its admin."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.base = f"http://127.0.0.1:{settings.airflow_port}"
+        password = json.loads((settings.home / "secrets" / "airflow_passwords.json").read_text())["admin"]
+        self.token = self.call("/auth/token", {"username": "admin", "password": password})["access_token"]
+
+    def call(self, path: str, body: dict | None = None) -> dict:
+        headers = {"Content-Type": "application/json"}
+        if hasattr(self, "token"):
+            headers["Authorization"] = f"Bearer {self.token}"
+        data = None if body is None else json.dumps(body).encode()
+        with urllib.request.urlopen(urllib.request.Request(self.base + path, data, headers)) as reply:
+            return json.load(reply)
+
+    def runs(self, dag: str) -> list[dict]:
+        return self.call(f"/api/v2/dags/{dag}/dagRuns?limit=100")["dag_runs"]
+
+
+def test_before_anything_landed_serving_says_that_there_is_no_champion(stores: Stores) -> None:
+    with pytest.raises(tour.EvergreenError, match=r"503.*no champion"):
+        tour.post(stores.settings, tour.example(catalog.model(MODEL), {}))
+
+
+def test_landed_files_become_a_served_model_by_themselves(stores: Stores) -> None:
+    landing = stores.settings.landing_path
+    list(replay(MODEL, date(2013, 1, 1), date(2013, 1, 21), "bulk", landing))
+    until(lambda: tour.serving_version(stores.settings) == 1, stores)
+    assert stores.tracking.champion(MODEL).version == 1
+    until(lambda: not list(landing.glob("*.csv")), stores)
+
+
+def test_one_row_is_found_again_from_file_to_prediction(stores: Stores) -> None:
+    """The newest flight: in the archive as landed, in silver once, in the answer's log with its features."""
+    spec, source = catalog.model(MODEL), catalog.dataset("flights")
+    (request, *_) = tour.flights(stores, 1)
+    entities = request["entities"]
+    archived = list((stores.settings.home / "archive" / "flights").glob("*.csv"))
+    assert archived
+    departure = request["request"]["scheduled_departure"]
+    lines = [
+        line
+        for line in archived[0].read_text().splitlines()
+        if departure in line and entities["tailnum"] in line
+    ]
+    assert len(lines) == 1
+    connection = connect(stores, [source], stores.ledger.watermark("flights"))
+    found = connection.execute(
+        "select count(*) from flights where tailnum = ? and scheduled_departure = ?",
+        [entities["tailnum"], departure.rstrip("Z")],
+    ).fetchone()
+    assert found == (1,)
+    answer = tour.post(stores.settings, request)
+    assert 0 < answer["probability"] < 1
+    logged = stores.predictions.get(answer["prediction_id"])
+    assert logged.version == 1
+    assert set(logged.features) == set(stores.features.feature_names(spec))
+    assert logged.features["origin_congestion__departures_3h"] is not None
+
+
+def test_a_days_files_start_a_retraining_by_a_data_event(stores: Stores) -> None:
+    list(replay(MODEL, date(2013, 1, 22), date(2013, 1, 22), "1d", stores.settings.landing_path))
+    until(lambda: len(stores.tracking.versions(MODEL)) >= 2, stores)
+    newest = stores.tracking.newest(MODEL)
+    assert newest.tags["trigger"] == "data event"
+    assert newest.as_of.date() == date(2013, 1, 22)
+    kinds = {run["run_type"] for run in Airflow(stores.settings).runs(f"retrain_{MODEL}")}
+    assert {"asset_triggered", "scheduled"} <= kinds
+
+
+def test_broken_files_are_refused_or_quarantined_and_the_rest_goes_on(stores: Stores) -> None:
+    for name in ("flights_broken_row.csv", "flights_missing_column.csv"):
+        part = stores.settings.landing_path / f".{name}"
+        part.write_bytes((DATA / name).read_bytes())
+        part.rename(stores.settings.landing_path / name)
+
+    def ended() -> dict:
+        found = {
+            b.name: b
+            for b in stores.ledger.batches("flights")
+            if b.name.startswith(("flights_b", "flights_m"))
+        }
+        return found if len(found) == 2 and all(b.state != "seen" for b in found.values()) else {}
+
+    until(ended, stores)
+    broken, missing = ended()["flights_broken_row.csv"], ended()["flights_missing_column.csv"]
+    assert (broken.state, broken.quarantined) == ("committed", 1)
+    assert missing.state == "refused"
+    assert "distance" in missing.reason
+    alerts = (stores.settings.home / "alerts.jsonl").read_text()
+    assert "flights_missing_column.csv" in alerts
+
+
+def test_a_person_starts_a_retraining_by_the_form_and_bad_values_are_refused_there(stores: Stores) -> None:
+    airflow = Airflow(stores.settings)
+    path = f"/api/v2/dags/retrain_{MODEL}/dagRuns"
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        airflow.call(path, {"logical_date": None, "conf": {"as_of": "yesterday"}})
+    assert refused.value.code in {400, 422}
+    conf = {"as_of": "2013-01-21T00:00:00Z", "force": True, "reason": "journey"}
+    run = airflow.call(path, {"logical_date": None, "conf": conf})
+    assert run["run_type"] == "manual"
+    until(
+        lambda: any(v.tags["trigger"] == "person: journey" for v in stores.tracking.versions(MODEL)), stores
+    )
+
+
+def test_the_monitor_writes_evidentlys_report(stores: Stores) -> None:
+    latest = stores.settings.home / "reports" / "monitor" / MODEL / "latest.json"
+    until(latest.exists, stores)
+    report = json.loads(latest.read_text())
+    assert Path(report["html"]).stat().st_size > 100_000
+    assert report["metrics"]["roc_auc"] > 0.5
+
+
+def test_starting_again_starts_nothing_twice(stores: Stores) -> None:
+    before = supervisor.recorded(stores.settings)
+    assert len(before) == 6
+    supervisor.start(stores.settings)
+    assert supervisor.recorded(stores.settings) == before
