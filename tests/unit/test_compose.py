@@ -1,0 +1,117 @@
+"""The compose file agrees with settings, lock and image. No container is started here."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipelines.settings import PROJECT, Settings
+
+ONE_SHOT = {"airflow-migrate", "bucket"}
+BORROWED = {"postgres", "redis", "objects"}
+FIELDS = {f"EVERGREEN_{name.upper()}" for name in Settings.model_fields}
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict:
+    found = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())
+    assert len(found["services"]) >= 10
+    return found
+
+
+def versions(lock: str) -> dict[str, str]:
+    text = (PROJECT / "locks" / lock).read_text()
+    return dict(re.findall(r"^([A-Za-z0-9_.-]+)==([^\s;]+)", text, re.MULTILINE))
+
+
+def test_every_variable_of_ours_is_a_setting_and_every_setting_is_documented(compose: dict) -> None:
+    used = set(re.findall(r"EVERGREEN_[A-Z_]+", (PROJECT / "docker-compose.yml").read_text()))
+    assert len(used) > 5
+    assert used <= FIELDS
+    assert set(re.findall(r"EVERGREEN_[A-Z_]+", (PROJECT / ".env.example").read_text())) == FIELDS
+
+
+def test_no_secret_has_a_default_and_each_is_named_in_the_example(compose: dict) -> None:
+    text = (PROJECT / "docker-compose.yml").read_text()
+    variables = {name: rest for name, rest in re.findall(r"(?<!\$)\$\{([A-Z_]+)([^}]*)\}", text)}
+    secrets = {name for name in variables if not name.startswith("EVERGREEN_")}
+    assert len(secrets) >= 8
+    required = set(re.findall(r"\$\{([A-Z_]+):\?", text))
+    assert secrets == required
+    example = (PROJECT / ".env.example").read_text()
+    for name in secrets:
+        assert re.search(rf"^{name}=$", example, re.MULTILINE), name
+
+
+def test_all_our_services_share_the_one_image_that_installs_the_production_lock(compose: dict) -> None:
+    ours = {name: s for name, s in compose["services"].items() if name not in BORROWED}
+    assert {s["image"] for s in ours.values()} == {"evergreen:local"}
+    assert {s["build"] for s in ours.values()} == {"."}
+    dockerfile = (PROJECT / "Dockerfile").read_text()
+    assert "--require-hashes -r locks/production.txt" in dockerfile
+    assert re.search(r"^USER evergreen$", dockerfile, re.MULTILINE)
+
+
+def test_borrowed_images_have_a_version(compose: dict) -> None:
+    for name in BORROWED:
+        assert re.search(r":\d", compose["services"][name]["image"]), name
+
+
+def test_the_production_lock_has_what_the_services_need_and_agrees_with_the_default_lock() -> None:
+    default, production = versions("default.txt"), versions("production.txt")
+    assert {"celery", "redis", "psycopg2-binary", "boto3", "apache-airflow-providers-fab"} <= set(production)
+    shared = set(default) & set(production)
+    assert len(shared) > 150
+    assert {name: default[name] for name in shared} == {name: production[name] for name in shared}
+
+
+def test_every_long_running_service_has_a_health_check_and_restarts(compose: dict) -> None:
+    for name, service in compose["services"].items():
+        if name not in ONE_SHOT:
+            assert service["healthcheck"]["test"], name
+            assert service["restart"] == "unless-stopped", name
+
+
+def test_ports_are_published_on_loopback_only_and_agree_with_settings(compose: dict) -> None:
+    published = [port for s in compose["services"].values() for port in s.get("ports", [])]
+    found = {}
+    for port in published:
+        match = re.fullmatch(r"127\.0\.0\.1:\$\{EVERGREEN_([A-Z]+)_PORT:-(\d+)\}:(\d+)", port)
+        assert match, port
+        found[f"{match[1].lower()}_port"] = (int(match[2]), int(match[3]))
+    defaults = {name: Settings.model_fields[name].default for name in found}
+    assert set(found) == {"airflow_port", "mlflow_port", "serving_port"}
+    assert found == {name: (value, value) for name, value in defaults.items()}
+
+
+def test_volumes_and_dependencies_exist(compose: dict) -> None:
+    for name, service in compose["services"].items():
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            assert source in compose["volumes"] or (PROJECT / source).exists(), (name, source)
+        assert set(service.get("depends_on", {})) <= set(compose["services"]), name
+
+
+def test_every_command_of_ours_exists(compose: dict) -> None:
+    commands = {s["command"][0] for n, s in compose["services"].items() if n not in BORROWED}
+    assert {"airflow", "mlflow", "python"} <= commands
+    for command in commands - {"bash"}:
+        assert (Path(sys.executable).parent / command).exists(), command
+
+
+def test_docker_itself_accepts_the_file(tmp_path: Path) -> None:
+    """Runs where the compose plugin is installed; it needs no engine."""
+    docker = shutil.which("docker")
+    if (
+        docker is None
+        or subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode
+    ):
+        pytest.skip("docker's compose plugin is not installed here")
+    filled = re.sub(r"^([A-Z_]+)=$", r"\1=x", (PROJECT / ".env.example").read_text(), flags=re.MULTILINE)
+    (tmp_path / ".env").write_text(filled)
+    command = [docker, "compose", "--env-file", str(tmp_path / ".env"), "config", "-q"]
+    subprocess.run(command, cwd=PROJECT, check=True)
