@@ -78,7 +78,7 @@ def test_before_anything_landed_serving_says_that_there_is_no_champion(stores: S
 
 def test_landed_files_become_a_served_model_by_themselves(stores: Stores) -> None:
     landing = stores.settings.landing_path
-    list(replay(MODEL, date(2013, 1, 1), date(2013, 1, 21), "bulk", landing))
+    list(replay(MODEL, date(2013, 1, 1), date(2013, 2, 28), "bulk", landing))
     until(lambda: tour.serving_version(stores.settings) == 1, stores)
     assert stores.tracking.champion(MODEL).version == 1
     until(lambda: not list(landing.glob("*.csv")), stores)
@@ -113,11 +113,11 @@ def test_one_row_is_found_again_from_file_to_prediction(stores: Stores) -> None:
 
 
 def test_a_days_files_start_a_retraining_by_a_data_event(stores: Stores) -> None:
-    list(replay(MODEL, date(2013, 1, 22), date(2013, 1, 22), "1d", stores.settings.landing_path))
+    list(replay(MODEL, date(2013, 3, 1), date(2013, 3, 1), "1d", stores.settings.landing_path))
     until(lambda: len(stores.tracking.versions(MODEL)) >= 2, stores)
     newest = stores.tracking.newest(MODEL)
     assert newest.tags["trigger"] == "data event"
-    assert newest.as_of.date() == date(2013, 1, 22)
+    assert newest.as_of.date() == date(2013, 3, 1)
     kinds = {run["run_type"] for run in Airflow(stores.settings).runs(f"retrain_{MODEL}")}
     assert {"asset_triggered", "scheduled"} <= kinds
 
@@ -151,7 +151,7 @@ def test_a_person_starts_a_retraining_by_the_form_and_bad_values_are_refused_the
     with pytest.raises(urllib.error.HTTPError) as refused:
         airflow.call(path, {"logical_date": None, "conf": {"as_of": "yesterday"}})
     assert refused.value.code in {400, 422}
-    conf = {"as_of": "2013-01-21T00:00:00Z", "force": True, "reason": "journey"}
+    conf = {"as_of": "2013-02-27T00:00:00Z", "force": True, "reason": "journey"}
     run = airflow.call(path, {"logical_date": None, "conf": conf})
     assert run["run_type"] == "manual"
     until(

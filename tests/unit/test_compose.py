@@ -37,7 +37,7 @@ def test_every_variable_of_ours_is_a_setting_and_every_setting_is_documented(com
 
 def test_no_secret_has_a_default_and_each_is_named_in_the_example(compose: dict) -> None:
     text = (PROJECT / "docker-compose.yml").read_text()
-    variables = {name: rest for name, rest in re.findall(r"(?<!\$)\$\{([A-Z_]+)([^}]*)\}", text)}
+    variables = dict(re.findall(r"(?<!\$)\$\{([A-Z_]+)([^}]*)\}", text))
     secrets = {name for name in variables if not name.startswith("EVERGREEN_")}
     assert len(secrets) >= 8
     required = set(re.findall(r"\$\{([A-Z_]+):\?", text))
