@@ -88,6 +88,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",  # tasks share the cores; a thread that spins while it waits starves others
         "PYTHONUNBUFFERED": "1",
     }
 

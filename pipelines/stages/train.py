@@ -175,7 +175,8 @@ def _log_facts(
         tags=[RunTag(k, v) for k, v in tags.items()],
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # MLflow has two names for a local file and says so each time
+        # MLflow has two names for a local file, and hints at whole numbers, each time.
+        warnings.simplefilter("ignore")
         dataset = mlflow.data.from_pandas(
             rows.head(100),
             source=training_set.path,
@@ -183,7 +184,8 @@ def _log_facts(
             targets="label",
             digest=training_set.digest[:32],
         )
-    client.log_inputs(run_id, [DatasetInput(dataset._to_mlflow_entity(), [InputTag("context", "training")])])
+        entity = dataset._to_mlflow_entity()
+    client.log_inputs(run_id, [DatasetInput(entity, [InputTag("context", "training")])])
 
 
 def _log_model(
