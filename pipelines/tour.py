@@ -76,7 +76,7 @@ def await_champion(stores: Stores, console: Console, day: date, what: str) -> No
         newest, champion = judged(), stores.tracking.champion(MODEL)
         if newest is None or champion is None or serving_version(stores.settings) != champion.version:
             return False
-        return newest["decision"] != "PASS" or champion.version >= newest["version"]
+        return bool(newest["decision"] != "PASS" or champion.version >= newest["version"])
 
     wait(console, f"Airflow works until {what}", served, stores, 480)
     console.print(f"Version {serving_version(stores.settings)} answers: {what}.")
