@@ -7,8 +7,9 @@ COPY locks/production.txt locks/
 RUN pip install --no-cache-dir --require-hashes -r locks/production.txt
 
 FROM python:3.11-slim-bookworm
+# git: training records the commit it runs at, and asks git for it.
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends libgomp1 \
+    && apt-get install -y --no-install-recommends git libgomp1 \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 10001 --create-home evergreen
 COPY --from=build /opt/venv /opt/venv
@@ -17,10 +18,11 @@ COPY . .
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONPATH=/opt/evergreen:/opt/evergreen/plugins \
     PYTHONUNBUFFERED=1 \
-    AIRFLOW_HOME=/opt/evergreen/airflow \
+    AIRFLOW_HOME=/opt/airflow \
     AIRFLOW__CORE__DAGS_FOLDER=/opt/evergreen/dags \
     AIRFLOW__CORE__PLUGINS_FOLDER=/opt/evergreen/plugins
-RUN mkdir -p /data airflow && chown -R evergreen /data airflow
+# A new volume takes the owner of the folder it covers.
+RUN mkdir -p /data/landing /data/logs /opt/airflow && chown -R evergreen /data /opt/airflow
 USER evergreen
 VOLUME /data
 CMD ["python", "-m", "pipelines.serving"]

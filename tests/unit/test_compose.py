@@ -1,5 +1,6 @@
 """The compose file agrees with settings, lock and image. No container is started here."""
 
+import importlib.util
 import re
 import shutil
 import subprocess
@@ -86,6 +87,56 @@ def test_ports_are_published_on_loopback_only_and_agree_with_settings(compose: d
     defaults = {name: Settings.model_fields[name].default for name in found}
     assert set(found) == {"airflow_port", "mlflow_port", "serving_port"}
     assert found == {name: (value, value) for name, value in defaults.items()}
+
+
+def test_each_health_check_asks_the_port_that_its_command_listens_on(compose: dict) -> None:
+    asked = {
+        name: set(re.findall(r"127\.0\.0\.1:(\d+)", " ".join(service["healthcheck"]["test"])))
+        for name, service in compose["services"].items()
+        if "127.0.0.1" in str(service.get("healthcheck"))
+    }
+    assert set(asked) == {"airflow-api-server", "mlflow", "serving", "objects"}
+    for name, ports in asked.items():
+        service = compose["services"][name]
+        told = " ".join(service["command"])
+        if name == "serving":
+            told = service["environment"]["EVERGREEN_SERVING_PORT"]
+        assert len(ports) == 1, name
+        assert ports <= set(re.findall(r"\d+", told)), name
+
+
+def test_every_address_inside_names_a_service_and_a_port_it_has(compose: dict) -> None:
+    text = (PROJECT / "docker-compose.yml").read_text()
+    listens = {
+        "airflow-api-server": "8080",
+        "mlflow": "5000",
+        "objects": "8333",
+        "redis": "6379",
+        "postgres": "5432",
+    }
+    hosts = re.findall(r"(?:http://|@|_URL: |hosts=)([a-z][a-z-]+):(\d+)", text)
+    assert len(hosts) >= 6
+    assert {name for name, _ in hosts} <= set(compose["services"])
+    assert all(listens[name] == port for name, port in hosts), hosts
+
+
+def test_every_option_of_airflow_exists_in_the_locked_airflow(compose: dict) -> None:
+    """An option that Airflow does not know is ignored without a word. Providers bring CELERY of their own."""
+    package = importlib.util.find_spec("airflow")
+    assert package is not None
+    assert package.origin is not None
+    known = yaml.safe_load((Path(package.origin).parent / "config_templates" / "config.yml").read_text())
+    told = [key.split("__")[1:] for key in compose["x-evergreen"]["environment"] if "AIRFLOW__" in key]
+    assert len(told) > 8
+    for section, option in told:
+        if section != "CELERY":
+            assert option.lower() in known[section.lower()]["options"], (section, option)
+
+
+def test_neither_secrets_nor_state_enter_the_image() -> None:
+    ignored = set((PROJECT / ".dockerignore").read_text().split())
+    assert {".env", ".git", ".venv", "var"} <= ignored
+    assert not ignored & {"dags", "plugins", "pipelines", "feature_repo", "expectations", "locks"}
 
 
 def test_volumes_and_dependencies_exist(compose: dict) -> None:
