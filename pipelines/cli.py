@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from pipelines import catalog
+from pipelines import catalog, cli_prove
 from pipelines.contracts import EvergreenError, NothingToDo, as_json
 from pipelines.settings import settings
 from pipelines.stores import Stores
@@ -24,6 +24,7 @@ from pipelines.stores import Stores
 MENDED, GATE, REFUSED, NOTHING = 1, 3, 4, 5
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app.add_typer(cli_prove.app, name="prove")
 console = Console()
 errors = Console(stderr=True)
 

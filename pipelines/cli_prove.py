@@ -1,0 +1,98 @@
+"""`evergreen prove`: the product's promises, held against the worst that can be done to them."""
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pipelines.contracts import as_json
+from pipelines.prove import Proof
+
+app = typer.Typer(no_args_is_help=True, help=__doc__)
+console = Console()
+progress = Console(stderr=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON for machines")]
+Seed = Annotated[int, typer.Option(help="another seed tries other cases")]
+
+
+def _say(text: str) -> None:
+    progress.print(text, style="dim", markup=False)
+
+
+def _conclude(proof: Proof, as_json_text: bool) -> None:
+    """Print what was tried and what broke; exit 1 if the promise did not hold."""
+    if as_json_text:
+        sys.stdout.write(json.dumps(as_json(proof) | {"holds": proof.holds}, indent=2) + "\n")
+    else:
+        console.print(_table(proof))
+        for failure in proof.failures:
+            console.print(f"BROKEN: {failure}", style="red", markup=False)
+        console.print(f"{'Holds' if proof.holds else 'DOES NOT HOLD'}: {proof.promise}", markup=False)
+    if not proof.holds:
+        raise typer.Exit(1)
+
+
+def _table(proof: Proof) -> Table:
+    table = Table(title=proof.promise, title_justify="left")
+    names: dict[str, Any] = dict.fromkeys(name for row in proof.rows for name in row)
+    for name in names:
+        table.add_column(name, overflow="fold")
+    for row in proof.rows:
+        table.add_row(*(str(row.get(name, "")) for name in names))
+    return table
+
+
+@app.command()
+def ingestion(
+    kills: Annotated[int, typer.Option(min=1, help="how many writers are killed at random points")] = 100,
+    points: Annotated[
+        int | None, typer.Option(min=0, help="kill at this many of the system calls; default: at each")
+    ] = None,
+    seed: Seed = 0,
+    as_json_text: AsJson = False,
+) -> None:
+    """Two writers at once, killed at random points and at every fsync, rename, link and write."""
+    from pipelines.prove.ingestion import prove
+
+    _conclude(prove(kills, points, seed, _say), as_json_text)
+
+
+@app.command()
+def storage(
+    points: Annotated[
+        int | None, typer.Option(min=1, help="break this many of the system calls; default: each")
+    ] = None,
+    as_json_text: AsJson = False,
+) -> None:
+    """A full disk and a disk that reports errors: nothing silently accepted, and recovery after."""
+    from pipelines.prove.storage import prove
+
+    _conclude(prove(points, _say), as_json_text)
+
+
+@app.command()
+def awkward(
+    fuzz: Annotated[int, typer.Option(min=0, help="how many mutated real files are tried as well")] = 100,
+    seed: Seed = 0,
+    as_json_text: AsJson = False,
+) -> None:
+    """Every class of awkward file: what must become of it, and what did."""
+    from pipelines.prove.awkward import prove
+
+    _conclude(prove(fuzz, seed, _say), as_json_text)
+
+
+@app.command()
+def triggers(
+    events: Annotated[int, typer.Option(min=1, help="how many files and events each case uses")] = 20,
+    kills: Annotated[int, typer.Option(min=0, help="how many supervisors of live tasks are killed")] = 20,
+    as_json_text: AsJson = False,
+) -> None:
+    """A real Airflow with events lost, doubled, late and reordered, and with its processes killed."""
+    from pipelines.prove.triggers import prove
+
+    _conclude(prove(events, kills, _say), as_json_text)
