@@ -3,10 +3,11 @@
 import hashlib
 import re
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -16,6 +17,8 @@ from pipelines.contracts import EvergreenError
 HERE = Path(__file__).resolve().parent
 NAME = r"^[a-z][a-z0-9_]*$"
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+# Hidden files, caches, back-ups and documentation in a model's folder: none of them makes the model.
+LEAVINGS = re.compile(r"(^|/)[.#]|(^|/)__pycache__/|(~|\.(md|pyc|pyo|swp|swo|tmp|bak|orig|rej))$")
 
 
 def duration(text: Any) -> Any:
@@ -42,6 +45,19 @@ class Column(Spec):
     type: Literal["string", "integer", "float", "timestamp"]
     description: str
     nullable: bool = False
+    since: int = Field(1, ge=1, description="the dataset's version that brought it; older files lack it")
+    deprecated: int | None = Field(None, ge=2, description="the version from which files may leave it out")
+
+    @model_validator(mode="after")
+    def may_be_missing_only_if_null(self) -> "Column":
+        if self.optional and not self.nullable:
+            raise ValueError("a column that files may lack must be nullable: true")
+        return self
+
+    @property
+    def optional(self) -> bool:
+        """Whether a file may lack the column."""
+        return self.since > 1 or self.deprecated is not None
 
 
 class DatasetSpec(Spec):
@@ -50,6 +66,7 @@ class DatasetSpec(Spec):
     name: str = Field(pattern=NAME)
     description: str
     owner: str
+    version: int = Field(1, ge=1, description="raised by each change of the columns")
     pattern: str = Field(description="glob that a file's name matches")
     key: tuple[str, ...] = Field(min_length=1)
     event_time: str = Field(description="the column that says when it happened")
@@ -62,12 +79,21 @@ class DatasetSpec(Spec):
         2_000_000_000, gt=0, description="larger files, also once decompressed, are refused"
     )
     null_values: tuple[str, ...] = ("",)
+    manifest: bool = Field(False, description="true: NAME waits for NAME.manifest.json with its size")
+
+    @property
+    def required(self) -> list[str]:
+        """The columns every file must have."""
+        return [name for name, column in self.columns.items() if not column.optional]
 
     @model_validator(mode="after")
     def named_columns_exist(self) -> "DatasetSpec":
         missing = {*self.key, self.event_time, self.available_at} - set(self.columns)
         if missing:
             raise ValueError(f"key, event_time or available_at name no column: {sorted(missing)}")
+        newest = max(max(c.since, c.deprecated or 1) for c in self.columns.values())
+        if newest > self.version:
+            raise ValueError(f"a column speaks of version {newest}, but version is {self.version}; raise it")
         return self
 
 
@@ -85,11 +111,58 @@ class RequestField(Spec):
     example: str | int | float
 
 
+def clock(text: Any) -> Any:
+    """A time of day from "06:00"; unquoted, YAML reads 22:00 as the number 1320."""
+    if not isinstance(text, str) or re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", text) is None:
+        raise ValueError(f'{text!r} is not a time of day in quotes such as "06:00"')
+    return time.fromisoformat(text)
+
+
+Clock = Annotated[time, BeforeValidator(clock)]
+
+
+class QuietHours(Spec):
+    """The hours of every day, by the clock on a wall in `zone`, in which no training begins by itself."""
+
+    start: Clock = Field(alias="from", description="the first quiet minute")
+    end: Clock = Field(alias="to", description="the first minute after; before `from` it is the next day's")
+    zone: str = Field(description="an IANA time zone such as America/New_York")
+
+    @model_validator(mode="after")
+    def sensible(self) -> "QuietHours":
+        if self.start == self.end:
+            raise ValueError("from and to are the same; name different times, or remove quiet_hours")
+        try:
+            ZoneInfo(self.zone)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(f"{self.zone!r} is no time zone such as America/New_York") from error
+        return self
+
+    def covers(self, moment: datetime) -> bool:
+        """Whether the wall clock then shows a quiet time."""
+        shown = moment.astimezone(ZoneInfo(self.zone)).time()
+        if self.start < self.end:
+            return self.start <= shown < self.end
+        return shown >= self.start or shown < self.end
+
+    def __str__(self) -> str:
+        return f"{self.start:%H:%M}-{self.end:%H:%M} {self.zone}"
+
+
 class Training(Spec):
     window: Duration = Field(description="how far back labels are used")
     holdout: Duration = Field(description="the newest labels, kept for the gate")
     minimum_rows: int = Field(gt=0)
-    minimum_new_rows: int = Field(1, ge=0, description="fewer new labels than this start no training")
+    minimum_new_rows: int = Field(
+        1,
+        ge=0,
+        description="fewer new labels than this start no training when they land; the schedule takes what there is",
+    )
+    cool_down: Duration = Field(
+        timedelta(0),
+        description="no training within this time after the last one began; keep it shorter than the schedule's step",
+    )
+    quiet_hours: QuietHours | None = Field(None, description="when no training begins by itself")
     patience: Duration = Field(
         timedelta(hours=36), description="how long a late dataset holds the others back"
     )
@@ -112,10 +185,21 @@ class Gate(Spec):
     champion: Champion = Field(default_factory=Champion)
 
 
+class Decay(Spec):
+    """When the champion has decayed: it loses more than at its gate, by over `margin`, beyond doubt."""
+
+    metric: Literal["log_loss", "brier"] = "log_loss"
+    margin: float = Field(ge=0, description="a rise of the mean loss that is worth a training")
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="of the interval that must lie above margin")
+    minimum_rows: int = Field(500, gt=0, description="fewer rows since the champion's training judge nothing")
+    minimum_days: int = Field(3, gt=1, description="fewer days since then judge nothing; a day's rows go together")
+
+
 class Monitor(Spec):
     schedule: str
     window: Duration
-    drift_share: float = Field(0.5, gt=0, le=1)
+    drift_share: float = Field(0.5, gt=0, le=1, description="share of drifted columns that asks for a training")
+    decay: Decay | None = Field(None, description="left out: decay is not judged")
 
 
 class ModelSpec(Spec):
@@ -136,6 +220,17 @@ class ModelSpec(Spec):
     gate: Gate
     monitor: Monitor
 
+    @model_validator(mode="after")
+    def schedule_is_heard(self) -> "ModelSpec":
+        """What quiet hours hold back waits for a tick of the schedule, so some tick must lie outside them."""
+        quiet, ticks = self.training.quiet_hours, _ticks(self.schedule)
+        if quiet is not None and ticks and all(quiet.covers(tick) for tick in ticks):
+            raise ValueError(
+                f"every tick of schedule {self.schedule!r} (UTC) lies in quiet_hours {quiet}, "
+                "so what they hold back would wait for ever; move one of them"
+            )
+        return self
+
     @property
     def folder(self) -> Path:
         return HERE / "models" / self.name
@@ -146,12 +241,37 @@ class ModelSpec(Spec):
 
     @property
     def digest(self) -> str:
-        """Changes when any file in the model's folder does."""
+        """Changes when a file that makes the model does; documentation and editors' leavings make nothing."""
         sha = hashlib.sha256()
-        for path in sorted(self.folder.glob("*")):
-            if path.is_file():
-                sha.update(path.name.encode() + b"\0" + path.read_bytes())
+        for path in sorted(self.folder.rglob("*")):
+            name = path.relative_to(self.folder).as_posix()
+            if path.is_file() and not LEAVINGS.search(name):
+                sha.update(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
         return sha.hexdigest()
+
+
+def _ticks(schedule: str) -> list[datetime]:
+    """The times of day of a five-field cron, on one day of each month; none if it is written otherwise."""
+    fields = schedule.split()
+    if len(fields) != 5:
+        return []
+    minutes, hours = _values(fields[0], 60), _values(fields[1], 24)
+    months = range(1, 13)
+    return [datetime(2024, m, 15, hour, minute, tzinfo=UTC) for m in months for hour in hours for minute in minutes]
+
+
+def _values(field: str, size: int) -> list[int]:
+    """What one field of a cron names: *, 5, 1-5, */15 or 1-30/5, and lists of them."""
+    found: set[int] = set()
+    for part in field.split(","):
+        span, _, step = part.partition("/")
+        first, dash, last = span.partition("-")
+        if not all(number.isdigit() for number in (first, last, step) if number not in {"", "*"}):
+            return []
+        start = 0 if first == "*" else int(first)
+        end = int(last) if dash else size - 1 if first == "*" or step else start
+        found.update(range(start, end + 1, int(step or 1)))
+    return sorted(found)
 
 
 def _line_of(text: str, location: tuple[Any, ...]) -> int:

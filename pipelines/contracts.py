@@ -18,14 +18,32 @@ class NothingToDo(EvergreenError):
         raise cls(why)
 
 
+class Waiting(NothingToDo):
+    """There is work, but a policy holds it back; the message says which and until when. Nothing is lost."""
+
+
 class TransientError(EvergreenError):
     """Something outside did not answer; trying again may help."""
 
 
 class BatchState(StrEnum):
+    """How far a batch has come; it only ever moves down this list. A refused one may be released to SEEN."""
+
     SEEN = "seen"
-    COMMITTED = "committed"
+    CLAIMED = "claimed"
     REFUSED = "refused"
+    COMMITTED = "committed"
+    ARCHIVED = "archived"
+
+    @property
+    def taken(self) -> bool:
+        """Whether the rows are in."""
+        return self in (BatchState.COMMITTED, BatchState.ARCHIVED)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is left to decide."""
+        return self.taken or self is BatchState.REFUSED
 
 
 @dataclass(frozen=True)
@@ -44,7 +62,8 @@ class Batch:
 class IngestResult:
     """Where the rows of one batch went: parsed = silver + quarantined + superseded.
 
-    `first_known` and `last_known` bound the rows' available_at (UTC), None without rows in silver.
+    `first_known` and `last_known` bound the rows' available_at (UTC), None without rows in silver. `attempt`
+    is the fencing token of the claim whose work counts.
     """
 
     digest: str
@@ -59,6 +78,18 @@ class IngestResult:
     first_known: datetime | None = None
     last_known: datetime | None = None
     report: str | None = None
+    attempt: int = 0
+    profile: dict[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to take a batch in until the lease ends; a later claim has a higher token and outranks it."""
+
+    digest: str
+    dataset: str
+    token: int
+    round: int = 0
 
 
 @dataclass(frozen=True)
@@ -68,6 +99,55 @@ class FeatureRun:
     as_of: datetime
     rows: dict[str, int] = field(default_factory=dict)
     versions: dict[str, int] = field(default_factory=dict)
+
+
+class Cause(StrEnum):
+    """Why a training may begin. What woke the run is only a hint; these are found in the records."""
+
+    DATA = "data"
+    CODE = "code change"
+    DRIFT = "drift"
+    DECAY = "decay"
+    PERSON = "person"
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One cause of a training, and the facts that show it."""
+
+    cause: Cause
+    detail: str
+
+
+@dataclass(frozen=True)
+class Signal:
+    """What a monitor found on one champion version as of a moment: DRIFT or DECAY."""
+
+    model: str
+    version: int
+    as_of: datetime
+    cause: Cause
+    detail: str
+    recorded_at: datetime
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A training run that may begin: why, on what, and under which policy. `key` names it in every record.
+
+    `trigger` is what woke it, `waited` what was held back before it, and why.
+    """
+
+    model: str
+    key: str
+    as_of: datetime
+    trigger: str
+    forced: bool
+    reasons: tuple[Reason, ...]
+    policy: dict[str, str]
+    new_batches: int
+    new_rows: int
+    waited: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -149,6 +229,22 @@ class Promotion:
 
 
 @dataclass(frozen=True)
+class DecayFinding:
+    """The champion's mean loss on truth that came after its training against that at its gate.
+
+    `explanation` says what was found, or why nothing could be judged; `low` and `high` bound the rise.
+    """
+
+    decayed: bool
+    explanation: str
+    rows: int = 0
+    at_gate: float | None = None
+    since: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
 class MonitorReport:
     """Drift of the features since the champion's training, and how the champion does on arrived truth."""
 
@@ -162,6 +258,10 @@ class MonitorReport:
     metrics: dict[str, float]
     html: str
     json: str
+    version: int = 0
+    decayed: bool = False
+    decay: DecayFinding | None = None
+    explanation: str = ""
 
 
 def as_json(value: Any) -> Any:

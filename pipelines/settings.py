@@ -21,6 +21,12 @@ class Settings(BaseSettings):
 
     home: Path = Field(PROJECT / "var", description="the one folder that holds all state")
     landing: Path | None = Field(None, description="where files arrive; home/landing if unset")
+    arrival_queue: str | None = Field(
+        None, description="a message queue that wakes ingestion too, such as redis+pubsub://landing"
+    )
+    arrival_sweep: str | None = Field(
+        None, description="cron of every dataset's sweep; each dataset's own if unset"
+    )
     lake: str | None = Field(None, description="root of the Delta tables; home/lake if unset")
     database_url: SecretStr | None = Field(
         None, description="ledger and prediction log; SQLite under home if unset"
@@ -35,6 +41,8 @@ class Settings(BaseSettings):
     serving_port: int = Field(8000, description="the prediction API")
     serving_poll_seconds: float = Field(1.0, gt=0, description="how often serving looks for a new champion")
     threads: int = Field(2, ge=1, description="threads one task may use")
+    memory_mb: int = Field(512, ge=64, description="what one ingestion may keep in memory before it spills")
+    lease_seconds: float = Field(60.0, gt=0, description="how long a claim on a batch outlives a sign of life")
     alert_webhook: SecretStr | None = Field(None, description="where failure alerts are posted, if anywhere")
 
     @property

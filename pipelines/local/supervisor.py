@@ -17,6 +17,7 @@ from typing import Any
 
 from pipelines.contracts import EvergreenError
 from pipelines.local.environment import BIN, USER, commands, environment, password
+from pipelines.processes import born
 from pipelines.settings import Settings
 
 START_SECONDS, STOP_SECONDS = 180.0, 20.0
@@ -91,7 +92,7 @@ def recorded(settings: Settings) -> list[Service]:
 
 
 def running(service: Service) -> bool:
-    return _born(service.pid) == service.born
+    return born(service.pid) == service.born
 
 
 def _file(settings: Settings) -> Path:
@@ -102,26 +103,6 @@ def _record(settings: Settings, services: list[Service]) -> None:
     part = _file(settings).with_suffix(".part")
     part.write_text(json.dumps([asdict(service) for service in services], indent=2))
     part.replace(_file(settings))
-
-
-def _born(pid: int) -> int | None:
-    """When a process was started; None if it is gone or only waits to be reaped."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return _born_elsewhere(pid)
-    fields = text.rpartition(")")[2].split()
-    return None if fields[0] == "Z" else int(fields[19])
-
-
-def _born_elsewhere(pid: int) -> int | None:
-    """The same where there is no /proc, from ps."""
-    if Path("/proc/self/stat").exists():
-        return None
-    told = subprocess.run(
-        ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    return int(time.mktime(time.strptime(told))) if told else None
 
 
 def _spawn(settings: Settings, name: str, command: list[str], surroundings: dict[str, str]) -> Service:
@@ -137,10 +118,10 @@ def _spawn(settings: Settings, name: str, command: list[str], surroundings: dict
             env=surroundings,
             start_new_session=True,
         )
-    born = _born(child.pid)
-    if born is None:
+    birth = born(child.pid)
+    if birth is None:
         raise EvergreenError(f"{name} ended at once; {_tail(log)}")
-    return Service(name, child.pid, born)
+    return Service(name, child.pid, birth)
 
 
 def _signal(service: Service, number: signal.Signals) -> None:

@@ -1,20 +1,23 @@
 """Takes landed files in: each row ends in exactly one of silver, quarantine and superseded."""
 
 import logging
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipelines.catalog import DatasetSpec, datasets
-from pipelines.contracts import Batch, BatchState, EvergreenError, IngestResult, TransientError
-from pipelines.stages.arrivals import discover, put_away
-from pipelines.stages.reading import Bad, raw_lines, read, refuse_if_too_many
+from pipelines.contracts import Batch, BatchState, Claim, EvergreenError, IngestResult, TransientError
+from pipelines.stages.arrivals import bring_back, discover, kept, put_away, recover
+from pipelines.stages.known import profile, set_copies_aside, set_known_aside
+from pipelines.stages.reading import add_raw_lines, read, refuse_if_too_many
 from pipelines.stages.records import Refused, digest_of
+from pipelines.stages.staging import BAD, COPIES, LANDED, Staging, staging
 from pipelines.stages.validate import report_path, validate
 from pipelines.stores import Stores
 from pipelines.stores.tables import silver_schema
@@ -22,33 +25,53 @@ from pipelines.stores.tables import silver_schema
 __all__ = ["discover", "dry_run", "ingest", "ingest_dataset"]
 
 LOG = logging.getLogger(__name__)
-QUARANTINE = pa.schema(
-    [
-        ("_batch", pa.string()),
-        ("file", pa.string()),
-        ("line", pa.int64()),
-        ("rule", pa.string()),
-        ("reason", pa.string()),
-        ("raw", pa.binary()),
-    ]
-)
-
-
-@dataclass(frozen=True)
-class _Split:
-    """A batch's rows by where they go."""
-
-    silver: pa.Table
-    bad: list[Bad]
-    superseded: int
-    note: str | None
-    report: str | None
-    parsed: int
+PLACE = [("_batch", pa.string()), ("_attempt", pa.int64()), ("file", pa.string()), ("line", pa.int64())]
+QUARANTINE = pa.schema([*PLACE, ("rule", pa.string()), ("reason", pa.string()), ("raw", pa.binary())])
+SUPERSEDED = pa.schema([*PLACE, ("because", pa.string())])
+POLL_SECONDS = 0.2
+Alive = Callable[[], None]
 
 
 def ingest_dataset(spec: DatasetSpec, stores: Stores) -> list[IngestResult]:
-    """Takes in every settled file of a dataset, by name."""
-    return [ingest(spec, batch, stores) for batch in discover(spec, stores)]
+    """Takes in every settled file of a dataset, by name, and ends what earlier runs left unfinished."""
+    with _infrastructure(spec.name):
+        recover(stores)
+        released = list(_unfinished(spec, stores))
+        waiting = [*released, *discover(spec, stores)]
+        claims = ((batch, stores.ledger.claim(batch, stores.settings.lease_seconds)) for batch in waiting)
+        done, busy = [], []
+        for batch, claim in claims:
+            if claim is None:
+                busy.append(batch)
+            else:
+                done.append(_take(spec, batch, claim, stores))
+        # What another run is working on comes last: by then it may have ended.
+        return [*done, *(ingest(spec, batch, stores) for batch in busy)]
+
+
+def ingest(spec: DatasetSpec, batch: Batch, stores: Stores) -> IngestResult:
+    """Takes one file in, exactly once however often it is called; where its rows went.
+
+    A file that cannot be trusted is refused with one reason. TransientError if it vanished or changed, or if
+    another run keeps working on it.
+    """
+    lease = stores.settings.lease_seconds
+    deadline = time.monotonic() + 2 * lease
+    with _infrastructure(batch.name):
+        stores.ledger.see(batch)
+        while True:
+            claim = stores.ledger.claim(batch, lease)
+            if claim is not None:
+                return _take(spec, batch, claim, stores)
+            ended = stores.ledger.result(batch.digest, spec.name)
+            if ended is not None and ended.state.ended and not stores.ledger.releasing(ended):
+                put_away(ended, stores)
+                return _known(batch, stores)
+            if time.monotonic() > deadline:
+                raise TransientError(
+                    f"{batch.name} is being taken in by another run; try again when it has ended"
+                )
+            time.sleep(POLL_SECONDS)
 
 
 def dry_run(path: Path, stores: Stores) -> IngestResult:
@@ -59,168 +82,212 @@ def dry_run(path: Path, stores: Stores) -> IngestResult:
     if not path.is_file():
         raise EvergreenError(f"{path} is no file; name one")
     spec, batch = matching[0], Batch(digest_of(path), matching[0].name, path.name, path.stat().st_size)
-    try:
-        return _result(spec, batch, _judge(spec, batch, stores, path))
-    except Refused as error:
-        return _refused(batch, str(error), report_path(spec, stores, batch.digest))
-
-
-def ingest(spec: DatasetSpec, batch: Batch, stores: Stores) -> IngestResult:
-    """Takes one file in, exactly once however often it is called; where its rows went.
-
-    A file that cannot be trusted is refused with one reason. TransientError if it vanished or changed.
-    """
-    known = stores.ledger.see(batch)
-    if known.state is BatchState.SEEN:
+    with staging(spec, stores.settings) as staged:
         try:
-            result = _commit(spec, batch, stores)
+            return _judged(spec, batch, path, staged, stores)
         except Refused as error:
-            LOG.warning("%s: %r refused: %s", spec.name, batch.name, error)
-            result = _refused(batch, str(error), report_path(spec, stores, batch.digest))
-        except TransientError:
-            # Another run may have ended this batch and put the file away.
-            ended = stores.ledger.result(batch.digest, spec.name)
-            if ended is None or ended.state is BatchState.SEEN:
-                raise
-            return ended
-        stores.ledger.record(result)
-    ended = stores.ledger.result(batch.digest, spec.name)
-    if ended is None:
+            return _refused(spec, batch, str(error), stores)
+
+
+def _unfinished(spec: DatasetSpec, stores: Stores) -> Iterator[Batch]:
+    """Archives what was committed only, and gives the batches whose released rows are to be judged."""
+    for batch in stores.ledger.pending(spec.name):
+        bring_back(replace(batch, state=BatchState.REFUSED), stores)
+    for ended in stores.ledger.unfinished(spec.name):
+        if ended.state is BatchState.COMMITTED:
+            put_away(ended, stores)
+        if stores.ledger.releasing(ended):
+            yield Batch(ended.digest, ended.dataset, ended.name, 0, ended.state)
+
+
+def _take(spec: DatasetSpec, batch: Batch, claim: Claim, stores: Stores) -> IngestResult:
+    """Decides a claimed batch and puts its file away."""
+    try:
+        result = _decide(spec, batch, claim, stores)
+    except BaseException:
+        with suppress(Exception):
+            stores.ledger.let_go(claim)
+        raise
+    stores.ledger.record(result, claim)
+    put_away(_known(batch, stores), stores)
+    return _known(batch, stores)
+
+
+def _known(batch: Batch, stores: Stores) -> IngestResult:
+    found = stores.ledger.result(batch.digest, batch.dataset)
+    if found is None:
         raise TransientError(f"the ledger lost batch {batch.digest}; run again")
-    put_away(batch, ended.state, stores)
-    return ended
+    return found
 
 
-def _commit(spec: DatasetSpec, batch: Batch, stores: Stores) -> IngestResult:
-    """Writes a file's rows to quarantine and then to silver, whose commit decides that it is in."""
-    path = stores.settings.landing_path / batch.name
-    if stores.tables.committed("silver", spec.name, batch.digest):
-        return _recount(spec, batch, stores, path)
-    split = _judge(spec, batch, stores, path)
-    if split.parsed != split.silver.num_rows + len(split.bad) + split.superseded:
-        raise RuntimeError(f"{batch.name}: the rows do not add up; this is a fault of ours")
-    if digest_of(path) != batch.digest:
+def _decide(spec: DatasetSpec, batch: Batch, claim: Claim, stores: Stores) -> IngestResult:
+    """Commits the batch, or refuses it; a fault of the disk is neither."""
+    try:
+        return _commit(spec, batch, claim, stores)
+    except Refused as error:
+        if batch.state.taken:
+            return replace(_known(batch, stores), reason=str(error))
+        if digest_of(stores.settings.landing_path / batch.name) != batch.digest:
+            raise TransientError(
+                f"{batch.name} changed while it was read; it will be looked at again"
+            ) from error
+        LOG.warning("%s: %r refused: %s", spec.name, batch.name, error)
+        return _refused(spec, batch, str(error), stores)
+
+
+def _commit(spec: DatasetSpec, batch: Batch, claim: Claim, stores: Stores) -> IngestResult:
+    """Writes a file's rows to quarantine and superseded, and then to silver, whose commit decides."""
+    before = stores.ledger.result(batch.digest, spec.name) if batch.state.taken else None
+    txn = f"{batch.digest}+{claim.round}" if before else batch.digest
+    won = stores.tables.committed("silver", spec.name, txn)
+    if won is None:
+        path = kept(before, stores) if before else stores.settings.landing_path / batch.name
+        with staging(spec, stores.settings) as staged:
+            alive = _renewing(claim, stores)
+            result = _judged(spec, batch, path, staged, stores, before, alive)
+            result = replace(result, attempt=claim.token)
+            alive()
+            stores.ledger.prepare(claim, result)
+            if _written(batch, claim, txn, staged, stores):
+                return result
+        won = stores.tables.committed("silver", spec.name, txn)
+    return stores.ledger.prepared(batch.digest, spec.name, won or 0)
+
+
+def _judged(
+    spec: DatasetSpec,
+    batch: Batch,
+    path: Path,
+    staged: Staging,
+    stores: Stores,
+    before: IngestResult | None = None,
+    alive: Alive = lambda: None,
+) -> IngestResult:
+    """Reads and validates a file into staging, where each row then lies in its place, and counts them.
+
+    With `before`, only the rows are judged that were quarantined before.
+    """
+    reading = read(path, spec, staged, alive)
+    if reading.digest != batch.digest:
         raise TransientError(f"{batch.name} changed while it was read; it will be looked at again")
-    if split.bad:
-        stores.tables.append("quarantine", spec.name, _quarantine(batch, split.bad), batch.digest)
-    stores.tables.append("silver", spec.name, split.silver, batch.digest)
-    return _result(spec, batch, split)
-
-
-def _judge(spec: DatasetSpec, batch: Batch, stores: Stores, path: Path) -> _Split:
-    """Reads and validates a file and says where each row goes; writes nothing but the report."""
-    reading = read(path, spec)
-    unique, conflicting = _without_copies(spec, reading.table)
-    validation = validate(spec, unique, stores, batch.digest)
+    parsed = reading.parsed if before is None else _only_released(before, staged, stores)
+    set_copies_aside(spec, staged)
+    validation = validate(spec, staged, stores, batch.digest)
     if validation.blocked:
         raise Refused(f"validation: {validation.blocked}")
-    rules = conflicting | validation.rows
-    raw = raw_lines(path, spec, set(rules))
-    bad = sorted(reading.bad + [Bad(line, *rules[line], raw[line]) for line in rules])
-    refuse_if_too_many(spec, bad, reading.parsed)
-    valid = _drop(unique, set(validation.rows))
-    fresh = _not_yet_known(spec, batch, valid, stores)
-    notes = [reading.note, *validation.warnings]
-    copies = reading.table.num_rows - unique.num_rows - len(conflicting)
-    superseded = copies + valid.num_rows - fresh.num_rows
-    note = "; ".join(filter(None, notes)) or None
-    return _Split(fresh, bad, superseded, note, validation.report, reading.parsed)
+    if before is None:
+        refuse_if_too_many(spec, staged, parsed)
+    add_raw_lines(path, spec, staged, batch.digest)
+    alive()
+    set_known_aside(spec, None if before else batch.digest, staged, stores)
+    counts = {name: staged.count(name) for name in (LANDED, BAD, COPIES)}
+    if parsed != sum(counts.values()):
+        raise RuntimeError(f"{batch.name}: {parsed} rows do not add up to {counts}; this is a fault of ours")
+    note = "; ".join(filter(None, [reading.note, *validation.warnings])) or None
+    return _result(spec, batch, staged, parsed, note, validation.report, before)
 
 
-def _without_copies(spec: DatasetSpec, table: pa.Table) -> tuple[pa.Table, dict[int, tuple[str, str]]]:
-    """One row of each set of equal rows, and every line whose key has rows that differ."""
-    columns, keys = (", ".join(f'"{n}"' for n in names) for names in (spec.columns, spec.key))
-    query = (
-        f"WITH once AS (SELECT {columns}, min(_line) AS _line, list(_line) AS lines FROM landed GROUP BY ALL)"  # noqa: S608
-        f" SELECT _line, lines, count(*) OVER (PARTITION BY {keys}) AS rivals FROM once"
-    )
-    with _session(landed=table) as connection:
-        once = connection.sql(query).to_arrow_table()
-    rivals = once.filter(pc.greater(once["rivals"], 1))
-    lines = [line for copies in rivals["lines"].to_pylist() for line in copies]
-    why = ("conflicting rows", f"rows of this file with one key ({', '.join(spec.key)}) differ")
-    kept = once.filter(pc.equal(once["rivals"], 1))["_line"]
-    return table.filter(pc.is_in(table["_line"], kept.combine_chunks())), dict.fromkeys(lines, why)
+def _only_released(before: IngestResult, staged: Staging, stores: Stores) -> int:
+    """Leaves the rows in staging that lie in quarantine now; how many they are."""
+    lines = stores.tables.dataset("quarantine", before.dataset)
+    mine = (pa.dataset.field("_batch") == before.digest) & (pa.dataset.field("_attempt") == before.attempt)
+    staged.insert("released", lines.to_table(["line"], filter=mine) if lines else pa.table({"line": []}))
+    staged.execute(f"DELETE FROM {LANDED} WHERE _line NOT IN (SELECT line FROM released)")  # noqa: S608
+    staged.execute(f"DELETE FROM {BAD} WHERE line NOT IN (SELECT line FROM released)")  # noqa: S608
+    return staged.count(LANDED) + staged.count(BAD)
 
 
-def _not_yet_known(spec: DatasetSpec, batch: Batch, table: pa.Table, stores: Stores) -> pa.Table:
-    """The rows silver does not hold, all columns compared, with `_batch`.
-
-    A known key with other content is a correction and stays: readers take the row with the newest
-    available_at up to their as-of, so earlier answers do not change.
-    """
-    table = table.append_column("_batch", pa.array([batch.digest] * table.num_rows, pa.string()))
-    known = stores.tables.dataset("silver", spec.name)
-    if known is not None and table.num_rows:
-        span = pc.min_max(table[spec.event_time]).as_py()
-        column = pc.field(spec.event_time)
-        near = known.to_table(
-            columns=[*spec.columns, "_batch"],
-            filter=(column >= span["min"]) & (column <= span["max"]) & (pc.field("_batch") != batch.digest),
-        )
-        same = " AND ".join(f'k."{n}" IS NOT DISTINCT FROM l."{n}"' for n in spec.columns)
-        with _session(landed=table, known=near) as connection:
-            query = f"SELECT l.* FROM landed l ANTI JOIN known k ON {same} ORDER BY _line"  # noqa: S608
-            table = connection.sql(query).to_arrow_table()
-    return table.select(silver_schema(spec).names).cast(silver_schema(spec))
+def _written(batch: Batch, claim: Claim, txn: str, staged: Staging, stores: Stores) -> bool:
+    """Whether our silver commit went through. What an attempt leaves without it counts for nothing."""
+    place = f"'{batch.digest}' AS _batch, {claim.token} AS _attempt, $name AS file, line"
+    other = f"{txn}.{claim.token}"
+    for layer, table, columns, schema in (
+        ("quarantine", BAD, "rule, reason, raw", QUARANTINE),
+        ("superseded", COPIES, "because", SUPERSEDED),
+    ):
+        if staged.count(table):
+            query = f"SELECT {place}, {columns} FROM {table} ORDER BY line"  # noqa: S608
+            rows = _rows(staged, query.replace("$name", _quoted(batch.name)), schema)
+            stores.tables.append(layer, batch.dataset, rows, other, claim.token)
+    columns = ", ".join(f'"{name}"' for name in silver_schema(staged.spec).names)
+    query = f"SELECT {columns} FROM (SELECT *, '{batch.digest}' AS _batch FROM {LANDED})"  # noqa: S608
+    rows = _rows(staged, query, silver_schema(staged.spec))
+    return stores.tables.append("silver", batch.dataset, rows, txn, claim.token)
 
 
-def _session(**tables: pa.Table) -> duckdb.DuckDBPyConnection:
-    connection = duckdb.connect(config={"threads": 2})
-    connection.execute("SET TimeZone = 'UTC'")
-    for name, table in tables.items():
-        connection.register(name, table)
-    return connection
+def _rows(staged: Staging, query: str, schema: pa.Schema) -> Callable[[], pa.RecordBatchReader]:
+    return lambda: staged.reader(query, schema)
 
 
-def _drop(table: pa.Table, lines: set[int]) -> pa.Table:
-    return table.filter(pc.invert(pc.is_in(table["_line"], pa.array(list(lines), pa.int64()))))
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
-def _recount(spec: DatasetSpec, batch: Batch, stores: Stores, path: Path) -> IngestResult:
-    """The result of a batch whose rows are in silver although the ledger never heard of it."""
-    reading = read(path, spec)
-    mine = pc.field("_batch") == batch.digest
-    silver = stores.tables.silver(spec).to_table(filter=mine)
-    quarantine = stores.tables.dataset("quarantine", spec.name)
-    lines = [] if quarantine is None else quarantine.to_table(["line"], filter=mine)["line"].to_pylist()
-    bad = [Bad(line, "", "", b"") for line in lines]
-    superseded = reading.parsed - silver.num_rows - len(bad)
-    report = report_path(spec, stores, batch.digest)
-    return _result(spec, batch, _Split(silver, bad, superseded, reading.note, report, reading.parsed))
+def _renewing(claim: Claim, stores: Stores) -> Alive:
+    """A sign of life for the claim, given a few times a lease; TransientError once another outranked it."""
+    lease, last = stores.settings.lease_seconds, time.monotonic()
+
+    def alive() -> None:
+        nonlocal last
+        if time.monotonic() - last > lease / 4:
+            last = time.monotonic()
+            if not stores.ledger.renew(claim, lease):
+                raise TransientError(f"another run took batch {claim.digest[:12]} over; this one stops")
+
+    return alive
 
 
-def _result(spec: DatasetSpec, batch: Batch, split: _Split) -> IngestResult:
-    first, last = _span(split.silver[spec.available_at])
+def _result(
+    spec: DatasetSpec,
+    batch: Batch,
+    staged: Staging,
+    parsed: int,
+    note: str | None,
+    report: str | None,
+    before: IngestResult | None,
+) -> IngestResult:
+    first, last = staged.connection.execute(
+        f'SELECT min("{spec.available_at}"), max("{spec.available_at}") FROM {LANDED}'  # noqa: S608
+    ).fetchone() or (None, None)
+    silver, copies = staged.count(LANDED), staged.count(COPIES)
     return IngestResult(
         digest=batch.digest,
         dataset=batch.dataset,
         name=batch.name,
-        state=BatchState.COMMITTED,
-        parsed=split.parsed,
-        silver=split.silver.num_rows,
-        quarantined=len(split.bad),
-        superseded=split.superseded,
-        reason=split.note,
-        first_known=first,
-        last_known=last,
-        report=split.report,
+        state=before.state if before else BatchState.COMMITTED,
+        parsed=before.parsed if before else parsed,
+        silver=silver + (before.silver if before else 0),
+        quarantined=staged.count(BAD),
+        superseded=copies + (before.superseded if before else 0),
+        reason=note,
+        first_known=_extreme(min, first, before.first_known if before else None),
+        last_known=_extreme(max, last, before.last_known if before else None),
+        report=report,
+        profile=before.profile if before else profile(spec, staged),
     )
 
 
-def _refused(batch: Batch, reason: str, report: str | None) -> IngestResult:
+def _extreme(pick: Callable[..., datetime], *times: datetime | None) -> datetime | None:
+    known = [time for time in times if time is not None]
+    return pick(known) if known else None
+
+
+def _refused(spec: DatasetSpec, batch: Batch, reason: str, stores: Stores) -> IngestResult:
+    report = report_path(spec, stores, batch.digest)
     return IngestResult(
         batch.digest, batch.dataset, batch.name, BatchState.REFUSED, reason=reason, report=report
     )
 
 
-def _span(times: pa.ChunkedArray) -> tuple[datetime | None, datetime | None]:
-    span = pc.min_max(times).as_py()
-    return span["min"], span["max"]
+@contextmanager
+def _infrastructure(name: str) -> Iterator[None]:
+    """A full disk or a database that does not answer is nobody's bad data: it is tried again."""
+    import duckdb
+    from deltalake.exceptions import DeltaError
+    from sqlalchemy.exc import OperationalError
 
-
-def _quarantine(batch: Batch, bad: list[Bad]) -> pa.Table:
-    rows = [(batch.digest, batch.name, *row) for row in bad]
-    columns = zip(*rows, strict=True)
-    arrays = [pa.array(column, kind) for column, kind in zip(columns, QUARANTINE.types, strict=True)]
-    return pa.Table.from_arrays(arrays, schema=QUARANTINE)
+    try:
+        yield
+    except (OSError, DeltaError, OperationalError, duckdb.IOException, duckdb.OutOfMemoryException) as error:
+        reason = str(error).splitlines()[0]
+        raise TransientError(f"{name}: {reason}; nothing was lost, run again when that is mended") from error

@@ -3,14 +3,16 @@
 import os
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pipelines.catalog import ModelSpec
-from pipelines.contracts import MonitorReport, NothingToDo
+from pipelines.catalog import Decay, ModelSpec
+from pipelines.contracts import Cause, DecayFinding, EvergreenError, MonitorReport, NothingToDo, Signal
 from pipelines.stages import drift
 from pipelines.stages.evaluate import chances, measures
+from pipelines.stages.statistics import Improvement, improvement, losses
 from pipelines.stages.train import NOT_INPUT
 from pipelines.stores import Stores
+from pipelines.stores.tracking import Version
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,9 +37,10 @@ def monitor(
     columns = _effects(spec, old, new)
     enough = min(len(old), len(new)) >= LEAST
     share = sum(drifted for _, drifted in columns.values()) / len(columns) if enough and columns else 0.0
+    model = stores.tracking.load(spec.name, champion.version)
+    worn = decay(spec, champion, model, current, stores)
     html, plain = _report(spec, old, new, stores.settings.home / "reports" / "monitor" / spec.name, as_of)
     stores.tracking.log_files(champion.run_id, "monitor", html, plain)
-    model = stores.tracking.load(spec.name, champion.version)
     return MonitorReport(
         model=spec.name,
         as_of=as_of,
@@ -49,7 +52,86 @@ def monitor(
         metrics=measures(current["label"], chances(model, current)) if len(current) else {},
         html=str(html),
         json=str(plain),
+        version=champion.version,
+        decayed=worn.decayed,
+        decay=worn,
+        explanation=f"{_moved(spec, len(old), len(new), share)}; {worn.explanation}",
     )
+
+
+def _moved(spec: ModelSpec, old: int, new: int, share: float) -> str:
+    if min(old, new) < LEAST:
+        return f"drift is not judged: {min(old, new):,} rows on one side, {LEAST} needed"
+    said = "drifted" if share >= spec.monitor.drift_share else "not drifted"
+    return f"{said}: {share:.0%} of the columns moved, {spec.monitor.drift_share:.0%} ask for a training"
+
+
+def signal(report: MonitorReport, now: datetime, stores: Stores) -> None:
+    """Record what asks for a training, once per champion version and moment."""
+    drifted = f"{report.drift_share:.0%} of the columns drifted"
+    found = {Cause.DRIFT: drifted} if report.drifted else {}
+    if report.decay is not None and report.decayed:
+        found[Cause.DECAY] = report.decay.explanation
+    for cause, detail in found.items():
+        stores.signals.record(Signal(report.model, report.version, report.as_of, cause, detail, now))
+
+
+def decay(
+    spec: ModelSpec, champion: Version, model: Any, current: "pd.DataFrame", stores: Stores
+) -> DecayFinding:
+    """Whether the champion loses more on truth asked for after its training than on the rows of its gate.
+
+    Rows of one day are resampled together: a stormy day is one thing that happened, not a thousand.
+    """
+    rule = spec.monitor.decay
+    if rule is None:
+        return DecayFinding(False, "decay is not judged: the spec has no monitor.decay")
+    fresh = current[current["event_timestamp"] > champion.as_of]
+    days = fresh["event_timestamp"].dt.floor("D").nunique()
+    if len(fresh) < rule.minimum_rows or days < rule.minimum_days:
+        why = (
+            f"{len(fresh):,} rows on {days} days since the champion's training, "
+            f"{rule.minimum_rows:,} on {rule.minimum_days} needed"
+        )
+        return DecayFinding(False, f"decay is not judged: {why}", len(fresh))
+    then, since = (_loss(rule, model, rows) for rows in (held_out(spec, champion, stores), fresh))
+    return _compared(rule, champion.version, then, since, len(fresh))
+
+
+def held_out(spec: ModelSpec, champion: Version, stores: Stores) -> "pd.DataFrame":
+    """The rows the champion was judged by at its gate."""
+    import pandas as pd
+
+    path = stores.settings.home / "training_sets" / spec.name / f"{champion.tags['training_set']}.parquet"
+    if not path.exists():
+        raise EvergreenError(
+            f"{path} is gone; rebuild it with `evergreen train {spec.name} --as-of {champion.as_of.isoformat()}`"
+        )
+    rows = pd.read_parquet(path)
+    return rows[rows["split"] == "holdout"]
+
+
+def _loss(rule: Decay, model: Any, rows: "pd.DataFrame") -> Improvement:
+    """The mean loss with its interval; an improvement on losing nothing."""
+    import numpy as np
+
+    lost = losses(rule.metric, rows["label"].to_numpy(dtype="float64"), chances(model, rows))
+    days = rows["event_timestamp"].dt.floor("D").astype("int64").to_numpy()
+    return improvement(np.zeros_like(lost), lost, days, rule.confidence)
+
+
+def _compared(rule: Decay, version: int, then: Improvement, since: Improvement, rows: int) -> DecayFinding:
+    """The rise between two samples, its interval from theirs (Newcombe's square-and-add)."""
+    rise = since.mean - then.mean
+    low = rise - ((since.mean - since.low) ** 2 + (then.high - then.mean) ** 2) ** 0.5
+    high = rise + ((since.high - since.mean) ** 2 + (then.mean - then.low) ** 2) ** 0.5
+    decayed = low > rule.margin
+    explanation = (
+        f"{'decayed' if decayed else 'not decayed'}: version {version}'s {rule.metric} is {since.mean:.4f} on "
+        f"{rows:,} rows since its training, {then.mean:.4f} at its gate; the rise is {rise:+.4f} "
+        f"({rule.confidence:.0%} interval {low:+.4f} to {high:+.4f}), all above {rule.margin} would be decay"
+    )
+    return DecayFinding(decayed, explanation, rows, then.mean, since.mean, low, high)
 
 
 def _sampled(rows: "pd.DataFrame") -> "pd.DataFrame":

@@ -1,7 +1,9 @@
 """The records of a hostile CSV file: its bytes cut where rows end, in bounded memory."""
 
+import errno
 import gzip
 import hashlib
+import io
 import os
 import re
 import stat
@@ -9,15 +11,17 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from pipelines.catalog import DatasetSpec
 from pipelines.contracts import EvergreenError, TransientError
 
 CHUNK = 4 << 20
 LONGEST_RECORD = 1 << 20
+MOST_RECORDS = 100_000
 
 FIELD = rb'(?:"(?:[^"]++|"")*+"[^,\n]*+|(?!")[^,\n]*+)'
 RECORD = re.compile(FIELD + rb"(?:," + FIELD + rb")*+\n")
@@ -47,38 +51,88 @@ class Block:
         return self.data[self.starts[index] : self.ends[index]]
 
 
+class Bad(NamedTuple):
+    """A refused row: its line (the header's is 1), the rule it broke, why, and its bytes."""
+
+    line: int
+    rule: str
+    reason: str
+    raw: bytes
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A stretch of a file: typed rows, refused rows, and the line of a last row that has no line end."""
+
+    table: pa.Table
+    bad: list[Bad]
+    unfinished: int | None = None
+
+    @property
+    def rows(self) -> int:
+        return int(self.table.num_rows) + len(self.bad)
+
+
 def digest_of(path: Path) -> str:
-    """SHA-256 of a regular file's bytes, in hex; TransientError if the file is gone."""
-    sha = hashlib.sha256()
-    with _open(path) as file:
-        while chunk := file.read(CHUNK):
-            sha.update(chunk)
-    return sha.hexdigest()
+    """SHA-256 of a regular file's bytes, in hex; TransientError if the file is gone or cannot be read now."""
+    with open_regular(path) as file:
+        reader = Hashed(file)
+        while reader.read(CHUNK):
+            pass
+    return reader.sha.hexdigest()
 
 
-def _open(path: Path) -> Any:
+class Hashed(io.RawIOBase):
+    """A file whose bytes are hashed as they are read; a disk that fails is not the file's fault."""
+
+    def __init__(self, file: Any) -> None:
+        super().__init__()
+        self.file, self.sha = file, hashlib.sha256()
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            chunk = bytes(self.file.read(size))
+        except OSError as error:
+            raise TransientError(
+                f"the file could not be read: {error.strerror}; it will be tried again"
+            ) from error
+        self.sha.update(chunk)
+        return chunk
+
+    def digest(self) -> str:
+        """The digest of the whole file, whatever of it was needed."""
+        while self.read(CHUNK):
+            pass
+        return self.sha.hexdigest()
+
+
+def open_regular(path: Path) -> Any:
     """The file, opened only if it is a regular one; links are not followed."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError as error:
         raise TransientError(f"{path.name} vanished after it was listed; it may come again") from error
     except OSError as error:
+        if error.errno in (errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE):
+            raise TransientError(f"{path.name} could not be opened: {error.strerror}") from error
         raise Refused(f"the file cannot be opened: {error.strerror}") from error
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         raise Refused("not a regular file")
-    return os.fdopen(handle, "rb")
+    return os.fdopen(handle, "rb", buffering=0)
 
 
-def _chunks(path: Path, spec: DatasetSpec) -> Iterator[bytes]:
+def _chunks(raw: Hashed, name: str, spec: DatasetSpec) -> Iterator[bytes]:
     total = 0
-    with _open(path) as raw:
-        file = gzip.GzipFile(fileobj=raw) if path.name.endswith(".gz") else raw
-        while chunk := _next(file):
-            total += len(chunk)
-            if total > spec.max_bytes:
-                raise Refused(f"larger than {spec.name}'s limit of {spec.max_bytes} bytes")
-            yield chunk
+    file = gzip.GzipFile(fileobj=raw) if name.endswith(".gz") else raw
+    while chunk := _next(file):
+        total += len(chunk)
+        if total > spec.max_bytes:
+            raise Refused(f"larger than {spec.name}'s limit of {spec.max_bytes} bytes")
+        yield chunk
 
 
 def _next(file: Any) -> bytes:
@@ -90,10 +144,10 @@ def _next(file: Any) -> bytes:
         raise Refused(f"not a sound gzip file: {error}") from error
 
 
-def blocks(path: Path, spec: DatasetSpec) -> Iterator[Block]:
+def blocks(raw: Hashed, name: str, spec: DatasetSpec) -> Iterator[Block]:
     """The file's records in order; the first block is the header alone. Checks encoding and quotes."""
     rest, line, head = b"", 1, True
-    for chunk in _chunks(path, spec):
+    for chunk in _chunks(raw, name, spec):
         buffer = rest + (_start(chunk) if line == 1 and not rest else chunk)
         ends = _ends(buffer)
         cut = int(ends[-1]) if len(ends) else 0
@@ -136,7 +190,10 @@ def _split(data: bytes, ends: np.ndarray[Any, Any], line: int, head: bool) -> It
     except UnicodeDecodeError as error:
         raise Refused(f"not UTF-8 at line {line + int(np.searchsorted(newlines, error.start))}") from error
     starts = np.concatenate(([0], ends[:-1]))
-    lines = line + np.searchsorted(newlines, starts)
+    # Where no quote holds a newline, records and lines are the same.
+    lines = line + (np.arange(len(ends)) if b'"' not in data else np.searchsorted(newlines, starts))
     if head:
         yield Block(data, starts[:1], ends[:1], lines[:1])
-    yield Block(data, starts[head:], ends[head:], lines[head:])
+    for first in range(head, len(ends), MOST_RECORDS):
+        part = slice(first, first + MOST_RECORDS)
+        yield Block(data, starts[part], ends[part], lines[part])

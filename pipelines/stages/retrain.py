@@ -5,13 +5,14 @@ Between tasks travel ids, addresses, counts and times, never data.
 
 import json
 import os
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from pipelines import catalog
-from pipelines.contracts import BatchState, Candidate, EvergreenError, NothingToDo, TrainingSet, as_json
+from pipelines.contracts import Candidate, EvergreenError, TrainingSet, as_json
 from pipelines.settings import settings
+from pipelines.stages import policy
 from pipelines.stores import Stores
 
 PATIENCE = timedelta(hours=36)
@@ -50,34 +51,30 @@ def features(as_of: str | None = None) -> dict[str, Any]:
     return dict(as_json(compute(end, shared)))
 
 
-def plan(model: str, as_of: str | None = None, force: bool = False) -> dict[str, Any] | None:
-    """What a training run would work on; None if nothing new would change the model.
+def plan(
+    model: str,
+    as_of: str | None = None,
+    force: bool = False,
+    now: str | None = None,
+    woken: str = "person",
+    reason: str | None = "by hand",
+) -> dict[str, Any]:
+    """What a training run would work on, and why; NothingToDo says why there is none, or until when it waits.
 
-    New means: labels that no version has consumed, or files of the model's folder that changed.
+    `now` is the wall clock that cool-down and quiet hours go by. Only `force` with a reason overrides them.
     """
     from pipelines.stages.features import watermark
 
     spec, shared = catalog.model(model), stores()
     needed = [catalog.dataset(name) for name in spec.datasets]
-    try:
-        end = moment(as_of) or watermark(shared, needed, spec.training.patience)
-    except NothingToDo:
-        return None
-    new = new_batches(spec, end, shared)
-    rows = sum(batch.silver for batch in new)
-    champion = shared.tracking.champion(model)
-    changed = champion is not None and champion.tags.get("spec_digest") != spec.digest
-    due = rows >= max(1, spec.training.minimum_new_rows) or changed
-    if not (force or due):
-        return None
-    return {"model": model, "as_of": end.isoformat(), "new_rows": rows, "code_changed": changed}
+    end = moment(as_of) or watermark(shared, needed, spec.training.patience)
+    call = policy.Call(_clock(now), policy.Woken(woken), reason, force)
+    return dict(as_json(policy.plan(spec, end, call, shared)))
 
 
-def new_batches(spec: catalog.ModelSpec, as_of: datetime, shared: Stores) -> list[Any]:
-    """Batches of the label's dataset, known at `as_of`, that no training run of the model consumed."""
-    seen = shared.progress.consumed(f"model:{spec.name}")
-    committed = shared.ledger.batches(dataset=spec.label.dataset, state=BatchState.COMMITTED)
-    return [b for b in committed if b.digest not in seen and b.first_known and b.first_known <= as_of]
+def _clock(now: str | None) -> datetime:
+    """The caller's wall clock in UTC; this machine's if the caller has none."""
+    return (moment(now) or datetime.now(UTC)).astimezone(UTC)
 
 
 def training_set(model: str, as_of: str) -> dict[str, Any]:
@@ -86,15 +83,16 @@ def training_set(model: str, as_of: str) -> dict[str, Any]:
     return dict(as_json(build(catalog.model(model), _required(as_of), stores())))
 
 
-def train(model: str, training_set: dict[str, Any], trigger: str = "manual") -> dict[str, Any]:
-    """Train, log and register; the batches it learned from count as consumed once that is done."""
+def train(
+    model: str, training_set: dict[str, Any], plan: dict[str, Any], now: str | None = None
+) -> dict[str, Any]:
+    """Train, log and register; the plan's batches count as consumed once that is done."""
     from pipelines.stages.train import train as run
 
     spec, shared = catalog.model(model), stores()
-    rows = _training_set(training_set)
-    candidate = run(spec, rows, shared, trigger)
-    consumed = [batch.digest for batch in new_batches(spec, rows.as_of, shared)]
-    shared.progress.mark(f"model:{model}", consumed, rows.as_of)
+    training = policy.begin(spec, plan["key"], _clock(now), shared)
+    candidate = run(spec, _training_set(training_set), shared, plan["trigger"], training.record)
+    policy.finish(spec, training, candidate.version, _clock(now), shared)
     return dict(as_json(candidate))
 
 
@@ -105,25 +103,35 @@ def evaluate(model: str, candidate: dict[str, Any], training_set: dict[str, Any]
     return dict(as_json(judge(catalog.model(model), made, _training_set(training_set), stores())))
 
 
-def promote(model: str, version: int) -> dict[str, Any]:
+def promote(model: str, version: int, now: str | None = None) -> dict[str, Any]:
+    """Make a version champion if its gate said PASS, and write on it since when, and whom it replaced."""
     from pipelines.stages.promote import promote as move
     from pipelines.stages.promote import verdict_of
+    from pipelines.stages.why import crown
 
     spec, shared = catalog.model(model), stores()
-    return dict(as_json(move(spec, verdict_of(spec, version, shared), shared)))
+    answer = move(spec, verdict_of(spec, version, shared), shared)
+    crown(spec, version, _clock(now), shared)
+    return dict(as_json(answer))
 
 
-def monitor(model: str, as_of: str | None = None) -> dict[str, Any]:
-    """Compare the newest labelled rows with those the champion was trained on."""
+def monitor(model: str, as_of: str | None = None, now: str | None = None) -> dict[str, Any]:
+    """Compare the newest labelled rows with those the champion was trained on and judged by.
+
+    Drift or decay becomes a signal, once per champion version and moment, that `plan` finds.
+    """
     from pipelines.stages.features import watermark
     from pipelines.stages.monitor import monitor as watch
+    from pipelines.stages.monitor import signal
     from pipelines.stages.training_set import observed
 
     spec, shared = catalog.model(model), stores()
     needed = [catalog.dataset(name) for name in spec.datasets]
     end = moment(as_of) or watermark(shared, needed, spec.training.patience)
     reference, current = observed(spec, end, shared)
-    report = dict(as_json(watch(spec, end, shared, reference, current)))
+    found = watch(spec, end, shared, reference, current)
+    signal(found, _clock(now), shared)
+    report = dict(as_json(found))
     _keep(report, shared.settings.home / "reports" / "monitor" / model / "latest.json")
     return report
 

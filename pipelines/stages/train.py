@@ -5,6 +5,7 @@ import json
 import subprocess
 import tempfile
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,23 +18,37 @@ from pipelines.stores.tracking import MODEL_FILE, Version, file_digest, trusted_
 if TYPE_CHECKING:
     import pandas as pd
 
+RECORD = "record.json"
+LONGEST = 2000
 NOT_INPUT = ("event_timestamp", "label_known_at", "label", "split")
 
 
-def train(spec: ModelSpec, training_set: TrainingSet, stores: Stores, trigger: str = "manual") -> Candidate:
+def train(
+    spec: ModelSpec,
+    training_set: TrainingSet,
+    stores: Stores,
+    trigger: str = "manual",
+    record: Mapping[str, Any] | None = None,
+) -> Candidate:
     """A registered candidate for this training set; asked again, the one that is there.
 
-    Only rows of the split `train` are learned from.
+    Only rows of the split `train` are learned from. `record` is the plan with its batches; it is kept with the
+    version.
     """
-    known = _existing(spec, training_set, stores)
+    code = spec.digest
+    known = _existing(spec, training_set, code, stores)
     if known is not None:
         return candidate(known)
+    importlib.reload(
+        _module(spec)
+    )  # a scheduler that forks its tasks holds the code as it was when it started
     rows = _checked(spec, training_set)
     inputs, labels = rows.drop(columns=list(NOT_INPUT)), rows["label"]
     with _threads(stores):
         model = estimator(spec).fit(inputs, labels)
         plain = _module(spec).baseline().fit(inputs, labels)
-    return candidate(_register(spec, training_set, stores, trigger, model, plain, inputs, rows))
+    facts = _facts(training_set, trigger, code, record or {})
+    return candidate(_register(spec, training_set, stores, facts, record or {}, (model, plain), inputs, rows))
 
 
 def candidate(version: Version) -> Candidate:
@@ -69,8 +84,8 @@ def _module(spec: ModelSpec) -> Any:
     return importlib.import_module(f"pipelines.models.{spec.name}.estimator")
 
 
-def _existing(spec: ModelSpec, training_set: TrainingSet, stores: Stores) -> Version | None:
-    question = {"training_set": training_set.digest, "spec_digest": spec.digest}
+def _existing(spec: ModelSpec, training_set: TrainingSet, code: str, stores: Stores) -> Version | None:
+    question = {"training_set": training_set.digest, "spec_digest": code}
     versions = stores.tracking.versions(spec.name)
     return next((v for v in versions if all(v.tags.get(k) == s for k, s in question.items())), None)
 
@@ -96,13 +111,35 @@ def _threads(stores: Stores) -> Any:
     return threadpool_limits(stores.settings.threads)
 
 
+def _facts(training_set: TrainingSet, trigger: str, code: str, record: Mapping[str, Any]) -> dict[str, str]:
+    """What run and version are tagged with: why, when and from what. Long lists are in the record."""
+    facts = {
+        "trigger": trigger,
+        "as_of": training_set.as_of.isoformat(),
+        "training_set": training_set.digest,
+        "spec_digest": code,
+    }
+    if not record:
+        return facts
+    why = "; ".join(f"{reason['cause']}: {reason['detail']}" for reason in record["reasons"])
+    policy = ", ".join(f"{name} {value}" for name, value in record["policy"].items())
+    batches = f"{record['new_batches']} with {record['new_rows']} rows"
+    return facts | {
+        "training": record["key"],
+        "reasons": why[:LONGEST],
+        "policy": policy,
+        "forced": str(record["forced"]).lower(),
+        "batches": batches,
+    }
+
+
 def _register(
     spec: ModelSpec,
     training_set: TrainingSet,
     stores: Stores,
-    trigger: str,
-    model: Any,
-    plain: Any,
+    facts: dict[str, str],
+    record: Mapping[str, Any],
+    fitted: tuple[Any, Any],
     inputs: "pd.DataFrame",
     rows: "pd.DataFrame",
 ) -> Version:
@@ -112,19 +149,22 @@ def _register(
         stores.tracking.experiment(spec.name), run_name=f"as of {training_set.as_of:%Y-%m-%d %H:%M}"
     )
     run_id = run.info.run_id
-    _log_facts(spec, training_set, stores, run_id, trigger, rows)
-    source, digest = _log_model(spec, stores, run_id, model, inputs)
-    baseline_digest = _log_baseline(stores, run_id, plain)
-    tags = {
-        "digest": digest,
-        "baseline_digest": baseline_digest,
-        "spec_digest": spec.digest,
-        "training_set": training_set.digest,
-        "trigger": trigger,
-        "as_of": training_set.as_of.isoformat(),
-    }
+    _log_facts(spec, training_set, stores, run_id, facts, rows)
+    _log_record(stores, run_id, record)
+    source, digest = _log_model(spec, stores, run_id, fitted[0], inputs)
+    made = {"digest": digest, "baseline_digest": _log_baseline(stores, run_id, fitted[1])}
     client.set_terminated(run_id)
-    return _new_version(spec, stores, run_id, source, tags)
+    return _new_version(spec, stores, run_id, source, facts | made)
+
+
+def _log_record(stores: Stores, run_id: str, record: Mapping[str, Any]) -> None:
+    """Why this training ran and every batch that was new to it, as JSON."""
+    if not record:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / RECORD
+        path.write_text(json.dumps(record, indent=2))
+        stores.tracking.log_files(run_id, "training", path)
 
 
 def _new_version(spec: ModelSpec, stores: Stores, run_id: str, source: str, tags: dict[str, str]) -> Version:
@@ -145,7 +185,7 @@ def _log_facts(
     training_set: TrainingSet,
     stores: Stores,
     run_id: str,
-    trigger: str,
+    facts: dict[str, str],
     rows: "pd.DataFrame",
 ) -> None:
     """Parameters, tags and the dataset with its Delta versions."""
@@ -154,11 +194,8 @@ def _log_facts(
 
     client = stores.tracking.client
     tags = {
-        "trigger": trigger,
-        "as_of": training_set.as_of.isoformat(),
-        "training_set": training_set.digest,
+        **facts,
         "delta_versions": json.dumps(training_set.versions, sort_keys=True),
-        "spec_digest": spec.digest,
         "lock_digest": file_digest(PROJECT / "locks" / "default.txt"),
         "git_commit": _commit(),
         "mlflow.source.git.commit": _commit(),

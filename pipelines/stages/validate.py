@@ -3,10 +3,11 @@
 import html
 import json
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,36 +15,48 @@ from uuid import uuid4
 import pyarrow as pa
 
 from pipelines.catalog import DatasetSpec
-from pipelines.contracts import EvergreenError
+from pipelines.contracts import EvergreenError, TransientError
+from pipelines.stages.history import parameters
+from pipelines.stages.staging import BAD, LANDED, Staging
 from pipelines.stores import Stores
 
+HISTORY = 30
+"""How many earlier batches a batch is held against."""
+PARAMETER = re.compile(r"'\$PARAMETER': '([^']+)'")
+_FORMAT = {"unexpected_index_column_names": ["_line"], "return_unexpected_index_query": True}
+SUMMARY = {**_FORMAT, "result_format": "SUMMARY", "partial_unexpected_count": 20}
+COMPLETE = {**_FORMAT, "result_format": "COMPLETE"}
 SHOWN = 20
 """How many failing values of one expectation a report lists."""
 
 
 @dataclass(frozen=True)
 class Validation:
-    """What a suite said: failing rows as line -> (rule, reason), and why the batch is blocked, if it is."""
+    """What a suite said: how many rows fail, why the batch is blocked, if it is, and what it warns of."""
 
-    rows: dict[int, tuple[str, str]] = field(default_factory=dict)
+    failing: int = 0
     blocked: str | None = None
     warnings: tuple[str, ...] = ()
     report: str | None = None
 
 
-def validate(spec: DatasetSpec, table: pa.Table, stores: Stores, digest: str = "by-hand") -> Validation:
-    """Runs the dataset's suite over typed rows (with `_line`) and writes the report named by `digest`.
+def validate(spec: DatasetSpec, staged: Staging, stores: Stores, digest: str = "by-hand") -> Validation:
+    """Runs the dataset's suite over the staged rows and writes the report named by `digest`.
 
-    An expectation about rows sends those that fail it away; one about the whole blocks the batch; one
-    with meta {"level": "warn"} only warns. An expectation that cannot be computed is an error.
+    An expectation about rows moves those that fail it to the bad ones; one about the whole blocks the batch;
+    one with meta {"level": "warn"} only warns. An expectation that cannot be computed is an error. Memory and
+    time do not depend on how many rows fail.
     """
     suite = load_suite(spec, stores.settings.expectations)
-    if table.num_rows == 0:
-        return Validation(report=_write(spec, stores, digest, [], Validation()))
-    results = _run(suite, table, stores.settings.threads)
-    validation = _judge(results)
+    if staged.count(LANDED) == 0:
+        return Validation(
+            report=_write(spec, stores, digest, [], Validation(warnings=("no rows to validate",)))
+        )
+    bounds = parameters(spec, staged, stores.ledger.profiles(spec.name, HISTORY))
+    results = _run(suite, staged, bounds)
+    validation = _judge(results, staged)
     report = _write(spec, stores, digest, results, validation)
-    return Validation(validation.rows, validation.blocked, validation.warnings, report)
+    return Validation(validation.failing, validation.blocked, validation.warnings, report)
 
 
 def load_suite(spec: DatasetSpec, folder: Path) -> Any:
@@ -83,68 +96,117 @@ def _gx() -> Any:
     return great_expectations
 
 
-def _run(suite: Any, table: pa.Table, threads: int) -> list[dict[str, Any]]:
-    """Each expectation's result as plain JSON, computed by GX's SQL engine inside DuckDB."""
+def _run(suite: Any, staged: Staging, bounds: dict[str, float]) -> list[dict[str, Any]]:
+    """Each expectation's result as plain JSON, computed by GX's SQL engine inside the staging database."""
     from sqlalchemy.pool import StaticPool
 
     context = _gx().get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False, "metric_calculations": False}
     source = context.data_sources.add_sql(
         "duckdb",
-        connection_string=f"duckdb:///:memory:{uuid4().hex}",
-        kwargs={"poolclass": StaticPool, "connect_args": {"config": {"threads": threads}}},
+        connection_string=staged.url,
+        kwargs={"poolclass": StaticPool, "connect_args": {"config": dict(staged.config)}},
     )
-    with _loaded(source, table):
-        batch = source.add_table_asset("landed", table_name="landed").add_batch_definition_whole_table("all")
-        outcome = batch.get_batch().validate(
-            suite,
-            result_format={
-                "result_format": "COMPLETE",
-                "unexpected_index_column_names": ["_line"],
-                "return_unexpected_index_query": False,
-            },
+    with _kept(source):
+        asset = source.add_table_asset(LANDED, table_name=LANDED)
+        batch = asset.add_batch_definition_whole_table("all").get_batch()
+        outcome = batch.validate(
+            _answerable(suite, bounds), result_format=SUMMARY, expectation_parameters=bounds
         )
-    return [result.to_json_dict() for result in outcome.results]
+        results = [result.to_json_dict() for result in outcome.results]
+        for result in results:
+            if _fails_rows(result) and not _has_plain_query(result):
+                config = result["expectation_config"]
+                alone = _gx().ExpectationSuite(
+                    name="one", expectations=[{k: config[k] for k in ("type", "kwargs")}]
+                )
+                found = batch.validate(alone, result_format=COMPLETE, expectation_parameters=bounds)
+                result["result"] |= found.results[0].to_json_dict()["result"]
+    return results
+
+
+def _answerable(suite: Any, bounds: dict[str, float]) -> Any:
+    """The suite without the expectations whose bounds come from a history that is still too short."""
+    wanted = [
+        e for e in suite.expectations if set(PARAMETER.findall(str(e.configuration.kwargs))) <= set(bounds)
+    ]
+    return _gx().ExpectationSuite(name=suite.name, expectations=wanted)
 
 
 @contextmanager
-def _loaded(source: Any, table: pa.Table) -> Iterator[None]:
-    """The rows as table `landed` in both of GX's connections to one in-memory database."""
+def _kept(source: Any) -> Iterator[None]:
+    """One connection for all of GX's queries: it closes them before it fetches, which DuckDB does not survive."""
     execution = source.get_execution_engine()
-    with source.get_engine().connect() as first, execution.engine.connect() as second:
-        for connection in (first, second):
-            connection.exec_driver_sql("SET TimeZone = 'UTC'")
-        duck = first.connection.driver_connection
-        duck.register("arrow", table)
-        duck.execute("CREATE TABLE landed AS FROM arrow")
-        duck.unregister("arrow")
-        first.commit()
+    with execution.engine.connect() as connection:
+        connection.exec_driver_sql("SET TimeZone = 'UTC'")
 
         @contextmanager
         def kept() -> Iterator[Any]:
-            # GX closes a connection before it fetches, which DuckDB does not survive.
-            yield second
+            yield connection
 
         execution.get_connection = kept
         yield
 
 
-def _judge(results: list[dict[str, Any]]) -> Validation:
-    rows: dict[int, tuple[str, str]] = {}
+def _judge(results: list[dict[str, Any]], staged: Staging) -> Validation:
+    """Moves failing rows to the bad ones and gathers what blocks and what warns."""
     blocked, warned = [], []
     for result in results:
         _refuse_unknown(result)
         if result["success"]:
             continue
-        failing = result["result"].get("unexpected_index_list")
-        if result["expectation_config"].get("meta", {}).get("level") == "warn":
+        if _level(result) == "warn":
             warned.append(_say(result))
-        elif failing and "mostly" not in result["expectation_config"]["kwargs"]:
-            for row in failing:
-                rows.setdefault(int(row["_line"]), (_rule(result), _explain(result, row)))
+        elif _fails_rows(result):
+            _set_aside(result, staged)
         else:
             blocked.append(_say(result))
-    return Validation(rows, "; ".join(blocked) or None, tuple(warned))
+    failing = staged.number(f"SELECT count(*) FROM {BAD} WHERE raw IS NULL AND rule <> 'conflicting rows'")  # noqa: S608
+    staged.drop_from_play()
+    return Validation(failing, "; ".join(blocked) or None, tuple(warned))
+
+
+def _level(result: dict[str, Any]) -> str:
+    return str((result["expectation_config"].get("meta") or {}).get("level", ""))
+
+
+def _fails_rows(result: dict[str, Any]) -> bool:
+    """Whether the expectation is about single rows and some fail it; `mostly` makes it one about the whole."""
+    about_rows = (
+        "unexpected_count" in result["result"] and "mostly" not in result["expectation_config"]["kwargs"]
+    )
+    return about_rows and not result["success"] and _level(result) != "warn"
+
+
+def _has_plain_query(result: dict[str, Any]) -> bool:
+    """Whether GX's own query for the failing rows is one that DuckDB can answer as it stands."""
+    query = result["result"].get("unexpected_index_query") or ""
+    return query.count("FROM ") == 1 and "$" not in query
+
+
+def _set_aside(result: dict[str, Any], staged: Staging) -> None:
+    """Adds the failing rows to the bad ones, each with the first rule it broke."""
+    if _has_plain_query(result):
+        query = result["result"]["unexpected_index_query"].strip().rstrip(";")
+        columns = [name for name in _columns(result) if name in staged.spec.columns]
+        shown = " || ', ' || ".join(
+            [f"""'{n} = ' || coalesce("{n}"::VARCHAR, 'None')[:80]""" for n in columns] or ["''"]
+        )
+        failing = f"SELECT _line AS line, {shown} AS shown FROM ({query})"  # noqa: S608
+    else:
+        rows = [(int(row["_line"]), _shown(row)) for row in result["result"]["unexpected_index_list"]]
+        staged.insert("failing", pa.table({"line": [r[0] for r in rows], "shown": [r[1] for r in rows]}))
+        failing = "SELECT line, shown FROM failing"
+    staged.connection.execute(
+        f"INSERT INTO {BAD} SELECT line, $rule, shown || $note, NULL FROM ({failing})"  # noqa: S608
+        f" WHERE line NOT IN (SELECT line FROM {BAD})",
+        {"rule": _rule(result), "note": f": {_note(result)}" if _note(result) else ""},
+    )
+    staged.execute("DROP TABLE IF EXISTS failing")
+
+
+def _shown(row: dict[str, Any]) -> str:
+    return ", ".join(f"{name} = {str(value)[:80]}" for name, value in row.items() if name != "_line")
 
 
 def _refuse_unknown(result: dict[str, Any]) -> None:
@@ -154,35 +216,31 @@ def _refuse_unknown(result: dict[str, Any]) -> None:
         return
     found = info if "exception_message" in info else next(iter(info.values()), {})
     message = str(found.get("exception_message", "")).splitlines()
-    raise EvergreenError(
+    raise TransientError(
         f"{_rule(result)} could not be computed: {message[0] if message else 'no reason given'};"
         " mend the suite, or run again if the machine was short of something"
     )
 
 
+def _columns(result: dict[str, Any]) -> list[str]:
+    kwargs = result["expectation_config"]["kwargs"]
+    pair = [kwargs[key] for key in ("column_A", "column_B") if key in kwargs]
+    found = kwargs.get("column") or kwargs.get("column_list") or pair
+    return [found] if isinstance(found, str) else list(found)
+
+
 def _rule(result: dict[str, Any]) -> str:
-    config = result["expectation_config"]
-    kwargs = config["kwargs"]
-    columns = (
-        kwargs.get("column")
-        or kwargs.get("column_list")
-        or [kwargs[key] for key in ("column_A", "column_B") if key in kwargs]
-    )
-    about = columns if isinstance(columns, str) else ", ".join(columns)
-    return f"{config['type']}({about})"
+    return f"{result['expectation_config']['type']}({', '.join(_columns(result))})"
 
 
-def _explain(result: dict[str, Any], row: dict[str, Any]) -> str:
-    note = result["expectation_config"].get("meta", {}).get("rule", "")
-    values = ", ".join(f"{name} = {str(value)[:80]}" for name, value in row.items() if name != "_line")
-    return f"{values}: {note}" if note else values
+def _note(result: dict[str, Any]) -> str:
+    return str((result["expectation_config"].get("meta") or {}).get("rule", ""))
 
 
 def _say(result: dict[str, Any]) -> str:
     found = result["result"]
     seen = found.get("observed_value", f"{found.get('unexpected_count')} failing rows")
-    note = result["expectation_config"].get("meta", {}).get("rule", "")
-    return f"{_rule(result)} saw {seen}" + (f": {note}" if note else "")
+    return f"{_rule(result)} saw {seen}" + (f": {_note(result)}" if _note(result) else "")
 
 
 def _write(
@@ -197,7 +255,7 @@ def _write(
         "batch": digest,
         "blocked": validation.blocked,
         "warnings": list(validation.warnings),
-        "failing_rows": len(validation.rows),
+        "failing_rows": validation.failing,
         "expectations": short,
     }
     _put(folder / f"{digest}.json", json.dumps(summary, indent=2))
@@ -206,7 +264,8 @@ def _write(
 
 
 def _shortened(result: dict[str, Any]) -> dict[str, Any]:
-    return {key: value[:SHOWN] if isinstance(value, list) else value for key, value in result.items()}
+    kept = {key: value for key, value in result.items() if key != "unexpected_index_query"}
+    return {key: value[:SHOWN] if isinstance(value, list) else value for key, value in kept.items()}
 
 
 def _put(path: Path, text: str) -> None:
@@ -223,19 +282,18 @@ def _page(spec: DatasetSpec, digest: str, results: list[dict[str, Any]], validat
         "<style>body{font:15px sans-serif;margin:2em}td,th{padding:.3em .8em;text-align:left;"
         "border-bottom:1px solid #ccc}.no{background:#fdd}.warn{background:#ffd}</style>"
         f"<h1>{spec.name}</h1><p>Batch <code>{html.escape(digest)}</code></p>"
-        f"<p><b>{html.escape(verdict)}</b>; {len(validation.rows)} rows to quarantine</p>"
+        f"<p><b>{html.escape(verdict)}</b>; {validation.failing} rows to quarantine</p>"
         f"<table><tr><th>Expectation<th>Why<th>Result<th>Seen</tr>{lines}</table></html>"
     )
 
 
 def _row(result: dict[str, Any]) -> str:
-    meta, found = result["expectation_config"].get("meta", {}), result["result"]
-    warn = meta.get("level") == "warn"
+    found, warn = result["result"], _level(result) == "warn"
     word = "passed" if result["success"] else "warning" if warn else "failed"
     kind = {"passed": "yes", "warning": "warn", "failed": "no"}[word]
     seen = found.get("observed_value")
     if seen is None:
         examples = ", ".join(str(value)[:40] for value in found.get("partial_unexpected_list", [])[:5])
         seen = f"{found.get('unexpected_count', 0)} of {found.get('element_count', '?')} {examples}"
-    cells = (_rule(result), meta.get("rule", ""), word, str(seen))
+    cells = (_rule(result), _note(result), word, str(seen))
     return f"<tr class={kind}>" + "".join(f"<td>{html.escape(cell)}" for cell in cells) + "</tr>"

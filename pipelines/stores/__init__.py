@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pipelines.stores.ledger import Ledger
     from pipelines.stores.predictions import Predictions
     from pipelines.stores.progress import Progress
+    from pipelines.stores.signals import Signals
     from pipelines.stores.tables import Tables
     from pipelines.stores.tracking import Tracking
 
@@ -36,6 +37,12 @@ class Stores:
         from pipelines.stores.progress import Progress
 
         return Progress(self.settings.database)
+
+    @cached_property
+    def signals(self) -> "Signals":
+        from pipelines.stores.signals import Signals
+
+        return Signals(self.settings.database)
 
     @cached_property
     def features(self) -> "Features":

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from pipelines.contracts import as_json
-from pipelines.stores.ledger import Utc, create, engine
+from pipelines.stores.databases import Utc, create, engine
 
 METADATA = sa.MetaData()
 PREDICTIONS = sa.Table(

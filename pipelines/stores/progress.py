@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Column, MetaData, String, Table, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from pipelines.stores.ledger import create, engine
+from pipelines.stores.databases import create, engine
 
 METADATA = MetaData()
 CONSUMED = Table(

@@ -2,9 +2,9 @@
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
@@ -22,6 +22,7 @@ ARROW = {
     "timestamp": pa.timestamp("us", tz="UTC"),
 }
 ATTEMPTS = 10
+Rows: TypeAlias = pa.Table | Callable[[], pa.RecordBatchReader]
 
 
 def arrow_schema(spec: DatasetSpec) -> pa.Schema:
@@ -30,8 +31,9 @@ def arrow_schema(spec: DatasetSpec) -> pa.Schema:
 
 
 def silver_schema(spec: DatasetSpec) -> pa.Schema:
-    """Silver's columns: the dataset's, the batch's digest and the line in its file."""
-    return arrow_schema(spec).append(pa.field("_batch", pa.string())).append(pa.field("_line", pa.int64()))
+    """Silver's columns: the dataset's, unknown columns rescued as JSON, the batch and the line in its file."""
+    ours = [("_rescued", pa.string()), ("_batch", pa.string()), ("_line", pa.int64())]
+    return pa.schema([*arrow_schema(spec), *(pa.field(name, kind) for name, kind in ours)])
 
 
 class Tables:
@@ -48,34 +50,34 @@ class Tables:
         table = self._open(layer, name)
         return None if table is None else int(table.version())
 
-    def committed(self, layer: str, name: str, txn: str) -> bool:
-        """Whether a commit with this transaction id is in the table."""
+    def committed(self, layer: str, name: str, txn: str) -> int | None:
+        """The transaction's version if a commit with this id is in the table, durably; else None."""
         table = self._open(layer, name)
-        return table is not None and table.transaction_version(txn) is not None
+        version = None if table is None else table.transaction_version(txn)
+        if version is not None:
+            self._sync_all()
+        return version
 
-    def append(
-        self,
-        layer: str,
-        name: str,
-        data: pa.Table,
-        txn: str | None = None,
-        partition_by: list[str] | None = None,
-    ) -> bool:
-        """Adds the rows once per `txn`, durably; False if that transaction was there already."""
+    def append(self, layer: str, name: str, data: Rows, txn: str | None = None, version: int = 0) -> bool:
+        """Adds the rows once per `txn`, durably; False if that transaction was there already, by any version.
+
+        Rows larger than memory come as a function that opens a new reader: a conflict reads them again.
+        """
         for _ in range(ATTEMPTS):
-            table = self._open_or_create(layer, name, data.schema, partition_by)
+            rows = data() if callable(data) else data
+            table = self._open_or_create(layer, name, rows.schema)
             if txn is not None and table.transaction_version(txn) is not None:
                 self._sync_all()
                 return False
             # The check above and this write share one snapshot, so a racing commit of `txn` conflicts.
-            if self._write(table, data, "append", txn):
+            if self._write(table, rows, "append", txn and Transaction(txn, version)):
                 return True
         raise TransientError(f"{self.uri(layer, name)}: others kept committing; try again")
 
     def replace(self, layer: str, name: str, data: pa.Table, predicate: str | None) -> int:
         """Puts the rows in place of those that match `predicate` (all if None); the version it made."""
         for _ in range(ATTEMPTS):
-            table = self._open_or_create(layer, name, data.schema, None)
+            table = self._open_or_create(layer, name, data.schema)
             if self._write(table, data, "overwrite", None, predicate):
                 return int(table.version())
         raise TransientError(f"{self.uri(layer, name)}: others kept committing; try again")
@@ -96,14 +98,12 @@ class Tables:
         except TableNotFoundError:
             return None
 
-    def _open_or_create(
-        self, layer: str, name: str, schema: pa.Schema, partition_by: list[str] | None
-    ) -> DeltaTable:
+    def _open_or_create(self, layer: str, name: str, schema: pa.Schema) -> DeltaTable:
         table = self._open(layer, name)
         if table is not None:
             return table
         try:
-            DeltaTable.create(self.uri(layer, name), schema, mode="ignore", partition_by=partition_by)
+            DeltaTable.create(self.uri(layer, name), schema, mode="ignore")
         except (CommitFailedError, DeltaError, OSError):
             if self._open(layer, name) is None:
                 raise
@@ -111,7 +111,12 @@ class Tables:
         return cast(DeltaTable, self._open(layer, name))
 
     def _write(
-        self, table: DeltaTable, data: pa.Table, mode: str, txn: str | None, predicate: str | None = None
+        self,
+        table: DeltaTable,
+        data: pa.Table | pa.RecordBatchReader,
+        mode: str,
+        txn: Transaction | None,
+        predicate: str | None = None,
     ) -> bool:
         """Whether the commit went through; False on a conflict with another writer."""
         before = table.version()
@@ -119,7 +124,7 @@ class Tables:
         if mode == "overwrite":
             how |= {"predicate": predicate, "schema_mode": "merge" if predicate else "overwrite"}
         if txn is not None:
-            how["commit_properties"] = CommitProperties(app_transactions=[Transaction(txn, 0)])
+            how["commit_properties"] = CommitProperties(app_transactions=[txn])
         try:
             write_deltalake(table, data, **how)
         except CommitFailedError:

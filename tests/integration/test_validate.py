@@ -9,9 +9,9 @@ import pytest
 from pipelines.catalog import dataset, datasets
 from pipelines.contracts import EvergreenError
 from pipelines.settings import PROJECT
-from pipelines.stages.reading import read
-from pipelines.stages.validate import load_suite, validate
+from pipelines.stages.validate import load_suite
 from pipelines.stores import Stores
+from tests.staged import read, validated
 
 DATA = Path(__file__).parent.parent / "data"
 FLIGHTS = dataset("flights")
@@ -39,8 +39,8 @@ def test_every_dataset_has_a_suite_that_great_expectations_reads_whole() -> None
 
 
 def test_real_flights_pass_and_leave_a_report(stores: Stores) -> None:
-    found = validate(FLIGHTS, flights(), stores, "abc")
-    assert (found.rows, found.blocked, found.warnings) == ({}, None, ())
+    found, bad = validated(FLIGHTS, flights(), stores)
+    assert (bad, found.failing, found.blocked, found.warnings) == ({}, 0, None, ())
     page = Path(found.report or "")
     assert "Passed" in page.read_text()
     summary = json.loads(page.with_suffix(".json").read_text())
@@ -60,18 +60,17 @@ def test_real_flights_pass_and_leave_a_report(stores: Stores) -> None:
 def test_a_row_that_breaks_a_row_rule_is_named_by_its_line(
     stores: Stores, change: dict[str, object], rule: str
 ) -> None:
-    found = validate(FLIGHTS, flights(**change), stores)
-    assert found.blocked is None
-    assert set(found.rows) == {2}
-    assert found.rows[2][0] == rule
-    assert str(next(iter(change.values()))) in found.rows[2][1]
+    found, bad = validated(FLIGHTS, flights(**change), stores)
+    assert (found.blocked, found.failing, set(bad)) == (None, 1, {2})
+    assert bad[2].rule == rule
+    assert str(next(iter(change.values()))) in bad[2].reason
 
 
 def test_an_outcome_known_before_departure_is_refused(stores: Stores) -> None:
     table = flights()
     early = table["scheduled_departure"][0].as_py().replace(year=2012)
-    found = validate(FLIGHTS, flights(available_at=early), stores)
-    assert [rule for rule, _ in found.rows.values()] == [
+    _, found = validated(FLIGHTS, flights(available_at=early), stores)
+    assert [bad.rule for bad in found.values()] == [
         "expect_column_pair_values_a_to_be_greater_than_b(available_at, scheduled_departure)"
     ]
 
@@ -80,8 +79,8 @@ def test_a_fault_of_the_whole_blocks_the_batch_and_names_what_was_seen(stores: S
     spec = dataset("departures")
     table = flights().select([*(set(spec.columns) & set(FLIGHTS.columns)), "_line"])
     silent = table.set_column(table.schema.get_field_index("tailnum"), "tailnum", pa.nulls(30, pa.string()))
-    assert validate(spec, table, stores).blocked is None
-    found = validate(spec, silent, stores)
+    assert validated(spec, table, stores)[0].blocked is None
+    found, _ = validated(spec, silent, stores)
     assert found.blocked is not None
     assert "expect_column_proportion_of_non_null_values_to_be_between(tailnum) saw 0" in found.blocked
     assert "Blocked" in Path(found.report or "").read_text()
@@ -90,8 +89,8 @@ def test_a_fault_of_the_whole_blocks_the_batch_and_names_what_was_seen(stores: S
 def test_a_warning_blocks_nothing(stores: Stores) -> None:
     table = flights()
     index = table.schema.get_field_index("tailnum")
-    found = validate(FLIGHTS, table.set_column(index, "tailnum", pa.nulls(30, pa.string())), stores)
-    assert (found.blocked, found.rows) == (None, {})
+    found, bad = validated(FLIGHTS, table.set_column(index, "tailnum", pa.nulls(30, pa.string())), stores)
+    assert (found.blocked, bad) == (None, {})
     assert len(found.warnings) == 1
 
 

@@ -1,18 +1,22 @@
 """What a file may be, and what becomes of the rows and files that are not that."""
 
 import gzip
+import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
-from pipelines.catalog import dataset
+from pipelines.catalog import Column, dataset
 from pipelines.contracts import TransientError
-from pipelines.stages.reading import Reading, raw_lines, read
+from pipelines.stages import values
 from pipelines.stages.records import LONGEST_RECORD, Refused
+from tests.staged import Found, raw_lines, read
 
 SPEC = dataset("weather")
 HEADER = ",".join(SPEC.columns)
@@ -30,7 +34,7 @@ def file(tmp_path: Path, content: str | bytes, name: str = "weather_1.csv") -> P
     return path
 
 
-def reading(tmp_path: Path, *rows: str) -> Reading:
+def reading(tmp_path: Path, *rows: str) -> Found:
     return read(file(tmp_path, "\n".join([HEADER, *rows]) + "\n"), SPEC)
 
 
@@ -57,8 +61,13 @@ def test_ways_of_writing_the_same_row_are_read_alike(tmp_path: Path, content: by
     assert values["temp"] == 39.02
 
 
-def test_an_extra_column_is_left_out_with_a_note(tmp_path: Path) -> None:
-    assert read(file(tmp_path, GOOD["extra column"]), SPEC).note == "columns ignored: 'more'"
+def test_an_extra_column_is_kept_as_json_with_a_note_that_says_how_to_accept_it(tmp_path: Path) -> None:
+    content = f'{HEADER},"mo\'re ""x"""\n{ROW},"a ""b"""\n{ROW},\n'.encode()
+    found = read(file(tmp_path, content), SPEC)
+    kept, none = found.table["_rescued"].to_pylist()
+    assert json.loads(kept) == {'mo\'re "x"': 'a "b"'}
+    assert none is None
+    assert "evergreen schema add weather" in str(found.note)
 
 
 def test_a_gzip_file_is_read_like_a_plain_one(tmp_path: Path) -> None:
@@ -219,3 +228,50 @@ def test_every_row_of_a_damaged_file_is_read_or_refused(
     lines = found.table["_line"].to_pylist() + [bad.line for bad in found.bad]
     assert len(set(lines)) == found.parsed
     assert raw_lines(path, SPEC, {bad.line for bad in found.bad}) == {b.line: b.raw for b in found.bad}
+
+
+MOMENTS = st.datetimes(datetime(1890, 1, 1), datetime(2110, 1, 1))  # noqa: DTZ001 - the zone is written after
+TEXTS = {
+    "integer": st.one_of(
+        st.integers(-(2**64), 2**64).map(str),
+        st.sampled_from(["007", "-0", "0x1F", " 1", "1 ", "+1", "1.0", "-", "--1", "1e3", "9223372036854775807"]),
+        st.text("-0123456789+ex.", min_size=1, max_size=6),
+    ),
+    "float": st.one_of(
+        st.floats().map(str),
+        st.sampled_from(["1.", ".5", ".", "1e400", "-1e400", "1e-400", "inf", "nan", "1_0", "0x1p3", "1e5", "-.5E+3"]),
+        st.text("-0123456789+eE.", min_size=1, max_size=8),
+    ),
+    "timestamp": st.one_of(
+        MOMENTS.map(lambda t: t.isoformat() + "Z"),
+        MOMENTS.map(lambda t: f"{t:%Y-%m-%dT%H:%M:%SZ}"),
+        st.sampled_from(
+            ["2013-02-30T00:00:00Z", "2013-01-01T24:00:00Z", "2013-01-01T23:59:60Z", "2013-01-01T05:00:00z",
+             "2013-01-01 05:00:00Z", "2013-01-01T05:00+0100", "2013-1-01T05:00:00ZZ", "+013-01-01T05:00:00Z"]
+        ),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", TEXTS)
+@hypothesis(max_examples=300, deadline=None)
+@given(st.data())
+def test_the_fast_way_takes_only_what_the_strict_way_takes_with_the_same_values(kind: str, data: Any) -> None:
+    """A column read at once must mean what each of its values means by the rules."""
+    column = Column(type=kind, description="x", nullable=True)
+    texts = data.draw(st.lists(st.one_of(st.none(), TEXTS[kind]), min_size=1, max_size=5))
+    spec = SPEC.model_copy(update={"columns": {"x": column}})
+    fast = values._fast(column, pa.chunked_array([pa.array(texts, pa.string())]))
+    table = pa.table({"x": pa.array(texts, pa.string()), "_index": range(len(texts))})
+    slow, ill = values._slow(spec, table)
+    if fast is not None:
+        assert ill == {}
+        assert fast.to_pylist() == slow["x"].to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"), [("integer", "-42"), ("float", "4.2"), ("timestamp", "2013-01-01T05:00:00Z")]
+)
+def test_plain_values_go_the_fast_way(kind: str, text: str) -> None:
+    column = Column(type=kind, description="x")
+    assert values._fast(column, pa.chunked_array([pa.array([text] * 3)])) is not None

@@ -1,0 +1,132 @@
+"""From texts to typed values, strictly: a value is what its column says, or its row is bad."""
+
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.catalog import Column, DatasetSpec
+from pipelines.stores.tables import ARROW, arrow_schema
+
+INTEGER = "regexp_full_match({0}, '-?[0-9]+')"
+FLOAT = r"regexp_full_match({0}, '-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?')"
+TIME = r"regexp_full_match({0}, '\d{{4}}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{{1,6}})?(Z|[+-][01]\d:[0-5]\d)')"
+TYPES = {
+    "string": ("true", "VARCHAR", "text"),
+    "integer": (INTEGER, "BIGINT", "an integer of 64 bits"),
+    "float": (FLOAT + " AND isfinite(TRY_CAST({0} AS DOUBLE))", "DOUBLE", "a finite decimal number"),
+    "timestamp": (
+        TIME + " AND year(TRY_CAST({0} AS TIMESTAMPTZ)) BETWEEN 1900 AND 2100",
+        "TIMESTAMPTZ",
+        "a time with its zone such as 2013-01-31T23:59:00Z",
+    ),
+}
+"""Per type: when a text is one, what DuckDB calls it, and how a person would."""
+EARLIEST, LATEST = (np.datetime64(f"{year}-01-01", "us") for year in (1900, 2101))
+CHARACTERS = {"integer": b"-0123456789", "float": b"+-.0123456789Ee"}
+Faults = dict[int, tuple[str, str]]
+
+
+def typed(spec: DatasetSpec, texts: pa.Table) -> tuple[pa.Table, Faults]:
+    """The rows whose every value is of its type, with `_index`, and for the others the first rule they break.
+
+    `texts` holds the dataset's columns as strings, null where empty, and `_index`.
+    """
+    fast = [_fast(column, texts[name]) for name, column in spec.columns.items()]
+    if all(values is not None for values in fast):
+        schema = arrow_schema(spec).append(pa.field("_index", pa.int64()))
+        return pa.Table.from_arrays([*fast, texts["_index"]], schema=schema), {}
+    return _slow(spec, texts)
+
+
+def _fast(column: Column, texts: pa.ChunkedArray) -> pa.Array | None:
+    """A whole column at once; None where any value is not plainly of its type: SQL then says which and why."""
+    array = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
+    if array.null_count and not column.nullable:
+        return None
+    if column.type == "string":
+        return array
+    if not _plain(column.type, array):
+        return None
+    try:
+        values = array.cast(ARROW[column.type])
+    except pa.ArrowInvalid:
+        return None
+    return values if _in_range(column.type, values) else None
+
+
+def _plain(kind: str, array: pa.Array) -> bool:
+    """Whether texts hold only what their type is written with. Arrow alone also takes hexadecimals and inf."""
+    if kind == "timestamp":
+        lengths = pc.min_max(pc.binary_length(array)).as_py()
+        return lengths["min"] in (20, None) and lengths["max"] in (20, None)
+    _, offsets, data = array.buffers()
+    ends = np.frombuffer(offsets, np.int32)[array.offset : array.offset + len(array) + 1]
+    found = np.frombuffer(data or b"", np.uint8)[ends[0] : ends[-1]] if len(array) else np.array([], np.uint8)
+    allowed = np.zeros(256, bool)
+    allowed[list(CHARACTERS[kind])] = True
+    return bool(allowed[found].all()) and not pc.any(pc.starts_with(array, "+"), min_count=0).as_py()
+
+
+def _in_range(kind: str, values: pa.Array) -> bool:
+    if kind == "float":
+        return bool(pc.all(pc.is_finite(values), min_count=0).as_py())
+    if kind == "timestamp":
+        span = pc.min_max(values)
+        low, high = (np.datetime64(span[end].cast(pa.int64()).as_py() or 0, "us") for end in ("min", "max"))
+        return bool(low >= EARLIEST and high < LATEST)
+    return True
+
+
+def _slow(spec: DatasetSpec, texts: pa.Table) -> tuple[pa.Table, Faults]:
+    with duckdb.connect(config={"threads": 1}) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.register("texts", texts)
+        result = connection.sql(_query(spec)).to_arrow_table()
+    ill = result.filter(pc.is_valid(result["_rule"])).select(["_index", "_rule", "_reason"]).to_pylist()
+    good = result.filter(pc.is_null(result["_rule"])).select([*spec.columns, "_index"])
+    schema = arrow_schema(spec).append(pa.field("_index", pa.int64()))
+    return good.cast(schema), {row["_index"]: (row["_rule"], row["_reason"]) for row in ill}
+
+
+def _query(spec: DatasetSpec) -> str:
+    """SQL that types every column and names the first rule a row breaks."""
+    typed = ", ".join(f'{_cast(n, c)} AS "t_{n}"' for n, c in spec.columns.items())
+    rules = " ".join(part for n, c in spec.columns.items() for part in _cases(n, c, rule=True))
+    reasons = " ".join(part for n, c in spec.columns.items() for part in _cases(n, c, rule=False))
+    rule, reason = (f"CASE {text} END" if text else "NULL::VARCHAR" for text in (rules, reasons))
+    out = ", ".join(f'"t_{n}" AS "{n}"' for n in spec.columns)
+    return (
+        f"WITH typed AS (SELECT *, {typed} FROM texts)"  # noqa: S608 - names are checked by the catalog
+        f" SELECT _index, {out}, {rule} AS _rule, {reason} AS _reason FROM typed ORDER BY _index"
+    )
+
+
+def _cast(name: str, column: Column) -> str:
+    when, kind, _ = TYPES[column.type]
+    return f"""CASE WHEN {when.format(f'"{name}"')} THEN TRY_CAST("{name}" AS {kind}) END"""
+
+
+def _cases(name: str, column: Column, rule: bool) -> list[str]:
+    null = "'not null'" if rule else f"'{name} is empty'"
+    _, _, what = TYPES[column.type]
+    wrong = f"'{column.type}'" if rule else f"""'{name}: ' || "{name}"[:80] || ' is not {what}'"""
+    needed = [] if column.nullable else [f'WHEN "{name}" IS NULL THEN {null}']
+    return [*needed, f'WHEN "{name}" IS NOT NULL AND "t_{name}" IS NULL THEN {wrong}']
+
+
+def rescued(names: list[str], texts: list[Any], rows: int) -> pa.Array:
+    """Columns the dataset does not know, as one JSON object a row; null where they are all empty."""
+    if not names:
+        return pa.nulls(rows, pa.string())
+    columns = [f"c{i}" for i in range(len(names))]
+    pairs = ", ".join(
+        "'" + name.replace("'", "''") + f"', {c}" for name, c in zip(names, columns, strict=True)
+    )
+    empty = " AND ".join(f"{c} IS NULL" for c in columns)
+    with duckdb.connect(config={"threads": 1}) as connection:
+        connection.register("texts", pa.Table.from_arrays(texts, columns))
+        query = f"SELECT CASE WHEN {empty} THEN NULL ELSE json_object({pairs})::VARCHAR END AS j FROM texts"  # noqa: S608
+        return connection.sql(query).to_arrow_table()["j"].combine_chunks().cast(pa.string())

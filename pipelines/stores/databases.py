@@ -1,0 +1,61 @@
+"""SQL databases as our stores use them: SQLite by default, PostgreSQL by setting."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
+
+
+class Utc(sa.types.TypeDecorator[datetime]):
+    """Times go in and come out timezone-aware in UTC, also on SQLite, which forgets the zone."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def engine(url: str) -> sa.Engine:
+    """A pooled engine; SQLite waits for locks and lets readers read while one writes."""
+    if not url.startswith("sqlite"):
+        return sa.create_engine(url, pool_pre_ping=True)
+    made = sa.create_engine(url, connect_args={"timeout": 60})
+    file = made.url.database
+    if file and file != ":memory:":
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+
+    @sa.event.listens_for(made, "connect")
+    def _(connection: Any, _record: Any) -> None:
+        connection.execute("PRAGMA busy_timeout=60000")
+        connection.execute("PRAGMA synchronous=FULL")
+
+    return made
+
+
+def create(made: sa.Engine, metadata: sa.MetaData) -> None:
+    """Creates what is missing, also when several processes start at once."""
+    for attempt in range(10):
+        try:
+            with made.begin() as connection:
+                if made.dialect.name == "sqlite":
+                    connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+                metadata.create_all(connection)
+            return
+        except DBAPIError:
+            if attempt == 9:
+                raise
+
+
+def insert(made: sa.Engine, table: sa.Table) -> Any:
+    """An INSERT that knows ON CONFLICT, in the database's own words."""
+    dialect = postgresql if made.dialect.name == "postgresql" else sqlite
+    return dialect.insert(table)
