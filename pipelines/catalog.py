@@ -16,6 +16,7 @@ from pipelines.contracts import EvergreenError
 
 HERE = Path(__file__).resolve().parent
 NAME = r"^[a-z][a-z0-9_]*$"
+COLUMN_NAME = r"[A-Za-z][A-Za-z0-9_]{0,99}"
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 # Hidden files, caches, back-ups and documentation in a model's folder: none of them makes the model.
 LEAVINGS = re.compile(r"(^|/)[.#]|(^|/)__pycache__/|(~|\.(md|pyc|pyo|swp|swo|tmp|bak|orig|rej))$")
@@ -91,6 +92,9 @@ class DatasetSpec(Spec):
         missing = {*self.key, self.event_time, self.available_at} - set(self.columns)
         if missing:
             raise ValueError(f"key, event_time or available_at name no column: {sorted(missing)}")
+        odd = [name for name in self.columns if re.fullmatch(COLUMN_NAME, name) is None]
+        if odd:
+            raise ValueError(f"{odd[0]!r} is no column name: a letter, then letters, digits and _")
         newest = max(max(c.since, c.deprecated or 1) for c in self.columns.values())
         if newest > self.version:
             raise ValueError(f"a column speaks of version {newest}, but version is {self.version}; raise it")
@@ -192,13 +196,17 @@ class Decay(Spec):
     margin: float = Field(ge=0, description="a rise of the mean loss that is worth a training")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="of the interval that must lie above margin")
     minimum_rows: int = Field(500, gt=0, description="fewer rows since the champion's training judge nothing")
-    minimum_days: int = Field(3, gt=1, description="fewer days since then judge nothing; a day's rows go together")
+    minimum_days: int = Field(
+        3, gt=1, description="fewer days since then judge nothing; a day's rows go together"
+    )
 
 
 class Monitor(Spec):
     schedule: str
     window: Duration
-    drift_share: float = Field(0.5, gt=0, le=1, description="share of drifted columns that asks for a training")
+    drift_share: float = Field(
+        0.5, gt=0, le=1, description="share of drifted columns that asks for a training"
+    )
     decay: Decay | None = Field(None, description="left out: decay is not judged")
 
 
@@ -257,7 +265,12 @@ def _ticks(schedule: str) -> list[datetime]:
         return []
     minutes, hours = _values(fields[0], 60), _values(fields[1], 24)
     months = range(1, 13)
-    return [datetime(2024, m, 15, hour, minute, tzinfo=UTC) for m in months for hour in hours for minute in minutes]
+    return [
+        datetime(2024, m, 15, hour, minute, tzinfo=UTC)
+        for m in months
+        for hour in hours
+        for minute in minutes
+    ]
 
 
 def _values(field: str, size: int) -> list[int]:

@@ -6,29 +6,25 @@ Exit codes: 0 done, 1 something a person must mend, 2 a wrong command line, 3 th
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
-from pipelines import catalog, cli_prove
-from pipelines.contracts import EvergreenError, NothingToDo, as_json
+from pipelines import catalog, cli_prove, cli_quarantine, cli_schema
+from pipelines.cli_common import GATE, MENDED, REFUSED, AsJson, console, explained
+from pipelines.contracts import EvergreenError, as_json
 from pipelines.settings import settings
 from pipelines.stores import Stores
 
-MENDED, GATE, REFUSED, NOTHING = 1, 3, 4, 5
-
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 app.add_typer(cli_prove.app, name="prove")
-console = Console()
-errors = Console(stderr=True)
+app.add_typer(cli_quarantine.app, name="quarantine")
+app.add_typer(cli_schema.app, name="schema")
 
-AsJson = Annotated[bool, typer.Option("--json", help="print JSON for machines")]
 AsOf = Annotated[str | None, typer.Option(help="the moment whose knowledge counts; default: all that landed")]
 Model = Annotated[str, typer.Argument(help="a model of the catalog")]
 
@@ -38,19 +34,6 @@ FIRST, LAST = date(2013, 1, 1), date(2013, 3, 31)
 
 class Every(StrEnum):
     HOUR, DAY, BULK = "1h", "1d", "bulk"
-
-
-@contextmanager
-def explained() -> Iterator[None]:
-    """A mistake a person can mend ends in one sentence on stderr, not in a traceback."""
-    try:
-        yield
-    except NothingToDo as nothing:
-        errors.print(f"Nothing to do: {nothing}", markup=False)
-        raise typer.Exit(NOTHING) from None
-    except EvergreenError as error:
-        errors.print(f"Error: {error}", style="red", markup=False)
-        raise typer.Exit(MENDED) from None
 
 
 def show(value: Any, as_json_text: bool, table: Callable[[Any], Any]) -> None:
@@ -138,13 +121,9 @@ def train(
     from pipelines.stages import retrain
 
     with explained():
-        plan = retrain.plan(model, as_of, force=True)
-        if plan is None:
-            raise NothingToDo(
-                "no data has landed; `evergreen replay` lands some, `evergreen ingest` takes it in"
-            )
+        plan = retrain.plan(model, as_of, force=True, reason=reason)
         rows = retrain.training_set(model, plan["as_of"])
-        candidate = retrain.train(model, rows, reason)
+        candidate = retrain.train(model, rows, plan)
         show({"candidate": candidate, "training_set": rows}, as_json_text, trained)
 
 
@@ -195,6 +174,21 @@ def monitor(model: Model, as_of: AsOf = None, as_json_text: AsJson = False) -> N
 
     with explained():
         show(run(model, as_of), as_json_text, watched)
+
+
+@app.command()
+def why(
+    asked: Annotated[str, typer.Argument(metavar="MODEL[@VERSION]", help="default version: the champion")],
+    as_json_text: AsJson = False,
+) -> None:
+    """Tell why a version was trained, on what, what the gate said, and what became of it."""
+    from datetime import UTC, datetime
+
+    from pipelines.cli_tables import story
+    from pipelines.stages.why import why as tell
+
+    with explained():
+        show(tell(asked, datetime.now(UTC), Stores(settings())), as_json_text, story)
 
 
 @app.command()

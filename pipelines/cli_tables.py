@@ -192,3 +192,78 @@ def _model(name: str, model: dict[str, Any]) -> list[Any]:
         )
     parts.append(f"Predictions answered and logged: {model['predictions']:,}")
     return parts
+
+
+def story(told: dict[str, Any]) -> Any:
+    """A version's life for a person on call: why, on what, how it was judged, what became of it, what waits."""
+    trained, gate = told["trained"], told["gate"]
+    title = f"{told['model']} version {told['version']}"
+    facts = [
+        [
+            "trained",
+            f"{_minute(trained['at'])} UTC, as of {_minute(trained['as_of'])} UTC, commit {trained['commit'][:12]}",
+        ],
+        ["woken by", trained["woken_by"] + (" (forced)" if trained["forced"] else "")],
+        ["reasons", _lines(f"{r['cause']}: {r['detail']}" for r in trained["reasons"])],
+        ["policy", ", ".join(f"{name} {value}" for name, value in trained["policy"].items())],
+        ["held back", _lines(trained["waited"]) or "nothing"],
+        ["gate", f"{gate['decision'] or 'no verdict'}: {gate['explanation']}"],
+        ["champion", _reign(told)],
+        *(
+            [["asked again", _lines(f"{_minute(a['at'])} by {a['woken_by']}" for a in told["asked_again"])]]
+            if told["asked_again"]
+            else []
+        ),
+        ["waiting now", _pending(told["next"])],
+    ]
+    rules = ([r["name"], verdict(r["decision"]), r["explanation"]] for r in gate["rules"])
+    return Group(
+        grid(title, ["", ""], facts), _consumed(told["batches"]), grid("Gate", ["rule", "", "why"], rules)
+    )
+
+
+def _lines(parts: Iterable[str]) -> str:
+    return "\n".join(parts)
+
+
+def _consumed(batches: list[dict[str, Any]]) -> Table:
+    columns = ["file", "rows", "quarantined", "superseded", "outcomes known from", "to", "digest"]
+    rows = (
+        [
+            b["name"],
+            b["silver"],
+            b["quarantined"],
+            b["superseded"],
+            _minute(b["first_known"]),
+            _minute(b["last_known"]),
+            b["digest"][:12],
+        ]
+        for b in batches
+    )
+    return grid(f"New to it: {len(batches)} files", columns, rows)
+
+
+def _reign(told: dict[str, Any]) -> str:
+    reign = told["reign"]
+    if reign["since"] is None:
+        return "now, since when is not recorded" if told["is_champion"] else "never"
+    before = f"replaced version {reign['replaced']}" if reign["replaced"] else "the first"
+    said = f"since {_minute(reign['since'])} UTC, {before}"
+    if told["is_champion"]:
+        return said
+    heir = (
+        f" to {_minute(reign['until'])} UTC, replaced by version {reign['replaced_by']}"
+        if reign["replaced_by"]
+        else ""
+    )
+    return said + (heir or "; no longer")
+
+
+def _pending(coming: dict[str, Any]) -> str:
+    parts = [f"{coming['rows']:,} new labels in {coming['batches']} files"] if coming["batches"] else []
+    parts += [f"{s['cause']} of version {s['version']}: {s['detail']}" for s in coming["signals"]]
+    parts += [coming["code"]] if coming["code"] else []
+    parts += [
+        f"held back until {_minute(w['until'])} UTC by {w['policy']}: {w['detail']}" for w in coming["waits"]
+    ]
+    return _lines(parts) or "nothing"

@@ -81,6 +81,11 @@ class IngestResult:
     attempt: int = 0
     profile: dict[str, float] | None = None
 
+    @property
+    def arrival(self) -> str:
+        """What consumers note as taken into account: rows released later arrive anew."""
+        return f"{self.digest}.{self.attempt}"
+
 
 @dataclass(frozen=True)
 class Claim:

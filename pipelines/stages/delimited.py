@@ -9,12 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
-from pipelines.catalog import DatasetSpec
+from pipelines.catalog import COLUMN_NAME, DatasetSpec
 from pipelines.stages.records import Bad, Block, Hashed, Parsed, Refused, blocks
 from pipelines.stages.values import Faults, rescued, typed
 from pipelines.stores.tables import arrow_schema
 
 MOST_COLUMNS = 1000
+COLUMN = re.compile(COLUMN_NAME)
 SOUND = rb'(?:"(?:[^"]++|"")*+"|[^",\r\n]*+)'
 SOUND_RECORD = re.compile(SOUND + rb"(?:," + SOUND + rb")*+(?:\r?\n)?")
 
@@ -141,11 +142,9 @@ def unknown_columns(spec: DatasetSpec, names: list[str]) -> str | None:
     if not names:
         return None
     shown = ", ".join(repr(name[:80]) for name in names[:5]) + (" ..." if len(names) > 5 else "")
-    first = re.sub(r"\W+", "_", names[0])[:80]
-    return (
-        f"columns not in {spec.name}.yaml were kept as JSON in _rescued: {shown};"
-        f" `evergreen schema add {spec.name} {first} --type string` would accept one"
-    )
+    fit = [name for name in names if COLUMN.fullmatch(name)]
+    remedy = f"; `evergreen schema add {spec.name} {fit[0]} --type string` would accept it" if fit else ""
+    return f"columns not in {spec.name}.yaml were kept as JSON in _rescued: {shown}{remedy}"
 
 
 def _header(block: Block, spec: DatasetSpec) -> list[str]:

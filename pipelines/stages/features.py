@@ -51,7 +51,7 @@ def _window(view: str, as_of: datetime, stores: Stores) -> tuple[datetime | None
     consumer, sources = stores.features.consumer(view), _sources(stores.features.sql(view))
     committed = [b for b in stores.ledger.batches(state=BatchState.COMMITTED) if b.dataset in sources]
     seen, reached = stores.progress.consumed(consumer), stores.progress.reached(consumer)
-    new = {b.digest: b.first_known for b in committed if b.digest not in seen}
+    new = {b.arrival: b.first_known for b in committed if b.arrival not in seen}
     starts = [t - timedelta(microseconds=1) for t in new.values() if t and t <= as_of]
     if reached and reached < as_of:
         starts.append(reached)

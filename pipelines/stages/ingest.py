@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from pipelines.catalog import DatasetSpec, datasets
 from pipelines.contracts import Batch, BatchState, Claim, EvergreenError, IngestResult, TransientError
+from pipelines.stages import schema
 from pipelines.stages.arrivals import bring_back, discover, kept, put_away, recover
 from pipelines.stages.known import profile, set_copies_aside, set_known_aside
 from pipelines.stages.reading import add_raw_lines, read, refuse_if_too_many
@@ -36,6 +37,7 @@ def ingest_dataset(spec: DatasetSpec, stores: Stores) -> list[IngestResult]:
     """Takes in every settled file of a dataset, by name, and ends what earlier runs left unfinished."""
     with _infrastructure(spec.name):
         recover(stores)
+        schema.apply(spec, stores)
         released = list(_unfinished(spec, stores))
         waiting = [*released, *discover(spec, stores)]
         claims = ((batch, stores.ledger.claim(batch, stores.settings.lease_seconds)) for batch in waiting)
@@ -201,13 +203,13 @@ def _written(batch: Batch, claim: Claim, txn: str, staged: Staging, stores: Stor
     """Whether our silver commit went through. What an attempt leaves without it counts for nothing."""
     place = f"'{batch.digest}' AS _batch, {claim.token} AS _attempt, $name AS file, line"
     other = f"{txn}.{claim.token}"
-    for layer, table, columns, schema in (
+    for layer, table, columns, kinds in (
         ("quarantine", BAD, "rule, reason, raw", QUARANTINE),
         ("superseded", COPIES, "because", SUPERSEDED),
     ):
         if staged.count(table):
             query = f"SELECT {place}, {columns} FROM {table} ORDER BY line"  # noqa: S608
-            rows = _rows(staged, query.replace("$name", _quoted(batch.name)), schema)
+            rows = _rows(staged, query.replace("$name", _quoted(batch.name)), kinds)
             stores.tables.append(layer, batch.dataset, rows, other, claim.token)
     columns = ", ".join(f'"{name}"' for name in silver_schema(staged.spec).names)
     query = f"SELECT {columns} FROM (SELECT *, '{batch.digest}' AS _batch FROM {LANDED})"  # noqa: S608

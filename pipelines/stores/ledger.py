@@ -75,6 +75,14 @@ UNOPENED = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("seen_at", Utc, nullable=False),
 )
+SCHEMAS = sa.Table(
+    "schemas",
+    METADATA,
+    sa.Column("dataset", sa.String(100), primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True),
+    sa.Column("columns", sa.JSON, nullable=False),
+    sa.Column("adopted_at", Utc, nullable=False),
+)
 BATCH = [BATCHES.c[name] for name in ("digest", "dataset", "name", "size", "state", "reason")]
 RESULT = [BATCHES.c[name] for name in IngestResult.__dataclass_fields__]
 OPEN = (BatchState.SEEN.value, BatchState.CLAIMED.value)
@@ -227,6 +235,18 @@ class Ledger:
         with self._engine.begin() as connection:
             statement = self._insert(UNOPENED).values(row).on_conflict_do_nothing()
             return bool(connection.execute(statement).rowcount)
+
+    def schema(self, dataset: str) -> sa.Row[Any] | None:
+        """The newest version of a dataset's columns that silver followed: `version` and `columns`."""
+        query = sa.select(SCHEMAS.c.version, SCHEMAS.c.columns).where(SCHEMAS.c.dataset == dataset)
+        found = self._rows(query.order_by(SCHEMAS.c.version.desc()).limit(1))
+        return found[0] if found else None
+
+    def adopt(self, dataset: str, version: int, columns: dict[str, Any]) -> None:
+        """Notes that silver follows a version of the dataset's columns."""
+        row = {"dataset": dataset, "version": version, "columns": columns, "adopted_at": datetime.now(UTC)}
+        with self._engine.begin() as connection:
+            connection.execute(self._insert(SCHEMAS).values(row).on_conflict_do_nothing())
 
     def batches(self, dataset: str | None = None, state: BatchState | None = None) -> list[IngestResult]:
         """What became of the files, in order of arrival; COMMITTED stands for ARCHIVED too."""

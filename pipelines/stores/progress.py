@@ -13,7 +13,7 @@ CONSUMED = Table(
     "consumed_batches",
     METADATA,
     Column("consumer", String(200), primary_key=True),
-    Column("digest", String(64), primary_key=True),
+    Column("digest", String(80), primary_key=True),
 )
 REACHED = Table(
     "progress",

@@ -8,12 +8,13 @@ from typing import Any, TypeAlias, cast
 from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as pads
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from pipelines.catalog import DatasetSpec
-from pipelines.contracts import TransientError
+from pipelines.contracts import EvergreenError, TransientError
 
 ARROW = {
     "string": pa.string(),
@@ -82,6 +83,44 @@ class Tables:
                 return int(table.version())
         raise TransientError(f"{self.uri(layer, name)}: others kept committing; try again")
 
+    def evolve(self, spec: DatasetSpec) -> None:
+        """Gives silver the dataset's columns: new ones are added, wider types rewrite it, nothing is lost."""
+        table = self._open("silver", spec.name)
+        if table is None:
+            return
+        wanted, have = silver_schema(spec), {f.name: f.type for f in pa.schema(table.schema().to_arrow())}
+        gone = [name for name in have if name not in wanted.names]
+        if gone:
+            raise EvergreenError(
+                f"silver of {spec.name} holds column {gone[0]!r}, which {spec.name}.yaml no longer has;"
+                " put it back with deprecated: N instead of removing it"
+            )
+        changed = [
+            f.name for f in wanted if f.name in have and pa.types.is_string(f.type) != _is_text(have[f.name])
+        ]
+        changed += [f.name for f in wanted if f.name in have and _narrower(have[f.name], f.type)]
+        if changed:
+            self._rewrite(table, spec, wanted)
+        elif set(wanted.names) - set(have):
+            self._write(table, wanted.empty_table(), "append", None, merge=True)
+
+    def _rewrite(self, table: DeltaTable, spec: DatasetSpec, wanted: pa.Schema) -> None:
+        """The same rows with wider types, in one commit; earlier versions stay readable."""
+
+        def rows() -> pa.RecordBatchReader:
+            batches = table.to_pyarrow_dataset().scanner(batch_readahead=2, fragment_readahead=1).to_batches()
+            return pa.RecordBatchReader.from_batches(wanted, (_widened(batch, wanted) for batch in batches))
+
+        try:
+            done = self._write(table, rows(), "overwrite", None)
+        except (pa.ArrowInvalid, DeltaError) as error:
+            raise EvergreenError(
+                f"silver of {spec.name} has values that its new types cannot hold: {str(error).splitlines()[0]};"
+                " widen to string instead"
+            ) from error
+        if not done:
+            raise TransientError(f"silver of {spec.name} changed while it was widened; run again")
+
     def dataset(self, layer: str, name: str, version: int | None = None) -> pads.Dataset | None:
         """A table's rows at a version (the newest if None); None if there is no such table."""
         table = self._open(layer, name, version)
@@ -117,12 +156,15 @@ class Tables:
         mode: str,
         txn: Transaction | None,
         predicate: str | None = None,
+        merge: bool = False,
     ) -> bool:
         """Whether the commit went through; False on a conflict with another writer."""
         before = table.version()
         how: dict[str, Any] = {"mode": mode}
         if mode == "overwrite":
             how |= {"predicate": predicate, "schema_mode": "merge" if predicate else "overwrite"}
+        if merge:
+            how["schema_mode"] = "merge"
         if txn is not None:
             how["commit_properties"] = CommitProperties(app_transactions=[txn])
         try:
@@ -152,6 +194,27 @@ class Tables:
         # Whoever made the commit may have died before its fsync.
         if _local(self.root) is not None:
             os.sync()
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _narrower(have: pa.DataType, wanted: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(have) != pa.types.is_integer(wanted))
+
+
+def _widened(batch: pa.RecordBatch, wanted: pa.Schema) -> pa.RecordBatch:
+    """A batch with other types; columns it lacks are null, times become ISO 8601 text."""
+    columns = []
+    for field in wanted:
+        if field.name not in batch.schema.names:
+            columns.append(pa.nulls(batch.num_rows, field.type))
+        elif pa.types.is_timestamp(batch[field.name].type) and pa.types.is_string(field.type):
+            columns.append(pc.strftime(batch[field.name], "%Y-%m-%dT%H:%M:%SZ"))
+        else:
+            columns.append(batch[field.name].cast(field.type))
+    return pa.RecordBatch.from_arrays(columns, schema=wanted)
 
 
 def _local(uri: str) -> Path | None:
