@@ -63,11 +63,11 @@ def set_known_aside(spec: DatasetSpec, batch: str | None, staged: Staging, store
 
 
 def profile(spec: DatasetSpec, staged: Staging) -> dict[str, float]:
-    """What later batches are held against: rows, days, and each number's mean and each column's null share."""
+    """What later batches are held against: rows, days, and each number's mean and each column's filled share."""
     numbers = [name for name, column in spec.columns.items() if column.type in ("integer", "float")]
     parts = ['count(*) AS "rows"', f"""count(DISTINCT date_trunc('day', "{spec.event_time}")) AS "days\""""]
-    parts += [f'avg("{name}") AS "{name}.mean"' for name in numbers]
-    parts += [f'avg(("{name}" IS NULL)::INT) AS "{name}.null_share"' for name in spec.columns]
+    parts += [f'avg("{name}") AS "{name}_mean"' for name in numbers]
+    parts += [f'avg(("{name}" IS NOT NULL)::INT) AS "{name}_filled"' for name in spec.columns]
     cursor = staged.connection.execute(f"SELECT {', '.join(parts)} FROM {LANDED}")  # noqa: S608
     values = dict(zip([d[0] for d in cursor.description or ()], cursor.fetchone() or (), strict=True))
     return {name: float(value) for name, value in values.items() if value is not None}

@@ -1,6 +1,7 @@
 """Watches what arrives against what the champion learned from, and the champion against the truth."""
 
 import os
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,7 +96,7 @@ def decay(
         )
         return DecayFinding(False, f"decay is not judged: {why}", len(fresh))
     then, since = (_loss(rule, model, rows) for rows in (held_out(spec, champion, stores), fresh))
-    return _compared(rule, champion.version, then, since, len(fresh))
+    return compared(rule, champion.version, then, since, len(fresh))
 
 
 def held_out(spec: ModelSpec, champion: Version, stores: Stores) -> "pd.DataFrame":
@@ -112,15 +113,30 @@ def held_out(spec: ModelSpec, champion: Version, stores: Stores) -> "pd.DataFram
 
 
 def _loss(rule: Decay, model: Any, rows: "pd.DataFrame") -> Improvement:
-    """The mean loss with its interval; an improvement on losing nothing."""
+    """The mean loss with its interval: an improvement on losing nothing, widened since the days are few."""
     import numpy as np
 
     lost = losses(rule.metric, rows["label"].to_numpy(dtype="float64"), chances(model, rows))
     days = rows["event_timestamp"].dt.floor("D").astype("int64").to_numpy()
-    return improvement(np.zeros_like(lost), lost, days, rule.confidence)
+    return widened(improvement(np.zeros_like(lost), lost, days, rule.confidence), rule.confidence)
 
 
-def _compared(rule: Decay, version: int, then: Improvement, since: Improvement, rows: int) -> DecayFinding:
+def widened(found: Improvement, confidence: float) -> Improvement:
+    """The interval as wide as Student's t would make it for so many days; the bootstrap of few is too sure.
+
+    Without this, 5 to 8% of unchanged models were called worse where 2.5% may be.
+    """
+    from scipy.stats import norm, t
+
+    if found.blocks < 2:
+        return replace(found, low=-float("inf"), high=float("inf"))
+    freedom, tail = found.blocks - 1, (1 + confidence) / 2
+    wider = float(t.ppf(tail, freedom) / norm.ppf(tail)) * (found.blocks / freedom) ** 0.5
+    low, high = (found.mean + (end - found.mean) * wider for end in (found.low, found.high))
+    return replace(found, low=low, high=high)
+
+
+def compared(rule: Decay, version: int, then: Improvement, since: Improvement, rows: int) -> DecayFinding:
     """The rise between two samples, its interval from theirs (Newcombe's square-and-add)."""
     rise = since.mean - then.mean
     low = rise - ((since.mean - since.low) ** 2 + (then.high - then.mean) ** 2) ** 0.5

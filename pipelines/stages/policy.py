@@ -187,8 +187,10 @@ def least(spec: ModelSpec, found: Facts, call: Call) -> int:
 
 
 def _labels(found: Facts) -> str:
-    files = "file" if len(found.new) == 1 else "files"
-    return f"{found.rows:,} new labels in {len(found.new)} {files}"
+    labels, files = (
+        f"{n:,} {what}{'s'[n == 1 :]}" for n, what in ((found.rows, "new label"), (len(found.new), "file"))
+    )
+    return f"{labels} in {files}"
 
 
 def nothing(spec: ModelSpec, found: Facts, call: Call) -> str:

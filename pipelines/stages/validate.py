@@ -16,12 +16,10 @@ import pyarrow as pa
 
 from pipelines.catalog import DatasetSpec
 from pipelines.contracts import EvergreenError, TransientError
-from pipelines.stages.history import parameters
+from pipelines.stages.history import Bounds, parameters
 from pipelines.stages.staging import BAD, LANDED, Staging
 from pipelines.stores import Stores
 
-HISTORY = 30
-"""How many earlier batches a batch is held against."""
 PARAMETER = re.compile(r"'\$PARAMETER': '([^']+)'")
 _FORMAT = {"unexpected_index_column_names": ["_line"], "return_unexpected_index_query": True}
 SUMMARY = {**_FORMAT, "result_format": "SUMMARY", "partial_unexpected_count": 20}
@@ -52,7 +50,7 @@ def validate(spec: DatasetSpec, staged: Staging, stores: Stores, digest: str = "
         return Validation(
             report=_write(spec, stores, digest, [], Validation(warnings=("no rows to validate",)))
         )
-    bounds = parameters(spec, staged, stores.ledger.profiles(spec.name, HISTORY))
+    bounds = parameters(spec, staged, stores)
     results = _run(suite, staged, bounds)
     validation = _judge(results, staged)
     report = _write(spec, stores, digest, results, validation)
@@ -96,7 +94,7 @@ def _gx() -> Any:
     return great_expectations
 
 
-def _run(suite: Any, staged: Staging, bounds: dict[str, float]) -> list[dict[str, Any]]:
+def _run(suite: Any, staged: Staging, bounds: Bounds) -> list[dict[str, Any]]:
     """Each expectation's result as plain JSON, computed by GX's SQL engine inside the staging database."""
     from sqlalchemy.pool import StaticPool
 
@@ -125,7 +123,7 @@ def _run(suite: Any, staged: Staging, bounds: dict[str, float]) -> list[dict[str
     return results
 
 
-def _answerable(suite: Any, bounds: dict[str, float]) -> Any:
+def _answerable(suite: Any, bounds: Bounds) -> Any:
     """The suite without the expectations whose bounds come from a history that is still too short."""
     wanted = [
         e for e in suite.expectations if set(PARAMETER.findall(str(e.configuration.kwargs))) <= set(bounds)
