@@ -1,5 +1,7 @@
 .DEFAULT_GOAL := help
-.PHONY: help run stop test check format lock clean install
+.PHONY: help run stop test check format lock clean install bench-ingest
+
+ROWS ?= 300000 3000000
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,7 +10,7 @@ READY := $(VENV)/.ready
 UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 
 help:  ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): locks/default.txt locks/uv.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Evergreen needs Python 3.11 to 3.13; make PYTHON=python3.11 names one") if not (3,11) <= sys.version_info < (3,14) else 0'
@@ -36,6 +38,9 @@ check: $(READY)  ## lock, format, lint, types, imports
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@PYTHONPATH=plugins $(BIN)/lint-imports
+
+bench-ingest: $(READY)  ## ingest against pandas, side by side; ROWS="300000 3000000 30000000" sizes it
+	@$(BIN)/python -m benchmarks.ingest --rows $(ROWS)
 
 format: $(READY)  ## format the code
 	@$(BIN)/ruff format .

@@ -128,7 +128,7 @@ def summary(state: dict[str, Any]) -> Any:
     """The whole loop on one screen."""
     parts: list[Any] = [
         _landed(state["datasets"]),
-        *_refused(state["datasets"]),
+        *_refused(state["datasets"], state["strays"]),
         _features(state["features"]),
     ]
     for name, model in state["models"].items():
@@ -157,14 +157,18 @@ def _minute(moment: str | None) -> str:
     return (moment or "")[:16].replace("T", " ")
 
 
-def _refused(datasets: dict[str, Any]) -> list[Any]:
-    refused = [[n, r["file"], r["reason"]] for n, d in datasets.items() for r in d["refused"]]
-    partly = [
+def _refused(datasets: dict[str, Any], strays: list[str]) -> list[Any]:
+    """What waits for a person: held files and rows, entries never opened, files that no dataset claims."""
+    rows = [[n, r["file"], r["reason"]] for n, d in datasets.items() for r in d["refused"]]
+    rows += [
         [n, p["file"], f"{p['rows']} rows quarantined"] for n, d in datasets.items() for p in d["partly"]
     ]
-    if not refused and not partly:
-        return []
-    return [grid("Refused or quarantined", ["dataset", "file", "reason"], [*refused, *partly])]
+    rows += [
+        [n, u["file"], f"never opened: {u['reason']}"] for n, d in datasets.items() for u in d["unopened"]
+    ]
+    rows += [["", name, "no dataset's pattern matches its name"] for name in strays]
+    title = "Held back; `evergreen quarantine list` says more"
+    return [grid(title, ["dataset", "file", "reason"], rows)] if rows else []
 
 
 def _features(features: dict[str, Any]) -> Table:
@@ -222,6 +226,10 @@ def story(told: dict[str, Any]) -> Any:
     )
 
 
+def _count(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def _lines(parts: Iterable[str]) -> str:
     return "\n".join(parts)
 
@@ -240,7 +248,7 @@ def _consumed(batches: list[dict[str, Any]]) -> Table:
         ]
         for b in batches
     )
-    return grid(f"New to it: {len(batches)} files", columns, rows)
+    return grid(f"New to it: {_count(len(batches), 'file')}", columns, rows)
 
 
 def _reign(told: dict[str, Any]) -> str:
@@ -260,7 +268,11 @@ def _reign(told: dict[str, Any]) -> str:
 
 
 def _pending(coming: dict[str, Any]) -> str:
-    parts = [f"{coming['rows']:,} new labels in {coming['batches']} files"] if coming["batches"] else []
+    parts = (
+        [f"{_count(coming['rows'], 'new label')} in {_count(coming['batches'], 'file')}"]
+        if coming["batches"]
+        else []
+    )
     parts += [f"{s['cause']} of version {s['version']}: {s['detail']}" for s in coming["signals"]]
     parts += [coming["code"]] if coming["code"] else []
     parts += [

@@ -6,6 +6,7 @@ from typing import Any
 from pipelines import catalog
 from pipelines.contracts import BatchState, as_json
 from pipelines.settings import Settings
+from pipelines.stages.arrivals import strays
 from pipelines.stores import Stores
 
 
@@ -13,6 +14,7 @@ def state(stores: Stores) -> dict[str, Any]:
     """Datasets, features, models with champion, verdict and drift, and the addresses of the pages."""
     return {
         "datasets": {name: landed(name, stores) for name in catalog.datasets()},
+        "strays": strays(catalog.datasets().values(), stores.settings.landing_path),
         "features": computed(stores),
         "models": {name: model(name, stores) for name in catalog.models()},
         "pages": pages(stores.settings),
@@ -21,8 +23,8 @@ def state(stores: Stores) -> dict[str, Any]:
 
 def landed(dataset: str, stores: Stores) -> dict[str, Any]:
     """Rows by where they went, and the files that were refused with the reason."""
-    batches = stores.ledger.batches(dataset=dataset)
-    refused = [b for b in batches if b.state == BatchState.REFUSED]
+    batches, held = stores.ledger.batches(dataset=dataset), stores.ledger.quarantined(dataset)
+    refused = [b for b in held if b.state == BatchState.REFUSED]
     counts = {
         field: sum(getattr(b, field) for b in batches) for field in ("silver", "quarantined", "superseded")
     }
@@ -31,8 +33,12 @@ def landed(dataset: str, stores: Stores) -> dict[str, Any]:
         **counts,
         "refused": [{"file": b.name, "reason": b.reason} for b in refused],
         "partly": [
-            {"file": b.name, "rows": b.quarantined, "report": b.report} for b in batches if b.quarantined
+            {"file": b.name, "rows": b.quarantined, "report": b.report} for b in held if b.quarantined
         ],
+        "unopened": [
+            {"file": name, "reason": reason} for name, reason in stores.ledger.left_unopened(dataset)
+        ],
+        "waiting": [b.name for b in stores.ledger.pending(dataset)],
         "known_until": as_json(stores.ledger.watermark(dataset)),
     }
 

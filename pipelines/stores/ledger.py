@@ -11,78 +11,8 @@ import sqlalchemy as sa
 from pipelines.contracts import Batch, BatchState, Claim, EvergreenError, IngestResult, as_json
 from pipelines.processes import died, identity
 from pipelines.stores.databases import Utc, create, engine, insert
+from pipelines.stores.ledger_tables import ATTEMPTS, BATCHES, HISTORY, METADATA, NAMES, SCHEMAS, UNOPENED
 
-METADATA = sa.MetaData()
-# The dataset is part of the key: a file refused under a wrong name may come again under its right one.
-KEY = (("digest", sa.String(64)), ("dataset", sa.String(100)))
-
-
-def _key() -> list[sa.Column[Any]]:
-    return [sa.Column(name, kind, primary_key=True) for name, kind in KEY]
-
-
-BATCHES = sa.Table(
-    "batches",
-    METADATA,
-    *_key(),
-    sa.Column("name", sa.Text, nullable=False),
-    sa.Column("size", sa.BigInteger, nullable=False, default=0),
-    sa.Column("state", sa.String(10), nullable=False, default=BatchState.SEEN.value),
-    sa.Column("reason", sa.Text),
-    sa.Column("parsed", sa.BigInteger, nullable=False, default=0),
-    sa.Column("silver", sa.BigInteger, nullable=False, default=0),
-    sa.Column("quarantined", sa.BigInteger, nullable=False, default=0),
-    sa.Column("superseded", sa.BigInteger, nullable=False, default=0),
-    sa.Column("first_known", Utc),
-    sa.Column("last_known", Utc),
-    sa.Column("report", sa.Text),
-    sa.Column("attempt", sa.Integer, nullable=False, default=0),
-    sa.Column("profile", sa.JSON),
-    sa.Column("token", sa.Integer, nullable=False, default=0),
-    sa.Column("round", sa.Integer, nullable=False, default=0),
-    sa.Column("holder", sa.Text),
-    sa.Column("lease_until", Utc),
-    sa.Column("releasing", sa.Boolean, nullable=False, default=False),
-    sa.Column("discarded", sa.Boolean, nullable=False, default=False),
-    sa.Column("seen_at", Utc, nullable=False),
-)
-NAMES = sa.Table(
-    "names", METADATA, *_key(), sa.Column("name", sa.Text, primary_key=True), sa.Column("seen_at", Utc)
-)
-ATTEMPTS = sa.Table(
-    "attempts",
-    METADATA,
-    *_key(),
-    sa.Column("token", sa.Integer, primary_key=True),
-    sa.Column("result", sa.JSON, nullable=False),
-    sa.Column("decided", sa.Boolean, nullable=False, default=False),
-)
-HISTORY = sa.Table(
-    "history",
-    METADATA,
-    sa.Column("id", sa.Integer, primary_key=True),
-    *(sa.Column(name, kind, nullable=False, index=True) for name, kind in KEY),
-    sa.Column("step", sa.String(20), nullable=False),
-    sa.Column("who", sa.Text, nullable=False),
-    sa.Column("at", Utc, nullable=False),
-    sa.Column("note", sa.Text),
-)
-UNOPENED = sa.Table(
-    "unopened",
-    METADATA,
-    sa.Column("dataset", sa.String(100), primary_key=True),
-    sa.Column("name", sa.Text, primary_key=True),
-    sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("seen_at", Utc, nullable=False),
-)
-SCHEMAS = sa.Table(
-    "schemas",
-    METADATA,
-    sa.Column("dataset", sa.String(100), primary_key=True),
-    sa.Column("version", sa.Integer, primary_key=True),
-    sa.Column("columns", sa.JSON, nullable=False),
-    sa.Column("adopted_at", Utc, nullable=False),
-)
 BATCH = [BATCHES.c[name] for name in ("digest", "dataset", "name", "size", "state", "reason")]
 RESULT = [BATCHES.c[name] for name in IngestResult.__dataclass_fields__]
 OPEN = (BatchState.SEEN.value, BatchState.CLAIMED.value)
@@ -235,6 +165,11 @@ class Ledger:
         with self._engine.begin() as connection:
             statement = self._insert(UNOPENED).values(row).on_conflict_do_nothing()
             return bool(connection.execute(statement).rowcount)
+
+    def left_unopened(self, dataset: str) -> list[tuple[str, str]]:
+        """Name and reason of the directory entries of a dataset that were never opened, by name."""
+        query = sa.select(UNOPENED.c.name, UNOPENED.c.reason).where(UNOPENED.c.dataset == dataset)
+        return [(row.name, row.reason) for row in self._rows(query.order_by(UNOPENED.c.name))]
 
     def schema(self, dataset: str) -> sa.Row[Any] | None:
         """The newest version of a dataset's columns that silver followed: `version` and `columns`."""

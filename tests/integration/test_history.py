@@ -27,7 +27,8 @@ def day(number: int, rows: str = "*", limit: int = 100) -> bytes:
         _upstream()
         .sql(
             f"SELECT {rows} FROM (SELECT {columns} FROM flights WHERE day(scheduled_departure) = {number}"
-            f" AND month(scheduled_departure) = 1 AND year(scheduled_departure) = 2013 ORDER BY hash(tailnum, flight) LIMIT {limit})"
+            f" AND month(scheduled_departure) = 1 AND year(scheduled_departure) = 2013"
+            f" ORDER BY hash(tailnum, flight) LIMIT {limit})"
         )
         .df()
     )
