@@ -9,7 +9,7 @@ from airflow.sdk import (
     get_parsing_context,
     task,
 )
-from evergreen_airflow.arrivals import LandingTrigger
+from evergreen_airflow.arrivals import LandingTrigger, queue_watcher
 from evergreen_airflow.stages import START, defaults, form, stage
 
 from pipelines.catalog import DatasetSpec, datasets
@@ -26,16 +26,20 @@ does not fail the run: see `evergreen status` and the alerts.
 """
 
 
-def build(spec: DatasetSpec) -> None:
-    landing = AssetWatcher(
-        name=f"landing_{spec.name}", trigger=LandingTrigger(str(settings().landing_path), spec.pattern)
-    )
+def watchers(spec: DatasetSpec) -> list[AssetWatcher]:
+    """Who tells that files have landed: a look at the folder and, if one is set, a message queue."""
+    landing = LandingTrigger(str(settings().landing_path), spec.pattern)
+    found = [AssetWatcher(name=f"landing_{spec.name}", trigger=landing)]
+    queue = settings().arrival_queue
+    return [*found, queue_watcher(queue, spec.name)] if queue else found
 
+
+def build(spec: DatasetSpec) -> None:
     @dag(
         dag_id=f"ingest_{spec.name}",
         schedule=AssetOrTimeSchedule(
-            timetable=CronTriggerTimetable(spec.sweep, timezone="UTC"),
-            assets=[Asset(f"landing_{spec.name}", watchers=[landing])],
+            timetable=CronTriggerTimetable(settings().arrival_sweep or spec.sweep, timezone="UTC"),
+            assets=[Asset(f"landing_{spec.name}", watchers=watchers(spec))],
         ),
         start_date=START,
         catchup=False,

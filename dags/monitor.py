@@ -7,7 +7,9 @@ from pipelines.catalog import ModelSpec, models
 
 DOC = """
 Writes Evidently's drift report (HTML and JSON, in `var/reports/monitor` and in the champion's MLflow run) and the
-metrics of the champion of **{name}** on the truth that has arrived.
+metrics of the champion of **{name}** on the truth that has arrived. `ask_for_training` wakes the retraining if the
+inputs drifted or the champion decayed, beyond doubt and on enough rows; it is skipped otherwise, and its log says what
+was found. The signal is recorded before the event, so a lost event costs one tick of the retraining's schedule.
 
 **If it fails:** nothing else depends on it; the next run reports again.
 """
@@ -35,7 +37,14 @@ def build(spec: ModelSpec) -> None:
 
             return stage(retrain.monitor, spec.name, (params or {}).get("as_of"))
 
-        report()
+        @task(outlets=[Asset(f"decayed_{spec.name}")])
+        def ask_for_training(found: dict) -> str:
+            from pipelines.contracts import NothingToDo
+
+            asks = found["drifted"] or found["decayed"]
+            return found["explanation"] if asks else stage(NothingToDo.say, found["explanation"])
+
+        ask_for_training(report())
 
     monitor()
 

@@ -1,16 +1,18 @@
-"""retrain_<model>: from new labels to a new champion, by schedule, by data event, or by hand."""
+"""retrain_<model>: from new labels to a new champion: by schedule, data event, drift, decay, changed code or hand."""
 
 from airflow.sdk import Asset, AssetOrTimeSchedule, CronTriggerTimetable, dag, get_parsing_context, task
-from evergreen_airflow.stages import START, defaults, form, stage, trigger_of
+from evergreen_airflow.stages import START, defaults, form, stage, wall_clock, woken_by
 
 from pipelines.catalog import ModelSpec, models
 
 DOC = """
 {description}
 
-`plan` ends the run early when nothing is new. `training_set` joins labels with the features known at their moment.
-`train` fits, logs and registers one candidate. `evaluate` is the gate: floors, baseline and champion on identical
-held-out rows. `promote` makes a candidate champion only if the gate said PASS; FAIL and INCONCLUSIVE keep the champion.
+`plan` reads from the records whether there is a reason (new labels, changed code, drift, decay) and whether the policy
+under `training` in spec.yaml lets it begin now. If not, it ends the run early; its log says why, and until when what is
+new waits. `training_set` joins labels with the features known at their moment. `train` fits, logs and registers one
+candidate. `evaluate` is the gate: floors, baseline and champion on identical held-out rows. `promote` makes a candidate
+champion only if the gate said PASS; FAIL and INCONCLUSIVE keep the champion. `evergreen why {name}` tells the story.
 
 **If it fails:** the champion keeps answering. Clear the failed task to go on where it stopped; any task may run twice.
 """
@@ -20,7 +22,8 @@ def build(spec: ModelSpec) -> None:
     @dag(
         dag_id=f"retrain_{spec.name}",
         schedule=AssetOrTimeSchedule(
-            timetable=CronTriggerTimetable(spec.schedule, timezone="UTC"), assets=[Asset("features")]
+            timetable=CronTriggerTimetable(spec.schedule, timezone="UTC"),
+            assets=Asset("features") | Asset(f"decayed_{spec.name}"),
         ),
         start_date=START,
         catchup=False,
@@ -28,17 +31,16 @@ def build(spec: ModelSpec) -> None:
         default_args=defaults(spec.owner),
         params=form(),
         tags=["retrain", spec.name],
-        doc_md=DOC.format(description=spec.description),
+        doc_md=DOC.format(description=spec.description, name=spec.name),
     )
     def retrain() -> None:
         @task
-        def plan(params: dict | None = None) -> dict:
-            from pipelines.contracts import NothingToDo
+        def plan(params: dict | None = None, dag_run=None, triggering_asset_events=None) -> dict:
             from pipelines.stages import retrain
 
-            asked = params or {}
-            found = stage(retrain.plan, spec.name, asked.get("as_of"), asked.get("force", False))
-            return found or stage(NothingToDo.say, "no new labels and no changed code")
+            asked = {key: (params or {}).get(key) for key in ("as_of", "force", "reason")}
+            woken = woken_by(dag_run, triggering_asset_events)
+            return stage(retrain.plan, spec.name, **asked, now=wall_clock(), woken=woken)
 
         @task
         def training_set(planned: dict) -> dict:
@@ -47,10 +49,10 @@ def build(spec: ModelSpec) -> None:
             return stage(retrain.training_set, spec.name, planned["as_of"])
 
         @task
-        def train(rows: dict, params: dict | None = None, dag_run=None) -> dict:
+        def train(rows: dict, planned: dict) -> dict:
             from pipelines.stages import retrain
 
-            return stage(retrain.train, spec.name, rows, trigger_of(dag_run, params or {}))
+            return stage(retrain.train, spec.name, rows, planned)
 
         @task
         def evaluate(candidate: dict, rows: dict) -> dict:
@@ -64,8 +66,9 @@ def build(spec: ModelSpec) -> None:
 
             return stage(retrain.promote, spec.name, verdict["version"])
 
-        rows = training_set(plan())
-        promote(evaluate(train(rows), rows))
+        planned = plan()
+        rows = training_set(planned)
+        promote(evaluate(train(rows, planned), rows))
 
     retrain()
 

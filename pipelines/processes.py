@@ -14,7 +14,9 @@ def identity() -> str:
 
 def died(who: str) -> bool:
     """Whether that process is known to be gone; False for one on another machine, where nobody can know."""
-    host, pid, birth = who.rsplit(":", 2)
+    host, pid, birth = ["", "", "", *who.split(":")][-3:]
+    if not pid.isdigit():
+        return False
     return host == socket.gethostname() and str(born(int(pid))) != birth
 
 
@@ -26,6 +28,21 @@ def born(pid: int) -> int | None:
         return _born_elsewhere(pid)
     fields = text.rpartition(")")[2].split()
     return None if fields[0] == "Z" else int(fields[19])
+
+
+def session(leader: int) -> list[int]:
+    """The living processes of a session, the leader's among them or not; of the leader's group without /proc."""
+    if not Path("/proc/self/stat").exists():
+        return [leader] if born(leader) is not None else []
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if fields[0] != "Z" and int(fields[3]) == leader:
+            found.append(int(path.parent.name))
+    return found
 
 
 def _born_elsewhere(pid: int) -> int | None:

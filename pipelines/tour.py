@@ -178,7 +178,7 @@ def flights(stores: Stores, count: int) -> list[dict[str, Any]]:
     columns = ", ".join([*spec.entities, *spec.request])
     connection = connect(stores, [source], as_of, as_of - timedelta(days=1))
     newest = f"order by {source.event_time} desc limit {count}"
-    query = f"select {columns} from {source.name} where tailnum is not null {newest}"  # noqa: S608 - names are ours
+    query = f"select {columns} from {source.name} where tailnum is not null {newest}"
     rows = connection.execute(query).fetchall()
     return [_request(spec, dict(zip([*spec.entities, *spec.request], row, strict=True))) for row in rows]
 

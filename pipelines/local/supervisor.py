@@ -17,7 +17,7 @@ from typing import Any
 
 from pipelines.contracts import EvergreenError
 from pipelines.local.environment import BIN, USER, commands, environment, password
-from pipelines.processes import born
+from pipelines.processes import born, session
 from pipelines.settings import Settings
 
 START_SECONDS, STOP_SECONDS = 180.0, 20.0
@@ -56,6 +56,7 @@ def start(settings: Settings, progress: Callable[[str], None] = lambda text: Non
     """Start what does not run yet and wait until all of it is healthy."""
     settings.landing_path.mkdir(parents=True, exist_ok=True)
     alive = {service.name: service for service in recorded(settings) if running(service)}
+    _end([s for s in recorded(settings) if s.name not in alive], signal.SIGKILL, STOP_SECONDS)
     missing = {name: command for name, command in commands(settings).items() if name not in alive}
     _ports_free(settings, set(missing))
     value, fresh = password(settings)
@@ -67,21 +68,15 @@ def start(settings: Settings, progress: Callable[[str], None] = lambda text: Non
         progress(f"Starting {name} ...")
         alive[name] = _spawn(settings, name, command, surroundings)
         _record(settings, list(alive.values()))
-    _await_health(settings, list(alive.values()), progress)
+    _await_health(settings, list(alive.values()), set(missing), progress)
     return Services(tuple(alive.values()), settings, value if fresh else None)
 
 
 def stop(settings: Settings) -> list[str]:
     """End every process that `start` recorded, with its children, and nothing else; their names."""
-    ours = [service for service in recorded(settings) if running(service)]
-    for service in ours:
-        _signal(service, signal.SIGTERM)
-    deadline = time.monotonic() + STOP_SECONDS
-    while time.monotonic() < deadline and any(_group_lives(service) for service in ours):
-        time.sleep(0.1)
-    for service in ours:
-        if _group_lives(service):
-            _signal(service, signal.SIGKILL)
+    ours = [service for service in recorded(settings) if members(service)]
+    _end(ours, signal.SIGTERM, STOP_SECONDS)
+    _end(ours, signal.SIGKILL, STOP_SECONDS)
     _file(settings).unlink(missing_ok=True)
     return [service.name for service in ours]
 
@@ -93,6 +88,29 @@ def recorded(settings: Settings) -> list[Service]:
 
 def running(service: Service) -> bool:
     return born(service.pid) == service.born
+
+
+def members(service: Service) -> list[int]:
+    """The living processes of a service's session: also those that outlive it, in process groups of their own."""
+    alive = born(service.pid)
+    if alive not in (service.born, None):
+        return []
+    return session(service.pid)
+
+
+def _end(services: list[Service], number: signal.Signals, seconds: float) -> None:
+    """Signals every process of the services until none is left or the time is up."""
+    deadline, told = time.monotonic() + seconds, set[int]()
+    while time.monotonic() < deadline and (left := [pid for s in services for pid in members(s)]):
+        for pid in left:
+            if pid not in told:
+                told.add(pid)
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
+        for service in services:
+            with suppress(ChildProcessError):
+                os.waitpid(service.pid, os.WNOHANG)
+        time.sleep(0.1)
 
 
 def _file(settings: Settings) -> Path:
@@ -122,24 +140,6 @@ def _spawn(settings: Settings, name: str, command: list[str], surroundings: dict
     if birth is None:
         raise EvergreenError(f"{name} ended at once; {_tail(log)}")
     return Service(name, child.pid, birth)
-
-
-def _signal(service: Service, number: signal.Signals) -> None:
-    try:
-        os.killpg(service.pid, number)
-    except ProcessLookupError:
-        return
-
-
-def _group_lives(service: Service) -> bool:
-    """Whether any process of the group is left that is not only waiting to be reaped."""
-    with suppress(ChildProcessError):
-        os.waitpid(service.pid, os.WNOHANG)
-    try:
-        os.killpg(service.pid, 0)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
 
 
 def _ports_free(settings: Settings, missing: set[str]) -> None:
@@ -178,9 +178,11 @@ def _prepare(settings: Settings, surroundings: dict[str, str]) -> None:
             raise EvergreenError(f"{' '.join(maker)} failed: {error[-2000:]}")
 
 
-def _await_health(settings: Settings, services: list[Service], progress: Callable[[str], None]) -> None:
+def _await_health(
+    settings: Settings, services: list[Service], fresh: set[str], progress: Callable[[str], None]
+) -> None:
     begun = time.time()
-    while waiting := [name for name, healthy in _health(settings, begun).items() if not healthy]:
+    while waiting := [name for name, healthy in _health(settings, begun, fresh).items() if not healthy]:
         for service in services:
             if not running(service):
                 raise EvergreenError(
@@ -194,24 +196,28 @@ def _await_health(settings: Settings, services: list[Service], progress: Callabl
         time.sleep(0.3)
 
 
-def _health(settings: Settings, begun: float) -> dict[str, bool]:
-    """Each service's own word; Airflow's parts count from a heartbeat after `begun`."""
+def _health(settings: Settings, begun: float, fresh: set[str]) -> dict[str, bool]:
+    """Each service's own word; a part of Airflow counts from a heartbeat after `begun`, if it is fresh."""
     base = f"http://{settings.host}"
     airflow = _get(f"{base}:{settings.airflow_port}/api/v2/monitor/health") or {}
     parts = ("scheduler", "dag_processor", "triggerer")
+    names = {name.replace("-processor", "_processor") for name in fresh}
     return {
         "Airflow": bool(airflow),
-        **{part: _beats(airflow.get(part) or {}, part, begun) for part in parts},
+        **{
+            part: _beats(airflow.get(part) or {}, part, begun - (0 if f"airflow-{part}" in names else 10))
+            for part in parts
+        },
         "MLflow": _get(f"{base}:{settings.mlflow_port}/health") is not None,
         "serving": _get(f"{base}:{settings.serving_port}/health") is not None,
     }
 
 
-def _beats(part: dict[str, Any], name: str, begun: float) -> bool:
+def _beats(part: dict[str, Any], name: str, since: float) -> bool:
     from datetime import datetime
 
     beat = part.get(f"latest_{name}_heartbeat")
-    return bool(beat) and datetime.fromisoformat(str(beat)).timestamp() > begun - 10
+    return bool(beat) and datetime.fromisoformat(str(beat)).timestamp() > since
 
 
 def _get(url: str) -> Any:

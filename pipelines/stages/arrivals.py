@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
+from urllib.parse import unquote
 from uuid import uuid4
 
 from pipelines.catalog import DatasetSpec
@@ -116,6 +117,8 @@ def _move(source: Path, target: Path) -> None:
 
 def _put_manifest_away(batch: Batch | IngestResult, stores: Stores) -> None:
     manifest = stores.settings.landing_path / f"{batch.name}{MANIFEST}"
+    if len(os.fsencode(manifest.name)) > LONGEST_NAME:
+        return
     if manifest.is_file() and not manifest.is_symlink():
         _move(manifest, kept(batch, stores).with_name(_short(f"{batch.digest}_{manifest.name}")))
 
@@ -211,17 +214,27 @@ def _names(spec: DatasetSpec, stores: Stores) -> Iterator[str]:
                     _unopened(spec, entry.name, fault, stores)
 
 
-def _fault(entry: os.DirEntry[str]) -> str | None:
-    """Why a file must not be opened; None if it may."""
-    name = entry.name
+def name_fault(name: str) -> str | None:
+    """Why a name cannot be that of a file of ours; None if it can. Such a file is never opened."""
     if any(0xD800 <= ord(character) <= 0xDFFF for character in name):
         return "its name is not UTF-8"
-    if not name.isprintable() or "%2f" in name.lower() or "\\" in name:
+    plain = unquote(unquote(unquote(name)))
+    if not (name.isprintable() and plain.isprintable()) or set("/\\") & set(plain) or plain in (".", ".."):
         return "its name holds control characters or a path"
+    if plain != name and ".." in plain:
+        return "its name holds an encoded path"
     if name.startswith("-"):
         return "its name begins with a dash"
     if len(os.fsencode(name)) > LONGEST_NAME:
         return f"its name is longer than {LONGEST_NAME} bytes"
+    return None
+
+
+def _fault(entry: os.DirEntry[str]) -> str | None:
+    """Why a directory entry must not be opened; None if it may."""
+    fault = name_fault(entry.name)
+    if fault is not None:
+        return fault
     try:
         regular = stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode)
     except FileNotFoundError:

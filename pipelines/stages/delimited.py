@@ -15,6 +15,7 @@ from pipelines.stages.values import Faults, rescued, typed
 from pipelines.stores.tables import arrow_schema
 
 MOST_COLUMNS = 1000
+LONGEST_HEADER = 100_000
 COLUMN = re.compile(COLUMN_NAME)
 SOUND = rb'(?:"(?:[^"]++|"")*+"|[^",\r\n]*+)'
 SOUND_RECORD = re.compile(SOUND + rb"(?:," + SOUND + rb")*+(?:\r?\n)?")
@@ -30,12 +31,13 @@ class Source:
         if first is None:
             raise Refused("the file is empty: 0 bytes")
         self.names = _header(first, spec)
+        self.labels = labels(self.names)
         self.extra = [i for i, name in enumerate(self.names) if name not in spec.columns]
 
     @property
     def note(self) -> str | None:
         """The columns the dataset does not know, and how to accept them."""
-        return unknown_columns(self.spec, [self.names[i] for i in self.extra])
+        return unknown_columns(self.spec, [self.labels[i] for i in self.extra])
 
     def digest(self) -> str:
         """SHA-256 of the bytes that were read, and of those that follow them."""
@@ -91,7 +93,7 @@ class Source:
     def _landed(self, table: pa.Table, others: list[Any], block: Block) -> pa.Table:
         """Typed rows with the unknown columns as JSON and the line, as staging keeps them."""
         indexes = table["_index"].to_numpy() if table.num_rows else np.array([], np.int64)
-        names = [self.names[i] for i in self.extra]
+        names = [self.labels[i] for i in self.extra]
         return (
             table.select(list(self.spec.columns))
             .append_column("_rescued", rescued(names if table.num_rows else [], others, table.num_rows))
@@ -100,9 +102,10 @@ class Source:
 
     def _without_blanks(self, block: Block) -> Block:
         """Blank lines are no rows, except where one empty field is a row."""
-        short: Any = np.flatnonzero(block.ends - block.starts <= 2) if len(self.names) > 1 else []
-        blank = [i for i in short if not block.raw(i).strip(b"\r\n")]
-        if not blank:
+        data, lengths = np.frombuffer(block.data, np.uint8), block.ends - block.starts
+        first = data[block.starts]
+        blank = np.flatnonzero(((lengths == 1) & (first == 10)) | ((lengths == 2) & (first == 13)))
+        if len(self.names) < 2 or not len(blank):
             return block
         return Block(
             block.data, *(np.delete(part, blank) for part in (block.starts, block.ends, block.lines))
@@ -137,6 +140,13 @@ class Source:
         return table, misfits
 
 
+def labels(names: list[str]) -> list[str]:
+    """The names as keys of one JSON object: a missing one is told by its place, a second one by its number."""
+    plain = [name or f"column {place}" for place, name in enumerate(names, 1)]
+    times = [plain[:place].count(name) for place, name in enumerate(plain)]
+    return [f"{name} ({n + 1})" if n else name for name, n in zip(plain, times, strict=True)]
+
+
 def unknown_columns(spec: DatasetSpec, names: list[str]) -> str | None:
     """What to tell of columns that are not the dataset's."""
     if not names:
@@ -149,7 +159,7 @@ def unknown_columns(spec: DatasetSpec, names: list[str]) -> str | None:
 
 def _header(block: Block, spec: DatasetSpec) -> list[str]:
     raw = block.raw(0)
-    reason = _foreign(raw)
+    reason = _foreign(raw) or _too_long(raw, spec)
     names = [] if reason else next(csv.reader([raw.decode().rstrip("\r\n")]), [])
     reason = reason or _header_fault(raw.decode(), names, spec)
     if reason:
@@ -168,12 +178,17 @@ def _foreign(raw: bytes) -> str | None:
     return None
 
 
+def _too_long(raw: bytes, spec: DatasetSpec) -> str | None:
+    columns = raw.count(b",") + 1
+    if columns > MOST_COLUMNS:
+        return f"{columns} columns; a {spec.name} file has {len(spec.columns)}"
+    return f"a header of {len(raw)} bytes" if len(raw) > LONGEST_HEADER else None
+
+
 def _header_fault(text: str, names: list[str], spec: DatasetSpec) -> str | None:
     """What is wrong with the header, in one sentence; None if nothing is."""
     missing = [name for name in spec.required if name not in names]
     doubled = [name for name in spec.columns if names.count(name) > 1]
-    if len(names) > MOST_COLUMNS:
-        return f"{len(names)} columns; a {spec.name} file has {len(spec.columns)}"
     if doubled:
         return f"column {doubled[0]!r} stands twice in the header"
     for mark in ";\t|":

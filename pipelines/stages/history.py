@@ -20,7 +20,7 @@ ENOUGH = 7
 SPREADS = 10.0
 """How many times the usual spread (median absolute deviation) from the median is still usual."""
 VOLUME = 10.0
-"""How many times more or fewer rows a day than the median are still usual."""
+"""How many times more or fewer rows an hour than the median are still usual."""
 STALE = timedelta(days=7)
 """A batch whose newest row is this much older than what is known brings nothing fresh."""
 
@@ -33,12 +33,12 @@ def parameters(spec: DatasetSpec, staged: Staging, stores: Stores) -> Bounds:
     if len(profiles) < ENOUGH or known is None:
         return {}
     now = profile(spec, staged)
-    usual = median(each["rows"] / max(each["days"], 1.0) for each in profiles) * max(now["days"], 1.0)
+    usual = median(each["rows"] / max(each["hours"], 1.0) for each in profiles) * max(now["hours"], 1.0)
     bounds: Bounds = {"rows_low": int(usual / VOLUME), "rows_high": int(usual * VOLUME) + 1}
     bounds["newest_low"] = known - STALE
     # A mean of few rows strays further than one of many.
     size = max(1.0, sqrt(median(each["rows"] for each in profiles) / max(now["rows"], 1.0)))
-    for name in {key for each in profiles for key in each} - {"rows", "days"}:
+    for name in {key for each in profiles for key in each} - {"rows", "hours"}:
         values = [each[name] for each in profiles if name in each]
         if len(values) >= ENOUGH:
             bounds |= _bounds(name, values, size)

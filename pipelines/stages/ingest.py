@@ -14,7 +14,7 @@ import pyarrow as pa
 from pipelines.catalog import DatasetSpec, datasets
 from pipelines.contracts import Batch, BatchState, Claim, EvergreenError, IngestResult, TransientError
 from pipelines.stages import schema
-from pipelines.stages.arrivals import bring_back, discover, kept, put_away, recover
+from pipelines.stages.arrivals import bring_back, discover, kept, name_fault, put_away, recover
 from pipelines.stages.known import profile, set_copies_aside, set_known_aside
 from pipelines.stages.reading import add_raw_lines, read, refuse_if_too_many
 from pipelines.stages.records import Refused, digest_of
@@ -57,6 +57,9 @@ def ingest(spec: DatasetSpec, batch: Batch, stores: Stores) -> IngestResult:
     A file that cannot be trusted is refused with one reason. TransientError if it vanished or changed, or if
     another run keeps working on it.
     """
+    fault = name_fault(batch.name)
+    if fault is not None:
+        raise EvergreenError(f"{batch.name!r} is never opened: {fault}")
     lease = stores.settings.lease_seconds
     deadline = time.monotonic() + 2 * lease
     with _infrastructure(batch.name):
@@ -185,7 +188,7 @@ def _judged(
     counts = {name: staged.count(name) for name in (LANDED, BAD, COPIES)}
     if parsed != sum(counts.values()):
         raise RuntimeError(f"{batch.name}: {parsed} rows do not add up to {counts}; this is a fault of ours")
-    note = "; ".join(filter(None, [reading.note, *validation.warnings])) or None
+    note = printable("; ".join(filter(None, [reading.note, *validation.warnings]))) or None
     return _result(spec, batch, staged, parsed, note, validation.report, before)
 
 
@@ -194,8 +197,8 @@ def _only_released(before: IngestResult, staged: Staging, stores: Stores) -> int
     lines = stores.tables.dataset("quarantine", before.dataset)
     mine = (pa.dataset.field("_batch") == before.digest) & (pa.dataset.field("_attempt") == before.attempt)
     staged.insert("released", lines.to_table(["line"], filter=mine) if lines else pa.table({"line": []}))
-    staged.execute(f"DELETE FROM {LANDED} WHERE _line NOT IN (SELECT line FROM released)")  # noqa: S608
-    staged.execute(f"DELETE FROM {BAD} WHERE line NOT IN (SELECT line FROM released)")  # noqa: S608
+    staged.execute(f"DELETE FROM {LANDED} WHERE _line NOT IN (SELECT line FROM released)")
+    staged.execute(f"DELETE FROM {BAD} WHERE line NOT IN (SELECT line FROM released)")
     return staged.count(LANDED) + staged.count(BAD)
 
 
@@ -208,11 +211,11 @@ def _written(batch: Batch, claim: Claim, txn: str, staged: Staging, stores: Stor
         ("superseded", COPIES, "because", SUPERSEDED),
     ):
         if staged.count(table):
-            query = f"SELECT {place}, {columns} FROM {table} ORDER BY line"  # noqa: S608
+            query = f"SELECT {place}, {columns} FROM {table} ORDER BY line"
             rows = _rows(staged, query.replace("$name", _quoted(batch.name)), kinds)
             stores.tables.append(layer, batch.dataset, rows, other, claim.token)
     columns = ", ".join(f'"{name}"' for name in silver_schema(staged.spec).names)
-    query = f"SELECT {columns} FROM (SELECT *, '{batch.digest}' AS _batch FROM {LANDED})"  # noqa: S608
+    query = f"SELECT {columns} FROM (SELECT *, '{batch.digest}' AS _batch FROM {LANDED})"
     rows = _rows(staged, query, silver_schema(staged.spec))
     return stores.tables.append("silver", batch.dataset, rows, txn, claim.token)
 
@@ -249,7 +252,7 @@ def _result(
     before: IngestResult | None,
 ) -> IngestResult:
     first, last = staged.connection.execute(
-        f'SELECT min("{spec.available_at}"), max("{spec.available_at}") FROM {LANDED}'  # noqa: S608
+        f'SELECT min("{spec.available_at}"), max("{spec.available_at}") FROM {LANDED}'
     ).fetchone() or (None, None)
     silver, copies = staged.count(LANDED), staged.count(COPIES)
     return IngestResult(
@@ -275,10 +278,15 @@ def _extreme(pick: Callable[..., datetime], *times: datetime | None) -> datetime
 
 
 def _refused(spec: DatasetSpec, batch: Batch, reason: str, stores: Stores) -> IngestResult:
-    report = report_path(spec, stores, batch.digest)
+    report, reason = report_path(spec, stores, batch.digest), printable(reason)
     return IngestResult(
         batch.digest, batch.dataset, batch.name, BatchState.REFUSED, reason=reason, report=report
     )
+
+
+def printable(text: str) -> str:
+    """A text from outside that may be shown anywhere: what is not printable is written as its code."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 @contextmanager

@@ -13,23 +13,23 @@ def set_copies_aside(spec: DatasetSpec, staged: Staging) -> None:
     keys = _list(spec.key)
     # Only rows whose key's hash occurs twice are looked at closely; usually there are none.
     staged.execute(
-        f"CREATE TEMP TABLE twins AS SELECT hash({keys}) AS h FROM {LANDED} GROUP BY h HAVING count(*) > 1"  # noqa: S608
+        f"CREATE TEMP TABLE twins AS SELECT hash({keys}) AS h FROM {LANDED} GROUP BY h HAVING count(*) > 1"
     )
     if staged.count("twins"):
         content = _list(name for name in landed_schema(spec).names if name != "_line")
         staged.execute(
-            f"CREATE TEMP TABLE once AS SELECT {content}, list(_line ORDER BY _line) AS lines FROM {LANDED}"  # noqa: S608
+            f"CREATE TEMP TABLE once AS SELECT {content}, list(_line ORDER BY _line) AS lines FROM {LANDED}"
             f" WHERE hash({keys}) IN (FROM twins) GROUP BY ALL"
         )
         staged.execute(
-            f"CREATE TEMP TABLE rivals AS SELECT lines, count(*) OVER (PARTITION BY {keys}) AS n FROM once"  # noqa: S608
+            f"CREATE TEMP TABLE rivals AS SELECT lines, count(*) OVER (PARTITION BY {keys}) AS n FROM once"
         )
         why = f"rows of this file with one key ({', '.join(spec.key)}) differ".replace("'", "''")
         staged.execute(
-            f"INSERT INTO {BAD} SELECT unnest(lines), 'conflicting rows', '{why}', NULL FROM rivals WHERE n > 1"  # noqa: S608
+            f"INSERT INTO {BAD} SELECT unnest(lines), 'conflicting rows', '{why}', NULL FROM rivals WHERE n > 1"
         )
         staged.execute(
-            f"INSERT INTO {COPIES} SELECT unnest(lines[2:]), 'a copy of line ' || lines[1] FROM rivals WHERE n = 1"  # noqa: S608
+            f"INSERT INTO {COPIES} SELECT unnest(lines[2:]), 'a copy of line ' || lines[1] FROM rivals WHERE n = 1"
         )
         staged.drop_from_play()
     staged.execute("DROP TABLE twins")
@@ -42,7 +42,7 @@ def set_known_aside(spec: DatasetSpec, batch: str | None, staged: Staging, store
     available_at up to their as-of, so earlier answers do not change.
     """
     time = spec.event_time
-    span = staged.connection.execute(f'SELECT min("{time}"), max("{time}") FROM {LANDED}').fetchone()  # noqa: S608
+    span = staged.connection.execute(f'SELECT min("{time}"), max("{time}") FROM {LANDED}').fetchone()
     low, high = span or (None, None)
     silver = stores.tables.dataset("silver", spec.name)
     if low is None or silver is None:
@@ -55,7 +55,7 @@ def set_known_aside(spec: DatasetSpec, batch: str | None, staged: Staging, store
     same = " AND ".join(f'k."{name}" IS NOT DISTINCT FROM l."{name}"' for name in content)
     staged.connection.register("known", scanner)
     staged.execute(
-        f"INSERT INTO {COPIES} SELECT l._line, 'silver has it from batch ' || min(k._batch) FROM {LANDED} l"  # noqa: S608
+        f"INSERT INTO {COPIES} SELECT l._line, 'silver has it from batch ' || min(k._batch) FROM {LANDED} l"
         f" JOIN known k ON {same} GROUP BY l._line"
     )
     staged.connection.unregister("known")
@@ -63,12 +63,12 @@ def set_known_aside(spec: DatasetSpec, batch: str | None, staged: Staging, store
 
 
 def profile(spec: DatasetSpec, staged: Staging) -> dict[str, float]:
-    """What later batches are held against: rows, days, and each number's mean and each column's filled share."""
+    """What later batches are held against: rows, hours with rows, means, and shares that are filled."""
     numbers = [name for name, column in spec.columns.items() if column.type in ("integer", "float")]
-    parts = ['count(*) AS "rows"', f"""count(DISTINCT date_trunc('day', "{spec.event_time}")) AS "days\""""]
+    parts = ['count(*) AS "rows"', f"""count(DISTINCT date_trunc('hour', "{spec.event_time}")) AS "hours\""""]
     parts += [f'avg("{name}") AS "{name}_mean"' for name in numbers]
     parts += [f'avg(("{name}" IS NOT NULL)::INT) AS "{name}_filled"' for name in spec.columns]
-    cursor = staged.connection.execute(f"SELECT {', '.join(parts)} FROM {LANDED}")  # noqa: S608
+    cursor = staged.connection.execute(f"SELECT {', '.join(parts)} FROM {LANDED}")
     values = dict(zip([d[0] for d in cursor.description or ()], cursor.fetchone() or (), strict=True))
     return {name: float(value) for name, value in values.items() if value is not None}
 

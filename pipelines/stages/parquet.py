@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 
 from pipelines.catalog import Column, DatasetSpec
 from pipelines.contracts import TransientError
-from pipelines.stages.delimited import MOST_COLUMNS, missing_columns, unknown_columns
-from pipelines.stages.records import Bad, Hashed, Parsed, Refused
+from pipelines.stages.delimited import MOST_COLUMNS, labels, missing_columns, unknown_columns
+from pipelines.stages.records import LONGEST_RECORD, Bad, Hashed, Parsed, Refused
 from pipelines.stages.values import Faults, rescued, typed
 
 ROWS = 32_768
@@ -34,6 +34,7 @@ class Source:
         fault = _schema_fault(self._file.schema_arrow, spec)
         if fault:
             raise Refused(fault)
+        self.names = labels(self.names)
         self.extra = [name for name in self.names if name not in spec.columns]
 
     @property
@@ -51,6 +52,7 @@ class Source:
         batches, row = self._file.iter_batches(ROWS, use_threads=False), 1
         while (batch := _guarded(lambda: next(batches, None))) is not None:
             self._bytes += batch.nbytes
+            _check(batch)
             if self._bytes > self.spec.max_bytes:
                 raise Refused(f"larger than {self.spec.name}'s limit of {self.spec.max_bytes} bytes")
             yield row, batch
@@ -75,7 +77,10 @@ class Source:
             texts = texts.filter(pc.invert(pc.is_in(index, pa.array(list(faults), pa.int64()))))
         table, ill = typed(self.spec, texts)
         faults |= ill
-        extra = [_any_text(batch[name].take(table["_index"].combine_chunks())) for name in self.extra]
+        extra = [
+            _any_text(batch.column(self.names.index(name)).take(table["_index"].combine_chunks()))
+            for name in self.extra
+        ]
         landed = (
             table.select(list(self.spec.columns))
             .append_column("_rescued", rescued(self.extra, extra, table.num_rows))
@@ -90,6 +95,18 @@ class Source:
         text = _time_text(array) if pa.types.is_timestamp(array.type) else array.cast(pa.string())
         empty = pc.is_in(text, pa.array(self.spec.null_values, pa.string()))
         return pc.if_else(empty, pa.scalar(None, pa.string()), text)
+
+
+def _check(batch: pa.RecordBatch) -> None:
+    """Texts are UTF-8 and of a length that a row may have."""
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        long = pa.types.is_binary(column.type) or KINDS["string"](column.type)
+        if long and (pc.max(pc.binary_length(column)).as_py() or 0) > LONGEST_RECORD:
+            raise Refused(f"a value of {name!r} above {LONGEST_RECORD} bytes")
+    try:
+        batch.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise Refused(f"not sound Parquet: {_first_line(error)}") from error
 
 
 def _guarded(call: Any) -> Any:
@@ -122,7 +139,9 @@ def _schema_fault(schema: pa.Schema, spec: DatasetSpec) -> str | None:
         return missing_columns(spec, missing, [name for name in schema.names if name not in spec.columns])
     for name, column in spec.columns.items():
         if name in schema.names and not _fits(schema.field(name).type, column):
-            return f"Parquet column {name!r} is {schema.field(name).type}, but {spec.name} has {column.type}"
+            zone = " with a zone" if column.type == "timestamp" else ""
+            found = schema.field(name).type
+            return f"Parquet column {name!r} is {found}, but {spec.name}.yaml says {column.type}{zone}"
     return None
 
 

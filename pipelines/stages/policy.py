@@ -129,12 +129,12 @@ def new_batches(spec: ModelSpec, as_of: datetime, stores: Stores) -> tuple[Inges
     """Batches of the label's dataset, known at `as_of`, that no training run of the model consumed."""
     seen = stores.progress.consumed(consumer(spec))
     taken = stores.ledger.batches(dataset=spec.label.dataset, state=BatchState.COMMITTED)
-    return tuple(b for b in taken if b.digest not in seen and b.first_known and b.first_known <= as_of)
+    return tuple(b for b in taken if b.arrival not in seen and b.first_known and b.first_known <= as_of)
 
 
 def told(batch: IngestResult) -> dict[str, Any]:
     """A batch as a version's record keeps it."""
-    kept = ("digest", "name", "silver", "quarantined", "superseded", "first_known", "last_known")
+    kept = ("digest", "arrival", "name", "silver", "quarantined", "superseded", "first_known", "last_known")
     return {name: as_json(getattr(batch, name)) for name in kept}
 
 
@@ -187,10 +187,11 @@ def least(spec: ModelSpec, found: Facts, call: Call) -> int:
 
 
 def _labels(found: Facts) -> str:
-    labels, files = (
-        f"{n:,} {what}{'s'[n == 1 :]}" for n, what in ((found.rows, "new label"), (len(found.new), "file"))
-    )
-    return f"{labels} in {files}"
+    return f"{_count(found.rows, 'new label')} in {_count(len(found.new), 'file')}"
+
+
+def _count(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def nothing(spec: ModelSpec, found: Facts, call: Call) -> str:
@@ -284,13 +285,13 @@ def begin(spec: ModelSpec, key: str, now: datetime, stores: Stores) -> Training:
         raise EvergreenError(f"{spec.name}: no training was planned as {key}; plan it again")
     stores.signals.begin(spec.name, key, now)
     taken = stores.progress.consumed(consumer(spec))
-    left = [batch for batch in training.record["batches"] if batch["digest"] not in taken]
+    left = [batch for batch in training.record["batches"] if batch["arrival"] not in taken]
     counts = {"new_batches": len(left), "new_rows": sum(batch["silver"] for batch in left)}
     return replace(training, record=training.record | counts | {"batches": left})
 
 
 def finish(spec: ModelSpec, training: Training, version: int, now: datetime, stores: Stores) -> None:
     """Mark what a training consumed, then end it; cut off in between, it is done again to the same effect."""
-    digests = [batch["digest"] for batch in training.record["batches"]]
-    stores.progress.mark(consumer(spec), digests, training.as_of)
+    arrivals = [batch["arrival"] for batch in training.record["batches"]]
+    stores.progress.mark(consumer(spec), arrivals, training.as_of)
     stores.signals.end(spec.name, training.key, version, now)

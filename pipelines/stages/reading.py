@@ -21,6 +21,8 @@ from pipelines.stages.staging import BAD, BAD_SCHEMA, LANDED, Staging
 NUMBER = re.compile(r"-?\d+(\.\d*)?([eE][+-]?\d+)?")
 SMALL = 20
 """A file with fewer rows is refused for its bad rows only if all of them are bad."""
+HOPELESS = 100_000
+"""After so many bad rows, and more bad than good, nobody reads on."""
 AHEAD = 3
 """Blocks being parsed at once: they bound the memory."""
 
@@ -43,12 +45,14 @@ def read(
     """
     with open_regular(path) as file:
         source = _source(Hashed(file), path, spec)
-        parsed, last = 0, None
+        parsed, bad, last = 0, 0, None
         for last in _parsed(source):
             staging.insert(LANDED, last.table)
             if last.bad:
                 staging.insert(BAD, bad_table(last.bad))
-            parsed += last.rows
+            parsed, bad = parsed + last.rows, bad + len(last.bad)
+            if bad > HOPELESS and bad > parsed / 2 and bad > spec.max_bad_share * parsed:
+                refuse_if_too_many(spec, staging, parsed)
             alive()
         if last and last.bad and last.bad[-1].line == last.unfinished:
             raise Refused(f"cut off in its last row, line {last.unfinished}: {last.bad[-1].reason}")
@@ -74,7 +78,7 @@ def _parsed(source: Any) -> Iterator[Parsed]:
 
 def add_raw_lines(path: Path, spec: DatasetSpec, staging: Staging, digest: str) -> None:
     """Gives the bad rows in staging that lack them their bytes, from a second look at the file."""
-    lines = staging.connection.execute(f"SELECT line FROM {BAD} WHERE raw IS NULL ORDER BY line").fetchnumpy()  # noqa: S608
+    lines = staging.connection.execute(f"SELECT line FROM {BAD} WHERE raw IS NULL ORDER BY line").fetchnumpy()
     if not len(lines["line"]):
         return
     with open_regular(path) as file:
@@ -86,12 +90,12 @@ def add_raw_lines(path: Path, spec: DatasetSpec, staging: Staging, digest: str) 
             )
         if source.digest() != digest:
             raise TransientError(f"{path.name} changed while it was read; it will be looked at again")
-    staging.execute(f"UPDATE {BAD} SET raw = content FROM raws WHERE line = begins AND raw IS NULL")  # noqa: S608
+    staging.execute(f"UPDATE {BAD} SET raw = content FROM raws WHERE line = begins AND raw IS NULL")
 
 
 def _source(raw: Hashed, path: Path, spec: DatasetSpec) -> Any:
     """What reads this kind of file: anything with blocks(), parse(block), raw(lines) and note."""
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         return parquet.Source(raw, spec)
     return delimited.Source(raw, path.name, spec)
 
@@ -109,7 +113,7 @@ def refuse_if_too_many(spec: DatasetSpec, staging: Staging, parsed: int) -> None
     if not bad or bad / parsed <= spec.max_bad_share or (parsed < SMALL and bad < parsed):
         return
     rule, count, line, reason = staging.connection.execute(
-        f"SELECT rule, count(*), min(line), arg_min(reason, line) FROM {BAD} GROUP BY rule"  # noqa: S608
+        f"SELECT rule, count(*), min(line), arg_min(reason, line) FROM {BAD} GROUP BY rule"
         " ORDER BY count(*) DESC, rule LIMIT 1"
     ).fetchone() or ("", 0, 0, "")
     raise Refused(

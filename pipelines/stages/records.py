@@ -29,6 +29,8 @@ FOREIGN = {
     b"\xff\xfe": "UTF-16, not UTF-8",
     b"\xfe\xff": "UTF-16, not UTF-8",
     b"PK\x03\x04": "a zip archive, not CSV",
+    b"PK\x05\x06": "an empty zip archive, not CSV",
+    b"PK\x07\x08": "a zip archive, not CSV",
     b"PAR1": "Parquet, not CSV",
     b"\x1f\x8b": "gzip, but its name does not end in .gz",
 }
@@ -127,7 +129,7 @@ def open_regular(path: Path) -> Any:
 
 def _chunks(raw: Hashed, name: str, spec: DatasetSpec) -> Iterator[bytes]:
     total = 0
-    file = gzip.GzipFile(fileobj=raw) if name.endswith(".gz") else raw
+    file = gzip.GzipFile(fileobj=raw) if name.lower().endswith(".gz") else raw
     while chunk := _next(file):
         total += len(chunk)
         if total > spec.max_bytes:

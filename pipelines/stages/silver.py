@@ -51,7 +51,7 @@ def _view(spec: DatasetSpec, as_of: datetime, since: datetime | None, have: list
         select {columns} from landed_{spec.name} left join arrived_{spec.name} on digest = _batch
         where {known} <= timestamptz '{as_of.isoformat()}' {after}
         qualify row_number() over (partition by {keys} order by {known} desc, n desc nulls last, _batch) = 1
-    """  # noqa: S608 - names and times are ours
+    """
 
 
 def _column(name: str, column: Column, have: list[str]) -> str:

@@ -62,7 +62,7 @@ class Staging:
 
     def count(self, table: str) -> int:
         """How many rows a table holds."""
-        return self.number(f'SELECT count(*) FROM "{table}"')  # noqa: S608 - our own names
+        return self.number(f'SELECT count(*) FROM "{table}"')
 
     def execute(self, query: str) -> None:
         """Runs a statement on the tables."""
@@ -72,7 +72,7 @@ class Staging:
         """Takes the rows that are bad or copies out of `landed`."""
         for table in (BAD, COPIES):
             if self.count(table):
-                self.execute(f"DELETE FROM {LANDED} WHERE _line IN (SELECT line FROM {table})")  # noqa: S608
+                self.execute(f"DELETE FROM {LANDED} WHERE _line IN (SELECT line FROM {table})")
 
     def reader(self, query: str, schema: pa.Schema) -> pa.RecordBatchReader:
         """A query's rows as a stream of the schema."""

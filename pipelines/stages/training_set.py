@@ -42,7 +42,7 @@ def labels(spec: ModelSpec, as_of: datetime, stores: Stores) -> "pd.DataFrame":
         from labels
         where event_timestamp > $start and (event_timestamp >= $held or label_known_at < $held)
         order by all
-        """,  # noqa: S608 - the model's own SQL
+        """,
         {"start": silver.utc(start), "held": silver.utc(held)},
     ).df()
     if rows.empty:

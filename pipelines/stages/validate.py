@@ -7,7 +7,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -47,14 +47,15 @@ def validate(spec: DatasetSpec, staged: Staging, stores: Stores, digest: str = "
     """
     suite = load_suite(spec, stores.settings.expectations)
     if staged.count(LANDED) == 0:
-        return Validation(
-            report=_write(spec, stores, digest, [], Validation(warnings=("no rows to validate",)))
-        )
+        nothing = Validation(warnings=("volume: the file holds no rows",))
+        return replace(nothing, report=_write(spec, stores, digest, [], nothing))
     bounds = parameters(spec, staged, stores)
-    results = _run(suite, staged, bounds)
-    validation = _judge(results, staged)
-    report = _write(spec, stores, digest, results, validation)
-    return Validation(validation.failing, validation.blocked, validation.warnings, report)
+    results = _run(_answerable(suite, bounds), staged, bounds)
+    failing = _set_rows_aside(results, staged)
+    if failing and staged.count(LANDED):
+        results = _asked_again(results, staged, bounds)
+    validation = _judge(results, failing)
+    return replace(validation, report=_write(spec, stores, digest, results, validation))
 
 
 def load_suite(spec: DatasetSpec, folder: Path) -> Any:
@@ -108,19 +109,44 @@ def _run(suite: Any, staged: Staging, bounds: Bounds) -> list[dict[str, Any]]:
     with _kept(source):
         asset = source.add_table_asset(LANDED, table_name=LANDED)
         batch = asset.add_batch_definition_whole_table("all").get_batch()
-        outcome = batch.validate(
-            _answerable(suite, bounds), result_format=SUMMARY, expectation_parameters=bounds
-        )
+        outcome = batch.validate(suite, result_format=SUMMARY, expectation_parameters=bounds)
         results = [result.to_json_dict() for result in outcome.results]
         for result in results:
             if _fails_rows(result) and not _has_plain_query(result):
-                config = result["expectation_config"]
-                alone = _gx().ExpectationSuite(
-                    name="one", expectations=[{k: config[k] for k in ("type", "kwargs")}]
-                )
-                found = batch.validate(alone, result_format=COMPLETE, expectation_parameters=bounds)
+                found = batch.validate(_suite_of([result]), result_format=COMPLETE)
                 result["result"] |= found.results[0].to_json_dict()["result"]
     return results
+
+
+def _suite_of(results: list[dict[str, Any]]) -> Any:
+    """The expectations behind some results, their bounds filled in."""
+    configs = [result["expectation_config"] for result in results]
+    return _gx().ExpectationSuite(
+        name="again",
+        expectations=[
+            {
+                "type": config["type"],
+                "kwargs": {k: v for k, v in config["kwargs"].items() if k != "batch_id"},
+                "meta": config.get("meta"),
+            }
+            for config in configs
+        ],
+    )
+
+
+def _asked_again(results: list[dict[str, Any]], staged: Staging, bounds: Bounds) -> list[dict[str, Any]]:
+    """Expectations about the whole that failed, judged on the rows that are left: one wild row is no reason."""
+    failed = [r for r in results if not r["success"] and not _fails_rows(r)]
+    if not failed:
+        return results
+    again = iter(_run(_suite_of(failed), staged, bounds))
+    found = {_name(r): r for r in again}
+    return [found.get(_name(r), r) if r in failed else r for r in results]
+
+
+def _name(result: dict[str, Any]) -> str:
+    config = result["expectation_config"]
+    return json.dumps([config["type"], config["kwargs"], config.get("meta")], sort_keys=True, default=str)
 
 
 def _answerable(suite: Any, bounds: Bounds) -> Any:
@@ -146,21 +172,22 @@ def _kept(source: Any) -> Iterator[None]:
         yield
 
 
-def _judge(results: list[dict[str, Any]], staged: Staging) -> Validation:
-    """Moves failing rows to the bad ones and gathers what blocks and what warns."""
-    blocked, warned = [], []
+def _set_rows_aside(results: list[dict[str, Any]], staged: Staging) -> int:
+    """Moves the rows that fail an expectation about rows to the bad ones; how many they are."""
+    before = staged.count(BAD)
     for result in results:
         _refuse_unknown(result)
-        if result["success"]:
-            continue
-        if _level(result) == "warn":
-            warned.append(_say(result))
-        elif _fails_rows(result):
+        if _fails_rows(result):
             _set_aside(result, staged)
-        else:
-            blocked.append(_say(result))
-    failing = staged.number(f"SELECT count(*) FROM {BAD} WHERE raw IS NULL AND rule <> 'conflicting rows'")  # noqa: S608
     staged.drop_from_play()
+    return staged.count(BAD) - before
+
+
+def _judge(results: list[dict[str, Any]], failing: int) -> Validation:
+    """Gathers what blocks and what warns."""
+    failed = [result for result in results if not result["success"]]
+    warned = [_say(result) for result in failed if _level(result) == "warn"]
+    blocked = [_say(r) for r in failed if _level(r) != "warn" and not _fails_rows(r)]
     return Validation(failing, "; ".join(blocked) or None, tuple(warned))
 
 
@@ -190,13 +217,13 @@ def _set_aside(result: dict[str, Any], staged: Staging) -> None:
         shown = " || ', ' || ".join(
             [f"""'{n} = ' || coalesce("{n}"::VARCHAR, 'None')[:80]""" for n in columns] or ["''"]
         )
-        failing = f"SELECT _line AS line, {shown} AS shown FROM ({query})"  # noqa: S608
+        failing = f"SELECT _line AS line, {shown} AS shown FROM ({query})"
     else:
         rows = [(int(row["_line"]), _shown(row)) for row in result["result"]["unexpected_index_list"]]
         staged.insert("failing", pa.table({"line": [r[0] for r in rows], "shown": [r[1] for r in rows]}))
         failing = "SELECT line, shown FROM failing"
     staged.connection.execute(
-        f"INSERT INTO {BAD} SELECT line, $rule, shown || $note, NULL FROM ({failing})"  # noqa: S608
+        f"INSERT INTO {BAD} SELECT line, $rule, shown || $note, NULL FROM ({failing})"
         f" WHERE line NOT IN (SELECT line FROM {BAD})",
         {"rule": _rule(result), "note": f": {_note(result)}" if _note(result) else ""},
     )

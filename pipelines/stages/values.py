@@ -26,6 +26,7 @@ TYPES = {
 """Per type: when a text is one, what DuckDB calls it, and how a person would."""
 EARLIEST, LATEST = (np.datetime64(f"{year}-01-01", "us") for year in (1900, 2101))
 CHARACTERS = {"integer": b"-0123456789", "float": b"+-.0123456789Ee"}
+BLANK = r"[\s\p{Z}\p{Cf}\p{Cc}]+"
 Faults = dict[int, tuple[str, str]]
 
 
@@ -47,7 +48,7 @@ def _fast(column: Column, texts: pa.ChunkedArray) -> pa.Array | None:
     if array.null_count and not column.nullable:
         return None
     if column.type == "string":
-        return array
+        return array if column.nullable or not _maybe_blank(array) else None
     if not _plain(column.type, array):
         return None
     try:
@@ -68,6 +69,16 @@ def _plain(kind: str, array: pa.Array) -> bool:
     allowed = np.zeros(256, bool)
     allowed[list(CHARACTERS[kind])] = True
     return bool(allowed[found].all()) and not pc.any(pc.starts_with(array, "+"), min_count=0).as_py()
+
+
+def _maybe_blank(array: pa.Array) -> bool:
+    """Whether some text begins with white space or a letter beyond ASCII: then SQL looks closer."""
+    _, offsets, data = array.buffers()
+    if data is None or not len(array):
+        return False
+    starts = np.frombuffer(offsets, np.int32)[array.offset : array.offset + len(array)]
+    first = np.frombuffer(data, np.uint8)[np.minimum(starts, data.size - 1)]
+    return bool(((first <= 32) | (first >= 128)).any())
 
 
 def _in_range(kind: str, values: pa.Array) -> bool:
@@ -99,7 +110,7 @@ def _query(spec: DatasetSpec) -> str:
     rule, reason = (f"CASE {text} END" if text else "NULL::VARCHAR" for text in (rules, reasons))
     out = ", ".join(f'"t_{n}" AS "{n}"' for n in spec.columns)
     return (
-        f"WITH typed AS (SELECT *, {typed} FROM texts)"  # noqa: S608 - names are checked by the catalog
+        f"WITH typed AS (SELECT *, {typed} FROM texts)"
         f" SELECT _index, {out}, {rule} AS _rule, {reason} AS _reason FROM typed ORDER BY _index"
     )
 
@@ -111,9 +122,10 @@ def _cast(name: str, column: Column) -> str:
 
 def _cases(name: str, column: Column, rule: bool) -> list[str]:
     null = "'not null'" if rule else f"'{name} is empty'"
+    blank = f"""regexp_full_match("{name}", '{BLANK}')""" if column.type == "string" else "false"
     _, _, what = TYPES[column.type]
     wrong = f"'{column.type}'" if rule else f"""'{name}: ' || "{name}"[:80] || ' is not {what}'"""
-    needed = [] if column.nullable else [f'WHEN "{name}" IS NULL THEN {null}']
+    needed = [] if column.nullable else [f'WHEN "{name}" IS NULL OR {blank} THEN {null}']
     return [*needed, f'WHEN "{name}" IS NOT NULL AND "t_{name}" IS NULL THEN {wrong}']
 
 
@@ -128,5 +140,5 @@ def rescued(names: list[str], texts: list[Any], rows: int) -> pa.Array:
     empty = " AND ".join(f"{c} IS NULL" for c in columns)
     with duckdb.connect(config={"threads": 1}) as connection:
         connection.register("texts", pa.Table.from_arrays(texts, columns))
-        query = f"SELECT CASE WHEN {empty} THEN NULL ELSE json_object({pairs})::VARCHAR END AS j FROM texts"  # noqa: S608
+        query = f"SELECT CASE WHEN {empty} THEN NULL ELSE json_object({pairs})::VARCHAR END AS j FROM texts"
         return connection.sql(query).to_arrow_table()["j"].combine_chunks().cast(pa.string())

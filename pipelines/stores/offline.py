@@ -165,7 +165,7 @@ def _selection(
 ) -> RetrievalJob:
     bounds = [(">=", start), ("<=", end)]
     where = " and ".join(f"{_quoted(timestamp)} {op} ?" for op, bound in bounds if bound) or "true"
-    sql = f"select {_list(c for c in columns if c)} from source where {where} {clause}"  # noqa: S608 - names are ours
+    sql = f"select {_list(c for c in columns if c)} from source where {where} {clause}"
 
     def query() -> pa.Table:
         connection = _connect(config)
@@ -208,7 +208,7 @@ def _join(
         )
         select rows.*, {values} from rows
         asof left join feature on {match} and rows.event_timestamp >= feature.__known
-    """)  # noqa: S608 - names are ours
+    """)
     connection.unregister("source")
 
 

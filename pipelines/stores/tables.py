@@ -228,7 +228,8 @@ def _added(folder: Path, log: Path) -> list[Path]:
     """The data files a commit added; none if the log was cleaned up meanwhile."""
     if not log.exists():
         return []
-    actions = [json.loads(line) for line in log.read_text().splitlines() if line]
+    # Not splitlines: texts in the statistics may hold other line ends than this one.
+    actions = [json.loads(line) for line in log.read_text().split("\n") if line]
     return [folder / unquote(a["add"]["path"]) for a in actions if "add" in a]
 
 

@@ -22,14 +22,14 @@ def failed(context: dict[str, Any]) -> None:
 
 
 def refused(dataset: str, results: list[dict[str, Any]]) -> None:
-    """Files or rows were refused; the rest went on."""
+    """Files or rows were refused, or something about a file deserves a look; the rest went on."""
     for result in results:
-        if result["state"] == "refused" or result["quarantined"]:
+        if result["state"] == "refused" or result["quarantined"] or result["reason"]:
             tell(
                 {
                     "what": f"{dataset}: {result['name']}: {result['state']}, {result['quarantined']} rows quarantined",
                     "why": result["reason"] or "rows broke the dataset's rules",
-                    "act": "Not now. The rest went on; mend the file with its owner when there is time.",
+                    "act": "Not now. The rest went on; `evergreen quarantine list` shows what is held back.",
                 }
             )
 

@@ -1,7 +1,7 @@
 """Runs a stage as a task: a person's mistake fails at once, nothing to do skips, the rest is retried."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from airflow.sdk import Param
@@ -53,15 +53,30 @@ def form() -> dict[str, Param]:
             title="As of",
             description="The moment whose knowledge counts, such as 2013-04-01T00:00:00Z. Empty: all that landed.",
         ),
-        "force": Param(False, type="boolean", title="Force", description="Run even if nothing is new."),
+        "force": Param(
+            False,
+            type="boolean",
+            title="Force",
+            description="Run even if nothing is new or a policy would wait. A training so forced needs a reason.",
+        ),
         "reason": Param(
             None, type=["null", "string"], maxLength=500, title="Reason", description="Why, for the record."
         ),
     }
 
 
-def trigger_of(dag_run: Any, params: dict[str, Any]) -> str:
-    """Who or what started a run: schedule, data event, or a person with a reason."""
+def woken_by(dag_run: Any, events: Any) -> str:
+    """What started a run: schedule, data event, monitor or person.
+
+    A hint: Airflow may hand a run only the first of several events, so the stages look for reasons themselves.
+    """
     kind = str(getattr(dag_run.run_type, "value", dag_run.run_type))
-    named = {"scheduled": "schedule", "asset_triggered": "data event", "manual": "person"}.get(kind, kind)
-    return f"{named}: {params['reason']}" if params.get("reason") else named
+    if kind == "asset_triggered":
+        names = [asset.name for asset in events or ()]
+        return "monitor" if names and all(name.startswith("decayed_") for name in names) else "data event"
+    return "schedule" if kind == "scheduled" else "person"
+
+
+def wall_clock() -> str:
+    """The time at which a run asks, for the policies that go by the clock on the wall."""
+    return datetime.now(UTC).isoformat()

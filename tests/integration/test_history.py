@@ -17,7 +17,7 @@ _upstream = cache(upstream)
 SPEC = dataset("flights")
 
 
-def day(number: int, rows: str = "*", limit: int = 100) -> bytes:
+def day(number: int, rows: str = "*", limit: int = 1000) -> bytes:
     """Real flights of one day of January as CSV, columns replaced as `rows` says."""
     columns = ", ".join(
         f"""strftime("{n}", '%Y-%m-%dT%H:%M:%SZ') AS "{n}\"""" if c.type == "timestamp" else f'"{n}"'
@@ -54,7 +54,8 @@ def taken(stores: Stores, content: bytes) -> IngestResult:
 
 def test_a_usual_day_passes(known: Stores) -> None:
     result = taken(known, day(9))
-    assert (result.state, result.silver, result.reason) == (BatchState.ARCHIVED, 100, None)
+    assert (result.state, result.reason) == (BatchState.ARCHIVED, None)
+    assert result.silver > 500
 
 
 def test_a_mean_far_from_earlier_batches_blocks_the_batch(known: Stores) -> None:
@@ -88,4 +89,4 @@ def test_a_late_file_is_taken_with_a_warning(known: Stores) -> None:
 
 
 def test_without_a_history_nothing_is_held_against_it(stores: Stores) -> None:
-    assert taken(stores, day(1, "* REPLACE (CAST(distance * 1.609 AS BIGINT) AS distance)")).silver == 100
+    assert taken(stores, day(1, "* REPLACE (CAST(distance * 1.609 AS BIGINT) AS distance)")).silver > 500

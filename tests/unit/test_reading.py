@@ -62,12 +62,14 @@ def test_ways_of_writing_the_same_row_are_read_alike(tmp_path: Path, content: by
 
 
 def test_an_extra_column_is_kept_as_json_with_a_note_that_says_how_to_accept_it(tmp_path: Path) -> None:
-    content = f'{HEADER},"mo\'re ""x"""\n{ROW},"a ""b"""\n{ROW},\n'.encode()
+    content = f'{HEADER},gate,"mo\'re ""x""",gate,\n{ROW},B7,"a ""b""",C,D\n{ROW},,,,\n'.encode()
     found = read(file(tmp_path, content), SPEC)
     kept, none = found.table["_rescued"].to_pylist()
-    assert json.loads(kept) == {'mo\'re "x"': 'a "b"'}
+    assert json.loads(kept) == {
+        "gate": "B7", 'mo\'re "x"': 'a "b"', "gate (2)": "C", "column 16": "D",
+    }  # fmt: skip
     assert none is None
-    assert "evergreen schema add weather" in str(found.note)
+    assert "evergreen schema add weather gate" in str(found.note)
 
 
 def test_a_gzip_file_is_read_like_a_plain_one(tmp_path: Path) -> None:

@@ -1,0 +1,220 @@
+"""Events lost, doubled, late and reordered, and Airflow's processes killed: each batch lands exactly once."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+from pipelines.prove import Proof, Say
+from pipelines.prove.airflow_site import SENSOR, SWEEP_SECONDS, Site, processes, site
+from pipelines.prove.once import Landed, Supply, breaches, committed, land, longest_wait, whole
+from pipelines.prove.supervisor_kills import kill_supervisors
+
+PROMISE = "Each landed file is in silver exactly once, whatever becomes of events and of Airflow's processes"
+PATIENCE = 240.0
+NOTICE = 5.0
+"""Seconds until a settled file is announced, and until Airflow has started a run that is due."""
+KILLS_OF_SERVICES = 7
+"""One kill of a service for so many files."""
+
+
+def prove(events: int, kills: int, say: Say) -> Proof:
+    """Runs every case on one real Airflow, which is gone afterwards."""
+    rows: list[dict[str, Any]] = []
+    failures: list[str] = []
+    with site(say) as airflow, TemporaryDirectory() as staging:
+        bench = Bench(airflow, Supply(Path(staging), date(2013, 1, 1)), events, failures)
+        for case in CASES:
+            for row in case(bench):
+                rows.append(row)
+                say(f"{row['case']}: {row['got']}")
+        if kills:
+            rows.append(kill_supervisors(airflow, bench.supply, kills, failures))
+        airflow.keep = bool(failures)
+    return Proof(PROMISE, rows, failures)
+
+
+@dataclass
+class Bench:
+    """Where a case works: a site, files to land, and the breaches found so far."""
+
+    site: Site
+    supply: Supply
+    events: int
+    failures: list[str]
+
+    def land(self, dataset: str) -> Landed:
+        return land(self.supply.take(dataset), dataset, self.site.settings.landing_path)
+
+    def announced(self, dataset: str) -> int:
+        return self.site.airflow.events(f"landing_{dataset}")
+
+    def land_as_event(self, dataset: str) -> Landed:
+        """A file whose arrival makes an event of its own."""
+        before = self.announced(dataset)
+        landed = self.land(dataset)
+        self.site.until(lambda: self.announced(dataset) > before, 30, f"{landed.name} makes an event")
+        return landed
+
+    def post(self, landed: Landed) -> None:
+        """An outside system says that the file has arrived."""
+        self.site.airflow.post_event(f"landing_{landed.dataset}", {"files": [landed.name]})
+
+    def settle(self, landed: list[Landed]) -> None:
+        self.site.until(lambda: committed(self.site.stores, landed), PATIENCE, f"{len(landed)} files are in")
+
+    def longest_run(self, dataset: str, since: float) -> float:
+        """Seconds of the longest run of ingestion that began after a moment."""
+        runs = self.site.airflow.runs(f"ingest_{dataset}")
+        spans = [(_moment(r["start_date"]), _moment(r["end_date"])) for r in runs if r["start_date"]]
+        return max((end - start for start, end in spans if end >= since), default=0.0)
+
+    def woken(self, dataset: str) -> int:
+        """How many runs of ingestion an event has started."""
+        runs = self.site.airflow.runs(f"ingest_{dataset}")
+        return sum(run["run_type"] == "asset_triggered" for run in runs)
+
+    def conclude(
+        self, case: str, landed: list[Landed], tried: str, since: float | None = None, punctual: bool = True
+    ) -> dict[str, Any]:
+        """A row: what was expected and what is so; `since`: when the files could first be taken in."""
+        broken = breaches(self.site.stores, landed, case)
+        self.failures += broken
+        waited, allowed = longest_wait(self.site.stores, landed, since), self.allowed(landed)
+        if punctual and waited > allowed:
+            self.failures.append(
+                f"{case}: a file waited {waited:.1f} s; a sweep and two runs are {allowed:.1f} s"
+            )
+        return {
+            "case": case,
+            "tried": tried,
+            "expected": f"{len(landed)} in silver once",
+            "got": whole(landed, broken),
+            "longest wait": f"{waited:.1f} s",
+            "allowed": f"{allowed:.1f} s" if punctual else "",
+        }
+
+    def allowed(self, landed: list[Landed]) -> float:
+        """Seconds a file may wait: until the next sweep, behind the run that is on, and for its own run."""
+        begun = min(file.at for file in landed)
+        return SWEEP_SECONDS + 2 * max(self.longest_run(name, begun) for name in _datasets(landed)) + NOTICE
+
+
+def _datasets(landed: list[Landed]) -> set[str]:
+    return {file.dataset for file in landed}
+
+
+def _moment(text: str | None) -> float:
+    """Seconds since the epoch; a run that has not ended ends now."""
+    return datetime.fromisoformat(text).timestamp() if text else time.time()
+
+
+def separate_events(bench: Bench) -> dict[str, Any]:
+    before = bench.announced("flights")
+    landed = [bench.land_as_event("flights") for _ in range(bench.events)]
+    bench.settle(landed)
+    tried = f"{len(landed)} files, {bench.announced('flights') - before} events"
+    return bench.conclude("separate events, one run at a time", landed, tried)
+
+
+def paused(bench: Bench) -> dict[str, Any]:
+    bench.site.airflow.pause("ingest_weather", True)
+    bench.site.until(lambda: not bench.site.airflow.working("ingest_weather"), 60, "the last run is over")
+    landed = [bench.land_as_event("weather") for _ in range(bench.events)]
+    early = [batch for batch in bench.site.stores.ledger.batches("weather") if batch.silver]
+    if {batch.digest for batch in early} & {file.digest for file in landed}:
+        bench.failures.append("paused: a file was taken in while the DAG was paused")
+    bench.site.airflow.pause("ingest_weather", False)
+    since = time.time()
+    bench.settle(landed)
+    return bench.conclude("DAG paused, then not", landed, f"{len(landed)} files while paused", since)
+
+
+def duplicates(bench: Bench) -> dict[str, Any]:
+    landed = []
+    for _ in range(bench.events):
+        landed.append(bench.land("departures"))
+        for _ in range(5):
+            bench.post(landed[-1])
+    bench.settle(landed)
+    return bench.conclude("the same event five times more", landed, f"{5 * len(landed)} events posted")
+
+
+def reordered(bench: Bench) -> dict[str, Any]:
+    landed = []
+    for _ in range(bench.events):
+        file = bench.supply.take("flights")
+        bench.site.airflow.post_event("landing_flights", {"files": [file.name]})
+        landed.append(land(file, "flights", bench.site.settings.landing_path))
+    bench.settle(landed)
+    return bench.conclude("event before its file", landed, f"{len(landed)} events, then the file")
+
+
+def lost_and_late(bench: Bench) -> list[dict[str, Any]]:
+    """The triggerer is down: first only the sweep is left, then events come long after their files."""
+    bench.site.kill("airflow-triggerer", whole=True)
+    landed = [bench.land("weather") for _ in range(bench.events)]
+    bench.settle(landed)
+    lost = bench.conclude("events lost, only the sweep", landed, f"{len(landed)} files, no triggerer")
+    late = [bench.land("departures") for _ in range(bench.events)]
+    before = bench.woken("departures")
+    for file in [*late, *landed]:
+        bench.post(file)
+    bench.site.until(lambda: bench.woken("departures") > before, 30, "a posted event starts a run")
+    bench.settle(late)
+    bench.site.start()
+    for file in late:
+        bench.post(file)
+    bench.settle([bench.land_as_event("departures")])
+    tried = f"{2 * len(late) + len(landed)} events for files that lay there or were in long ago"
+    bench.failures.extend(breaches(bench.site.stores, landed, "events late"))
+    return [lost, bench.conclude("events late", late, tried)]
+
+
+def killed(bench: Bench, service: Literal["scheduler", "triggerer"]) -> dict[str, Any]:
+    landed, kills = [], 0
+    for number in range(bench.events):
+        landed.append(bench.land("flights"))
+        if number % KILLS_OF_SERVICES == KILLS_OF_SERVICES // 3 or (bench.events == number + 1 and not kills):
+            bench.site.kill(f"airflow-{service}")
+            kills += 1
+            landed.append(bench.land("flights"))
+            bench.site.start()
+    bench.settle(landed)
+    tried = f"{len(landed)} files, {kills} kills"
+    return bench.conclude(f"{service} killed and restarted", landed, tried, punctual=False)
+
+
+def sensor(bench: Bench) -> dict[str, Any]:
+    """A DAG of somebody's own waits for a file, in the triggerer and without a process of a worker."""
+    airflow, site = bench.site.airflow, bench.site
+    site.until(lambda: SENSOR in site.dags(), 60, f"Airflow knows {SENSOR}")
+    run = airflow.call("POST", f"/api/v2/dags/{SENSOR}/dagRuns", {"logical_date": None})["dag_run_id"]
+
+    def state() -> str:
+        return str(airflow.tasks(SENSOR, run)[0]["state"])
+
+    site.until(lambda: state() == "deferred", 60, "the sensor is parked")
+    identity = airflow.tasks(SENSOR, run)[0]["id"]
+    site.until(
+        lambda: not any(identity in p.title for p in processes(site.sessions)), 15, "no worker is held"
+    )
+    landed = [bench.land_as_event("weather")]
+    site.until(lambda: state() == "success", 60, "the sensor goes on")
+    bench.settle(landed)
+    return bench.conclude("a sensor waits for a file", landed, "1 sensor, parked without a worker's process")
+
+
+CASES: tuple[Callable[[Bench], list[dict[str, Any]]], ...] = (
+    lambda bench: [separate_events(bench)],
+    lambda bench: [paused(bench)],
+    lambda bench: [duplicates(bench)],
+    lambda bench: [reordered(bench)],
+    lost_and_late,
+    lambda bench: [sensor(bench)],
+    lambda bench: [killed(bench, "triggerer")],
+    lambda bench: [killed(bench, "scheduler")],
+)

@@ -1,0 +1,69 @@
+"""A home with a champion, trained by plan, judged and promoted once per test session; tests work on copies."""
+
+import shutil
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+
+from pipelines import catalog
+from pipelines.contracts import BatchState, IngestResult, as_json
+from pipelines.settings import settings
+from pipelines.stages import retrain
+from pipelines.stores import Stores
+from tests.training_sets import AS_OF, spec, training_set
+
+MODEL = "flight_delays"
+NOW = datetime(2026, 3, 4, 15, 0, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+def land(stores: Stores, name: str, rows: int = 500, known: datetime = AS_OF - HOUR) -> None:
+    """A file of flights whose outcomes were known by then, as the ledger keeps it."""
+    times = {"first_known": known - HOUR, "last_known": known}
+    digest = name.ljust(64, "0")
+    stores.ledger.record(
+        IngestResult(digest, "flights", f"{name}.csv", BatchState.COMMITTED, rows, rows, **times)
+    )
+
+
+def plan(now: datetime = NOW, as_of: datetime = AS_OF, **asked: object) -> dict:
+    return retrain.plan(MODEL, as_of.isoformat(), now=now.isoformat(), **{"woken": "data event", **asked})
+
+
+def train(stores: Stores, planned: dict, now: datetime = NOW, **made: object) -> tuple[dict, dict]:
+    """The candidate and its training set, which lies where the monitor looks for it."""
+    folder = stores.settings.home / "training_sets" / MODEL
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = training_set(folder, **{"name": "a", **made})
+    Path(rows.path).rename(folder / f"{rows.digest}.parquet")
+    plain = as_json(rows) | {"path": str(folder / f"{rows.digest}.parquet")}
+    return retrain.train(MODEL, plain, planned, now=now.isoformat()), plain
+
+
+def crown(stores: Stores, planned: dict, now: datetime = NOW, **made: object) -> dict:
+    """Train, judge and promote; the promotion's answer."""
+    candidate, rows = train(stores, planned, now, **made)
+    retrain.evaluate(MODEL, candidate, rows)
+    return retrain.promote(MODEL, candidate["version"], now=now.isoformat())
+
+
+@lru_cache(maxsize=1)
+def crowned(home: Path) -> Path:
+    """A home whose version 1 is champion."""
+    small = spec()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EVERGREEN_HOME", str(home))
+        patch.setattr(catalog, "model", lambda name: small)
+        settings.cache_clear()
+        land(retrain.stores(), "first")
+        assert crown(retrain.stores(), plan())["promoted"]
+    settings.cache_clear()
+    return home
+
+
+def copied(home: Path, to: Path) -> Stores:
+    """A copy to work on; the model file is the first home's until a new one is made."""
+    shutil.copytree(home, to, dirs_exist_ok=True)
+    return retrain.stores()
