@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -21,7 +21,7 @@ from pipelines.stages.records import Refused, digest_of
 from pipelines.stages.staging import BAD, COPIES, LANDED, Staging, staging
 from pipelines.stages.validate import report_path, validate
 from pipelines.stores import Stores
-from pipelines.stores.tables import silver_schema
+from pipelines.stores.tables import Moved, Stream, silver_schema
 
 __all__ = ["discover", "dry_run", "ingest", "ingest_dataset"]
 
@@ -30,6 +30,8 @@ PLACE = [("_batch", pa.string()), ("_attempt", pa.int64()), ("file", pa.string()
 QUARANTINE = pa.schema([*PLACE, ("rule", pa.string()), ("reason", pa.string()), ("raw", pa.binary())])
 SUPERSEDED = pa.schema([*PLACE, ("because", pa.string())])
 POLL_SECONDS = 0.2
+TURNS = 100
+"""How often other batches may come first before a run gives up for now."""
 Alive = Callable[[], None]
 
 
@@ -89,7 +91,9 @@ def dry_run(path: Path, stores: Stores) -> IngestResult:
     spec, batch = matching[0], Batch(digest_of(path), matching[0].name, path.name, path.stat().st_size)
     with staging(spec, stores.settings) as staged:
         try:
-            return _judged(spec, batch, path, staged, stores)
+            judged = _judged(spec, batch, path, staged, stores)
+            set_known_aside(spec, batch.digest, staged, stores, None)
+            return _result(spec, batch, staged, judged, None)
         except Refused as error:
             return _refused(spec, batch, str(error), stores)
 
@@ -149,14 +153,41 @@ def _commit(spec: DatasetSpec, batch: Batch, claim: Claim, stores: Stores) -> In
         path = kept(before, stores) if before else stores.settings.landing_path / batch.name
         with staging(spec, stores.settings) as staged:
             alive = _renewing(claim, stores)
-            result = _judged(spec, batch, path, staged, stores, before, alive)
-            result = replace(result, attempt=claim.token)
-            alive()
-            stores.ledger.prepare(claim, result)
-            if _written(batch, claim, txn, staged, stores):
-                return result
+            judged = _judged(spec, batch, path, staged, stores, before, alive)
+            done: dict[str, int] = {}
+            for _ in range(TURNS):
+                base = _set_known_aside(spec, batch, staged, stores, before)
+                result = replace(_result(spec, batch, staged, judged, before), attempt=claim.token)
+                alive()
+                stores.ledger.prepare(claim, result)
+                try:
+                    if _written(batch, claim, txn, done, base, staged, stores):
+                        return result
+                    break
+                except Moved:
+                    continue
         won = stores.tables.committed("silver", spec.name, txn)
-    return stores.ledger.prepared(batch.digest, spec.name, won or 0)
+    if won is None:
+        raise TransientError(f"{batch.name}: other batches kept coming first; run again")
+    return stores.ledger.prepared(batch.digest, spec.name, won)
+
+
+def _set_known_aside(
+    spec: DatasetSpec, batch: Batch, staged: Staging, stores: Stores, before: IngestResult | None
+) -> int:
+    """Takes out of play what silver holds; the version of silver that this holds for."""
+    base = stores.tables.opened("silver", spec.name, silver_schema(spec))
+    set_known_aside(spec, None if before else batch.digest, staged, stores, base)
+    return base
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """What reading and validation said of a file: how many rows, what to tell, and where the report lies."""
+
+    parsed: int
+    note: str | None
+    report: str | None
 
 
 def _judged(
@@ -167,8 +198,8 @@ def _judged(
     stores: Stores,
     before: IngestResult | None = None,
     alive: Alive = lambda: None,
-) -> IngestResult:
-    """Reads and validates a file into staging, where each row then lies in its place, and counts them.
+) -> _Judged:
+    """Reads and validates a file into staging, where each row then lies in its place.
 
     With `before`, only the rows are judged that were quarantined before.
     """
@@ -183,13 +214,8 @@ def _judged(
     if before is None:
         refuse_if_too_many(spec, staged, parsed)
     add_raw_lines(path, spec, staged, batch.digest)
-    alive()
-    set_known_aside(spec, None if before else batch.digest, staged, stores)
-    counts = {name: staged.count(name) for name in (LANDED, BAD, COPIES)}
-    if parsed != sum(counts.values()):
-        raise RuntimeError(f"{batch.name}: {parsed} rows do not add up to {counts}; this is a fault of ours")
     note = printable("; ".join(filter(None, [reading.note, *validation.warnings]))) or None
-    return _result(spec, batch, staged, parsed, note, validation.report, before)
+    return _Judged(parsed, note, validation.report)
 
 
 def _only_released(before: IngestResult, staged: Staging, stores: Stores) -> int:
@@ -202,26 +228,34 @@ def _only_released(before: IngestResult, staged: Staging, stores: Stores) -> int
     return staged.count(LANDED) + staged.count(BAD)
 
 
-def _written(batch: Batch, claim: Claim, txn: str, staged: Staging, stores: Stores) -> bool:
-    """Whether our silver commit went through. What an attempt leaves without it counts for nothing."""
-    place = f"'{batch.digest}' AS _batch, {claim.token} AS _attempt, $name AS file, line"
-    other = f"{txn}.{claim.token}"
+def _written(
+    batch: Batch, claim: Claim, txn: str, done: dict[str, int], base: int, staged: Staging, stores: Stores
+) -> bool:
+    """Whether our silver commit went through. What an attempt leaves without it counts for nothing.
+
+    `done` holds how many rows of each staging table an earlier turn has written; only later ones are added.
+    """
+    place = f"'{batch.digest}' AS _batch, {claim.token} AS _attempt, {_quoted(batch.name)} AS file, line"
     for layer, table, columns, kinds in (
         ("quarantine", BAD, "rule, reason, raw", QUARANTINE),
         ("superseded", COPIES, "because", SUPERSEDED),
     ):
-        if staged.count(table):
-            query = f"SELECT {place}, {columns} FROM {table} ORDER BY line"
-            rows = _rows(staged, query.replace("$name", _quoted(batch.name)), kinds)
-            stores.tables.append(layer, batch.dataset, rows, other, claim.token)
+        count = staged.count(table)
+        if count > done.get(table, 0):
+            query = (
+                f"SELECT {place}, {columns} FROM {table} WHERE rowid >= {done.get(table, 0)} ORDER BY line"
+            )
+            rows = _rows(staged, query, kinds)
+            stores.tables.append(layer, batch.dataset, rows, f"{txn}.{claim.token}.{count}")
+            done[table] = count
     columns = ", ".join(f'"{name}"' for name in silver_schema(staged.spec).names)
     query = f"SELECT {columns} FROM (SELECT *, '{batch.digest}' AS _batch FROM {LANDED})"
     rows = _rows(staged, query, silver_schema(staged.spec))
-    return stores.tables.append("silver", batch.dataset, rows, txn, claim.token)
+    return stores.tables.append("silver", batch.dataset, rows, txn, claim.token, base)
 
 
-def _rows(staged: Staging, query: str, schema: pa.Schema) -> Callable[[], pa.RecordBatchReader]:
-    return lambda: staged.reader(query, schema)
+def _rows(staged: Staging, query: str, schema: pa.Schema) -> Stream:
+    return Stream(schema, lambda: staged.reader(query, schema))
 
 
 def _quoted(text: str) -> str:
@@ -243,31 +277,30 @@ def _renewing(claim: Claim, stores: Stores) -> Alive:
 
 
 def _result(
-    spec: DatasetSpec,
-    batch: Batch,
-    staged: Staging,
-    parsed: int,
-    note: str | None,
-    report: str | None,
-    before: IngestResult | None,
+    spec: DatasetSpec, batch: Batch, staged: Staging, judged: _Judged, before: IngestResult | None
 ) -> IngestResult:
+    """Where the rows go, counted in staging; a release adds to what the batch had before."""
+    silver, bad, copies = (staged.count(name) for name in (LANDED, BAD, COPIES))
+    if judged.parsed != silver + bad + copies:
+        raise RuntimeError(
+            f"{batch.name}: {judged.parsed} rows do not add up to {silver} + {bad} + {copies}; a fault of ours"
+        )
     first, last = staged.connection.execute(
         f'SELECT min("{spec.available_at}"), max("{spec.available_at}") FROM {LANDED}'
     ).fetchone() or (None, None)
-    silver, copies = staged.count(LANDED), staged.count(COPIES)
     return IngestResult(
         digest=batch.digest,
         dataset=batch.dataset,
         name=batch.name,
         state=before.state if before else BatchState.COMMITTED,
-        parsed=before.parsed if before else parsed,
+        parsed=before.parsed if before else judged.parsed,
         silver=silver + (before.silver if before else 0),
-        quarantined=staged.count(BAD),
+        quarantined=bad,
         superseded=copies + (before.superseded if before else 0),
-        reason=note,
+        reason=judged.note,
         first_known=_extreme(min, first, before.first_known if before else None),
         last_known=_extreme(max, last, before.last_known if before else None),
-        report=report,
+        report=judged.report,
         profile=before.profile if before else profile(spec, staged),
     )
 

@@ -35,8 +35,11 @@ def set_copies_aside(spec: DatasetSpec, staged: Staging) -> None:
     staged.execute("DROP TABLE twins")
 
 
-def set_known_aside(spec: DatasetSpec, batch: str | None, staged: Staging, stores: Stores) -> None:
-    """Takes the rows out of play that silver holds, all columns compared, in other batches than `batch`.
+def set_known_aside(
+    spec: DatasetSpec, batch: str | None, staged: Staging, stores: Stores, version: int | None
+) -> None:
+    """Takes the rows out of play that silver holds, all columns compared, in other batches than `batch`,
+    at a version of it.
 
     A known key with other content is a correction and stays: readers take the row with the newest
     available_at up to their as-of, so earlier answers do not change.
@@ -44,7 +47,7 @@ def set_known_aside(spec: DatasetSpec, batch: str | None, staged: Staging, store
     time = spec.event_time
     span = staged.connection.execute(f'SELECT min("{time}"), max("{time}") FROM {LANDED}').fetchone()
     low, high = span or (None, None)
-    silver = stores.tables.dataset("silver", spec.name)
+    silver = stores.tables.dataset("silver", spec.name, version)
     if low is None or silver is None:
         return
     content = [name for name in landed_schema(spec).names if name != "_line" and name in silver.schema.names]

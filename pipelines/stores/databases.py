@@ -8,6 +8,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
+from pipelines.contracts import EvergreenError
+
 
 class Utc(sa.types.TypeDecorator[datetime]):
     """Times go in and come out timezone-aware in UTC, also on SQLite, which forgets the zone."""
@@ -49,10 +51,23 @@ def create(made: sa.Engine, metadata: sa.MetaData) -> None:
                 if made.dialect.name == "sqlite":
                     connection.exec_driver_sql("PRAGMA journal_mode=WAL")
                 metadata.create_all(connection)
+                _fits(connection, metadata)
             return
         except DBAPIError:
             if attempt == 9:
                 raise
+
+
+def _fits(connection: sa.Connection, metadata: sa.MetaData) -> None:
+    """EvergreenError if a table was made by an Evergreen with other columns."""
+    inspector = sa.inspect(connection)
+    for table in metadata.sorted_tables:
+        missing = set(table.columns.keys()) - {column["name"] for column in inspector.get_columns(table.name)}
+        if missing:
+            raise EvergreenError(
+                f"table {table.name} of {connection.engine.url!r} lacks {', '.join(sorted(missing))}: an earlier"
+                " Evergreen made it; start with an empty database (`make clean` removes the local one)"
+            )
 
 
 def insert(made: sa.Engine, table: sa.Table) -> Any:

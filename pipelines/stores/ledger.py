@@ -91,10 +91,12 @@ class Ledger:
 
     def prepare(self, claim: Claim, result: IngestResult) -> None:
         """Writes down what the claim's silver commit will mean, before it is made."""
-        row = {"digest": claim.digest, "dataset": claim.dataset, "token": claim.token}
-        statement = self._insert(ATTEMPTS).values(row | {"result": as_json(result)})
+        key, said = {"digest": claim.digest, "dataset": claim.dataset, "token": claim.token}, as_json(result)
+        statement = self._insert(ATTEMPTS).values(key | {"result": said})
         with self._engine.begin() as connection:
-            connection.execute(statement.on_conflict_do_nothing())
+            connection.execute(
+                statement.on_conflict_do_update(index_elements=list(key), set_={"result": said})
+            )
 
     def prepared(self, digest: str, dataset: str, token: int) -> IngestResult:
         """What an attempt whose silver commit went through had written down."""

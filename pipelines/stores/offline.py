@@ -20,6 +20,7 @@ from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalJob,
 from feast.repo_config import FeastConfigBaseModel, RepoConfig
 
 from pipelines.contracts import EvergreenError
+from pipelines.stores.tables import rows_of
 
 
 class DeltaOfflineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]
@@ -147,7 +148,7 @@ def _connect(config: RepoConfig) -> duckdb.DuckDBPyConnection:
 def _table(config: RepoConfig, source: FileSource) -> Any:
     uri = f"{config.offline_store.lake}/{source.path}"
     try:
-        return DeltaTable(uri).to_pyarrow_dataset()
+        return rows_of(DeltaTable(uri))
     except TableNotFoundError as error:
         raise EvergreenError(
             f"feature table {source.name} does not exist yet at {uri}; run `evergreen features`"

@@ -1,20 +1,19 @@
 """The Delta tables of the lake: each commit happens exactly once and outlives a power cut."""
 
-import json
-import os
-from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import Any, TypeAlias, cast
-from urllib.parse import unquote, urlsplit
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from pipelines.catalog import DatasetSpec
 from pipelines.contracts import EvergreenError, TransientError
+from pipelines.stores.durable import flush, local
 
 ARROW = {
     "string": pa.string(),
@@ -23,7 +22,8 @@ ARROW = {
     "timestamp": pa.timestamp("us", tz="UTC"),
 }
 ATTEMPTS = 10
-Rows: TypeAlias = pa.Table | Callable[[], pa.RecordBatchReader]
+ORDER = "order"
+"""The transaction id that all commits to a version share, so that of two racing ones only the first goes through."""
 
 
 def arrow_schema(spec: DatasetSpec) -> pa.Schema:
@@ -35,6 +35,18 @@ def silver_schema(spec: DatasetSpec) -> pa.Schema:
     """Silver's columns: the dataset's, unknown columns rescued as JSON, the batch and the line in its file."""
     ours = [("_rescued", pa.string()), ("_batch", pa.string()), ("_line", pa.int64())]
     return pa.schema([*arrow_schema(spec), *(pa.field(name, kind) for name, kind in ours)])
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Rows larger than memory: `open` gives a new reader of them each time it is called."""
+
+    schema: pa.Schema
+    open: Callable[[], pa.RecordBatchReader]
+
+
+class Moved(Exception):
+    """Another commit came between looking at a table and adding to it."""
 
 
 class Tables:
@@ -56,22 +68,38 @@ class Tables:
         table = self._open(layer, name)
         version = None if table is None else table.transaction_version(txn)
         if version is not None:
-            self._sync_all()
+            flush(self.uri(layer, name))
         return version
 
-    def append(self, layer: str, name: str, data: Rows, txn: str | None = None, version: int = 0) -> bool:
-        """Adds the rows once per `txn`, durably; False if that transaction was there already, by any version.
+    def opened(self, layer: str, name: str, schema: pa.Schema) -> int:
+        """The newest version of a table, made empty if there was none."""
+        return int(self._open_or_create(layer, name, schema).version())
 
-        Rows larger than memory come as a function that opens a new reader: a conflict reads them again.
+    def append(
+        self,
+        layer: str,
+        name: str,
+        data: pa.Table | Stream,
+        txn: str,
+        token: int = 0,
+        base: int | None = None,
+    ) -> bool:
+        """Adds the rows once per `txn`, durably; False if that transaction was there already, by any token.
+
+        With `base`, they are added to that version of the table and no other; Moved if it is no longer the newest.
         """
+        txns = [Transaction(txn, token)] + ([Transaction(ORDER, base + 1)] if base is not None else [])
         for _ in range(ATTEMPTS):
-            rows = data() if callable(data) else data
-            table = self._open_or_create(layer, name, rows.schema)
-            if txn is not None and table.transaction_version(txn) is not None:
-                self._sync_all()
+            table = self._open_or_create(layer, name, data.schema)
+            if table.transaction_version(txn) is not None:
+                flush(table.table_uri)
                 return False
-            # The check above and this write share one snapshot, so a racing commit of `txn` conflicts.
-            if self._write(table, rows, "append", txn and Transaction(txn, version)):
+            if base is not None and table.version() != base:
+                raise Moved
+            # The checks above and this write share one snapshot, so a racing commit of these ids conflicts.
+            # A reader is opened only to be read: DuckDB aborts the process at its end over one left open.
+            rows = data.open() if isinstance(data, Stream) else data
+            if self._write(table, rows, "append", txns):
                 return True
         raise TransientError(f"{self.uri(layer, name)}: others kept committing; try again")
 
@@ -79,7 +107,7 @@ class Tables:
         """Puts the rows in place of those that match `predicate` (all if None); the version it made."""
         for _ in range(ATTEMPTS):
             table = self._open_or_create(layer, name, data.schema)
-            if self._write(table, data, "overwrite", None, predicate):
+            if self._write(table, data, "overwrite", [], predicate):
                 return int(table.version())
         raise TransientError(f"{self.uri(layer, name)}: others kept committing; try again")
 
@@ -102,17 +130,17 @@ class Tables:
         if changed:
             self._rewrite(table, spec, wanted)
         elif set(wanted.names) - set(have):
-            self._write(table, wanted.empty_table(), "append", None, merge=True)
+            self._write(table, wanted.empty_table(), "append", [], merge=True)
 
     def _rewrite(self, table: DeltaTable, spec: DatasetSpec, wanted: pa.Schema) -> None:
         """The same rows with wider types, in one commit; earlier versions stay readable."""
 
         def rows() -> pa.RecordBatchReader:
-            batches = table.to_pyarrow_dataset().scanner(batch_readahead=2, fragment_readahead=1).to_batches()
+            batches = rows_of(table).scanner(batch_readahead=2, fragment_readahead=1).to_batches()
             return pa.RecordBatchReader.from_batches(wanted, (_widened(batch, wanted) for batch in batches))
 
         try:
-            done = self._write(table, rows(), "overwrite", None)
+            done = self._write(table, rows(), "overwrite", [])
         except (pa.ArrowInvalid, DeltaError) as error:
             raise EvergreenError(
                 f"silver of {spec.name} has values that its new types cannot hold: {str(error).splitlines()[0]};"
@@ -124,7 +152,7 @@ class Tables:
     def dataset(self, layer: str, name: str, version: int | None = None) -> pads.Dataset | None:
         """A table's rows at a version (the newest if None); None if there is no such table."""
         table = self._open(layer, name, version)
-        return None if table is None else table.to_pyarrow_dataset()
+        return None if table is None else rows_of(table)
 
     def silver(self, spec: DatasetSpec, version: int | None = None) -> pads.Dataset:
         """A dataset's valid rows; empty, with the right columns, before anything landed."""
@@ -146,7 +174,7 @@ class Tables:
         except (CommitFailedError, DeltaError, OSError):
             if self._open(layer, name) is None:
                 raise
-        self._sync(self.uri(layer, name), range(1))
+        flush(self.uri(layer, name))
         return cast(DeltaTable, self._open(layer, name))
 
     def _write(
@@ -154,46 +182,33 @@ class Tables:
         table: DeltaTable,
         data: pa.Table | pa.RecordBatchReader,
         mode: str,
-        txn: Transaction | None,
+        txns: list[Transaction],
         predicate: str | None = None,
         merge: bool = False,
     ) -> bool:
         """Whether the commit went through; False on a conflict with another writer."""
-        before = table.version()
         how: dict[str, Any] = {"mode": mode}
         if mode == "overwrite":
             how |= {"predicate": predicate, "schema_mode": "merge" if predicate else "overwrite"}
         if merge:
             how["schema_mode"] = "merge"
-        if txn is not None:
-            how["commit_properties"] = CommitProperties(app_transactions=[txn])
+        if txns:
+            how["commit_properties"] = CommitProperties(app_transactions=txns)
         try:
             write_deltalake(table, data, **how)
         except CommitFailedError:
             return False
         table.update_incremental()
-        self._sync(table.table_uri, range(before + 1, table.version() + 1))
+        flush(table.table_uri)
         return True
 
-    def _sync(self, uri: str, versions: Iterable[int]) -> None:
-        """Brings the commits and their data files to disk; delta-rs itself never does."""
-        folder = _local(uri)
-        if folder is None:
-            return
-        folders = {folder, folder / "_delta_log", *folder.parents[:3]}
-        for version in versions:
-            log = folder / "_delta_log" / f"{version:020}.json"
-            files = [log, *_added(folder, log)]
-            folders |= {file.parent for file in files}
-            for file in files:
-                _fsync(file)
-        for path in folders:
-            _fsync(path)
 
-    def _sync_all(self) -> None:
-        # Whoever made the commit may have died before its fsync.
-        if _local(self.root) is not None:
-            os.sync()
+def rows_of(table: DeltaTable) -> pads.Dataset:
+    """A table's rows. A local one is read by Arrow's own file system: threads that call back into Python as the
+    interpreter ends, which delta-rs's would, abort the process."""
+    folder = local(table.table_uri)
+    found = SubTreeFileSystem(str(folder), LocalFileSystem()) if folder is not None else None
+    return table.to_pyarrow_dataset(filesystem=found)
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -215,31 +230,3 @@ def _widened(batch: pa.RecordBatch, wanted: pa.Schema) -> pa.RecordBatch:
         else:
             columns.append(batch[field.name].cast(field.type))
     return pa.RecordBatch.from_arrays(columns, schema=wanted)
-
-
-def _local(uri: str) -> Path | None:
-    parts = urlsplit(uri)
-    if parts.scheme in ("", "file"):
-        return Path(unquote(parts.path) if parts.scheme else uri)
-    return None
-
-
-def _added(folder: Path, log: Path) -> list[Path]:
-    """The data files a commit added; none if the log was cleaned up meanwhile."""
-    if not log.exists():
-        return []
-    # Not splitlines: texts in the statistics may hold other line ends than this one.
-    actions = [json.loads(line) for line in log.read_text().split("\n") if line]
-    return [folder / unquote(a["add"]["path"]) for a in actions if "add" in a]
-
-
-def _fsync(path: Path) -> None:
-    """Flushes a file or folder; one that a later commit removed needs no flushing."""
-    try:
-        handle = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -9,8 +9,8 @@ import pytest
 
 from pipelines.prove import awkward
 from pipelines.prove.awkward import CASES, Outcome, attempt, prepared, prove, weighed
-from pipelines.prove.awkward_bench import Bench
-from pipelines.prove.fuzz import fuzzed, made
+from pipelines.prove.awkward.bench import Bench
+from pipelines.prove.awkward.fuzz import fuzzed, made
 from pipelines.stages import arrivals, ingest, reading
 from pipelines.stores.tables import Tables
 

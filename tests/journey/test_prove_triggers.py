@@ -10,8 +10,8 @@ from deltalake import CommitProperties, Transaction, write_deltalake
 
 from pipelines.catalog import dataset
 from pipelines.prove import Proof
-from pipelines.prove.once import Supply, breaches, land
 from pipelines.prove.triggers import CASES, prove
+from pipelines.prove.triggers.once import Supply, breaches, land
 from pipelines.stages.ingest import ingest_dataset
 from pipelines.stores import Stores
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from pipelines.catalog import dataset, datasets
 from pipelines.contracts import Batch, EvergreenError, IngestResult, TransientError
-from pipelines.prove.awkward_bench import LONG_AGO, Bench, Case, holds, is_in, local, must, one, taken
-from pipelines.prove.awkward_rows import CHANGED, other_writing
-from pipelines.prove.awkward_sheets import Sheet, spec_of, typed
+from pipelines.prove.awkward.bench import LONG_AGO, Bench, Case, holds, is_in, local, must, one, taken
+from pipelines.prove.awkward.rows import CHANGED, other_writing
+from pipelines.prove.awkward.sheets import Sheet, spec_of, typed
 from pipelines.stages import silver
 from pipelines.stages.ingest import discover, ingest, ingest_dataset
 from pipelines.stores import Stores

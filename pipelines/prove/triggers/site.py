@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from pipelines.contracts import EvergreenError
 from pipelines.local import supervisor
 from pipelines.prove import Say
-from pipelines.prove.airflow_rest import Airflow
+from pipelines.prove.triggers.rest import Airflow
 from pipelines.settings import PROJECT, Settings
 from pipelines.stores import Stores
 

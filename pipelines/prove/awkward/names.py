@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipelines.contracts import Batch, BatchState, EvergreenError
-from pipelines.prove.awkward_bench import LONG_AGO, Bench, Case, is_in, must
-from pipelines.prove.awkward_kernel import Watch, bound_by_modes
-from pipelines.prove.awkward_sheets import Sheet
-from pipelines.prove.awkward_waits import then_taken
+from pipelines.prove.awkward.bench import LONG_AGO, Bench, Case, is_in, must
+from pipelines.prove.awkward.kernel import Watch, bound_by_modes
+from pipelines.prove.awkward.sheets import Sheet
+from pipelines.prove.awkward.waits import then_taken
 from pipelines.stages.ingest import ingest
 
 PATHS = (

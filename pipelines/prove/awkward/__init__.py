@@ -9,26 +9,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipelines.prove import (
-    Proof,
-    Say,
-    awkward_big,
-    awkward_good,
-    awkward_names,
-    awkward_rows,
-    awkward_twice,
-    awkward_waits,
-    awkward_whole,
-)
-from pipelines.prove.awkward_bench import Bench, Broken, Case, adds_up
-from pipelines.prove.awkward_runner import apart, crash
-from pipelines.prove.awkward_sheets import lay_in
-from pipelines.prove.fuzz import HOME_FILES, Fuzzed, fuzzed
+from pipelines.prove import Proof, Say
+from pipelines.prove.awkward import big, good, names, rows, twice, waits, whole
+from pipelines.prove.awkward.bench import Bench, Broken, Case, adds_up
+from pipelines.prove.awkward.fuzz import HOME_FILES, Fuzzed, fuzzed
+from pipelines.prove.awkward.runner import apart, crash
+from pipelines.prove.awkward.sheets import lay_in
 from pipelines.settings import Settings
 
 CAP = Settings.model_fields["memory_mb"].default + 256
 """Megabytes above what its imports take that a process may use, whatever lands: the setting and its buffers."""
-GROUPS = (awkward_waits, awkward_good, awkward_rows, awkward_whole, awkward_big, awkward_twice, awkward_names)
+GROUPS = (waits, good, rows, whole, big, twice, names)
 CASES: dict[str, Case] = {case.name: case for group in GROUPS for case in group.CASES}
 
 

@@ -8,14 +8,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from pipelines.cli.common import AsJson, console, explained
 from pipelines.contracts import as_json
 from pipelines.prove import Proof
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
-console = Console()
 progress = Console(stderr=True)
 
-AsJson = Annotated[bool, typer.Option("--json", help="print JSON for machines")]
 Seed = Annotated[int, typer.Option(help="another seed tries other cases")]
 
 
@@ -58,7 +57,8 @@ def ingestion(
     """Two writers at once, killed at random points and at every fsync, rename, link and write."""
     from pipelines.prove.ingestion import prove
 
-    _conclude(prove(kills, points, seed, _say), as_json_text)
+    with explained():
+        _conclude(prove(kills, points, seed, _say), as_json_text)
 
 
 @app.command()
@@ -71,7 +71,8 @@ def storage(
     """A full disk and a disk that reports errors: nothing silently accepted, and recovery after."""
     from pipelines.prove.storage import prove
 
-    _conclude(prove(points, _say), as_json_text)
+    with explained():
+        _conclude(prove(points, _say), as_json_text)
 
 
 @app.command()
@@ -83,7 +84,8 @@ def awkward(
     """Every class of awkward file: what must become of it, and what did."""
     from pipelines.prove.awkward import prove
 
-    _conclude(prove(fuzz, seed, _say), as_json_text)
+    with explained():
+        _conclude(prove(fuzz, seed, _say), as_json_text)
 
 
 @app.command()
@@ -95,4 +97,5 @@ def triggers(
     """A real Airflow with events lost, doubled, late and reordered, and with its processes killed."""
     from pipelines.prove.triggers import prove
 
-    _conclude(prove(events, kills, _say), as_json_text)
+    with explained():
+        _conclude(prove(events, kills, _say), as_json_text)

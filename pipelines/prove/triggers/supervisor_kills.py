@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.contracts import EvergreenError
-from pipelines.prove.airflow_site import Process, Site, look, processes
-from pipelines.prove.once import ENDED, Landed, Supply, breaches, committed, land, whole
+from pipelines.prove.triggers.once import ENDED, Landed, Supply, breaches, committed, land, whole
+from pipelines.prove.triggers.site import Process, Site, look, processes
 
 DATASETS = ("flights", "departures", "weather")
 """Hit in parallel: finding a dead supervisor takes Airflow a heartbeat time-out."""

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.prove.awkward_bench import ALL, LONG_AGO, Bench, Case, holds, must, refused, taken
-from pipelines.prove.awkward_rows import with_bytes
-from pipelines.prove.awkward_sheets import Sheet, columns_of, parquet
-from pipelines.prove.awkward_whole import Member, refuse_each
+from pipelines.prove.awkward.bench import ALL, LONG_AGO, Bench, Case, holds, must, refused, taken
+from pipelines.prove.awkward.rows import with_bytes
+from pipelines.prove.awkward.sheets import Sheet, columns_of, parquet
+from pipelines.prove.awkward.whole import Member, refuse_each
 
 MEGA = 1 << 20
 LIMIT = 16 * MEGA

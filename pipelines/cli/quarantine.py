@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.cli_common import AsJson, console, explained
+from pipelines.cli.common import AsJson, console, explained
 from pipelines.contracts import as_json
 from pipelines.settings import settings
 from pipelines.stores import Stores

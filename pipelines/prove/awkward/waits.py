@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipelines.catalog import DatasetSpec
-from pipelines.prove.awkward_bench import LONG_AGO, Bench, Case, holds, is_in, must, one
-from pipelines.prove.awkward_sheets import Sheet
+from pipelines.prove.awkward.bench import LONG_AGO, Bench, Case, holds, is_in, must, one
+from pipelines.prove.awkward.sheets import Sheet
 
 
 def _waits(bench: Bench, sheet: Sheet, path: Path, name: str, why: str) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from pipelines.prove.awkward_sheets import Sheet, columns_of, parquet
+from pipelines.prove.awkward.sheets import Sheet, columns_of, parquet
 
 Mutation = Callable[[Random, bytes], bytes]
 ODD = (

@@ -11,9 +11,9 @@ from dataclasses import replace
 import pyarrow as pa
 
 from pipelines.catalog import DatasetSpec
-from pipelines.prove.awkward_bench import ALL, Bench, Case, is_in, must, one, refused
-from pipelines.prove.awkward_rows import with_bytes
-from pipelines.prove.awkward_sheets import Sheet, columns_of, lines, parquet
+from pipelines.prove.awkward.bench import ALL, Bench, Case, is_in, must, one, refused
+from pipelines.prove.awkward.rows import with_bytes
+from pipelines.prove.awkward.sheets import Sheet, columns_of, lines, parquet
 
 Member = tuple[str, bytes, str]
 """The end of a file's name, its bytes, and a pattern of what the reason must mention."""
@@ -275,7 +275,7 @@ def _at_the_limit(bench: Bench) -> str:
     above = _share(bench, sheet)
     told = refuse_each(bench, sheet.spec, above, None)
     other = bench.sheet(sheet.spec.name, rows=50)
-    from pipelines.prove.awkward_rows import land_planted
+    from pipelines.prove.awkward.rows import land_planted
 
     planted, records = {}, other.records
     for at in bench.dice.sample(range(50), int(50 * sheet.spec.max_bad_share)):

@@ -6,9 +6,9 @@ from random import Random
 from time import perf_counter
 
 from pipelines.contracts import EvergreenError, IngestResult
-from pipelines.prove.awkward_bench import Bench, Broken, accounted, adds_up, must
-from pipelines.prove.awkward_runner import apart, crash, peak_mb
-from pipelines.prove.mutations import Mutant, mutant
+from pipelines.prove.awkward.bench import Bench, Broken, accounted, adds_up, must
+from pipelines.prove.awkward.mutations import Mutant, mutant
+from pipelines.prove.awkward.runner import apart, crash, peak_mb
 
 HOME_FILES = 50
 """Files that share a deployment: silver grows, and what is known already is met again."""

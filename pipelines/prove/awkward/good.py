@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipelines.contracts import IngestResult
-from pipelines.prove.awkward_bench import Bench, Case, bad_rows, holds, must, taken
-from pipelines.prove.awkward_rows import with_bytes
-from pipelines.prove.awkward_sheets import Sheet, lines
+from pipelines.prove.awkward.bench import Bench, Case, bad_rows, holds, must, taken
+from pipelines.prove.awkward.rows import with_bytes
+from pipelines.prove.awkward.sheets import Sheet, lines
 
 BOM = b"\xef\xbb\xbf"
 FORMULAS = ["=1+1", "@SUM(A1)", "+1", "-2+3", '=HYPERLINK("http://x","y")', "\t=1", "=cmd|' /C calc'!A0"]

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from random import Random
 
-from pipelines.prove.awkward_bench import ALL, Bench, Case, bad_rows, holds, taken
-from pipelines.prove.awkward_sheets import Sheet, lines
+from pipelines.prove.awkward.bench import ALL, Bench, Case, bad_rows, holds, taken
+from pipelines.prove.awkward.sheets import Sheet, lines
 
 Planter = Callable[[Random, Sheet, list[str]], tuple[bytes, str]]
 """Makes of a row the bytes of a broken one, and a pattern of the rule it breaks."""

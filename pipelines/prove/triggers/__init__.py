@@ -9,9 +9,9 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from pipelines.prove import Proof, Say
-from pipelines.prove.airflow_site import SENSOR, SWEEP_SECONDS, Site, processes, site
-from pipelines.prove.once import Landed, Supply, breaches, committed, land, longest_wait, whole
-from pipelines.prove.supervisor_kills import kill_supervisors
+from pipelines.prove.triggers.once import Landed, Supply, breaches, committed, land, longest_wait, whole
+from pipelines.prove.triggers.site import SENSOR, SWEEP_SECONDS, Site, processes, site
+from pipelines.prove.triggers.supervisor_kills import kill_supervisors
 
 PROMISE = "Each landed file is in silver exactly once, whatever becomes of events and of Airflow's processes"
 PATIENCE = 240.0

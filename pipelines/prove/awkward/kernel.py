@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipelines.prove.awkward_bench import must
+from pipelines.prove.awkward.bench import must
 
 IN_OPEN = 0x20
 EVENT = struct.Struct("iIII")

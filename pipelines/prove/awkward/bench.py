@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from pipelines.catalog import DatasetSpec
 from pipelines.contracts import BatchState, IngestResult
-from pipelines.prove.awkward_sheets import Sheet, real_rows, spec_of, suites, typed
+from pipelines.prove.awkward.sheets import Sheet, real_rows, spec_of, suites, typed
 from pipelines.settings import Settings
 from pipelines.stages.accounting import places
 from pipelines.stages.ingest import ingest_dataset

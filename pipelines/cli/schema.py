@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from pipelines import catalog
-from pipelines.cli_common import AsJson, console, explained
+from pipelines.cli.common import AsJson, console, explained
 from pipelines.cli_tables import grid
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)

@@ -14,16 +14,17 @@ from typing import Annotated, Any
 
 import typer
 
-from pipelines import catalog, cli_prove, cli_quarantine, cli_schema
-from pipelines.cli_common import GATE, MENDED, REFUSED, AsJson, console, explained
+from pipelines import catalog
+from pipelines.cli import prove, quarantine, schema
+from pipelines.cli.common import GATE, MENDED, REFUSED, AsJson, console, explained
 from pipelines.contracts import EvergreenError, as_json
 from pipelines.settings import settings
 from pipelines.stores import Stores
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-app.add_typer(cli_prove.app, name="prove")
-app.add_typer(cli_quarantine.app, name="quarantine")
-app.add_typer(cli_schema.app, name="schema")
+app.add_typer(prove.app, name="prove")
+app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(schema.app, name="schema")
 
 AsOf = Annotated[str | None, typer.Option(help="the moment whose knowledge counts; default: all that landed")]
 Model = Annotated[str, typer.Argument(help="a model of the catalog")]
@@ -282,7 +283,3 @@ def tour(
 
     with explained():
         run(settings(), console, days, FIRST, LAST)
-
-
-if __name__ == "__main__":
-    app()

@@ -1,0 +1,5 @@
+"""`python -m pipelines.cli` is `evergreen`."""
+
+from pipelines.cli import app
+
+app()
