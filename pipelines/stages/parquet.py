@@ -106,7 +106,7 @@ def _check(batch: pa.RecordBatch) -> None:
     try:
         batch.validate(full=True)
     except pa.ArrowInvalid as error:
-        raise Refused(f"not sound Parquet: {_first_line(error)}") from error
+        raise Refused(f"a Parquet text is not UTF-8: {_first_line(error)}") from error
 
 
 def _guarded(call: Any) -> Any:

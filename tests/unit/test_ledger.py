@@ -1,10 +1,14 @@
 """What the ledger promises about arrivals."""
 
+import multiprocessing
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipelines.contracts import Batch, BatchState, IngestResult
+import pytest
+
+from pipelines.contracts import Batch, BatchState, EvergreenError, IngestResult
 from pipelines.stores import Stores
 from pipelines.stores.ledger import Ledger
 
@@ -47,6 +51,65 @@ def test_times_come_back_in_utc_and_the_newest_is_the_watermark(stores: Stores) 
     watermark = stores.ledger.watermark("weather")
     assert watermark == KNOWN
     assert watermark.tzinfo is not None
+
+
+def test_a_live_claim_keeps_others_out_and_one_given_back_or_run_out_does_not(stores: Stores) -> None:
+    stores.ledger.see(BATCH)
+    first = stores.ledger.claim(BATCH, 60)
+    assert first is not None
+    assert stores.ledger.claim(BATCH, 60) is None
+    stores.ledger.let_go(first)
+    second = stores.ledger.claim(BATCH, 0)
+    assert second is not None
+    assert second.token == first.token + 1
+    third = stores.ledger.claim(BATCH, 60)
+    assert third is not None
+    assert not stores.ledger.renew(second, 60)
+    assert stores.ledger.renew(third, 60)
+
+
+def test_a_claim_of_a_process_that_is_gone_is_free_at_once(stores: Stores) -> None:
+    stores.ledger.see(BATCH)
+    child = multiprocessing.get_context("fork").Process(
+        target=lambda: Ledger(stores.settings.database).claim(BATCH, 3600)
+    )
+    child.start()
+    child.join()
+    assert [b.state for b in stores.ledger.pending("weather")] == [BatchState.CLAIMED]
+    assert stores.ledger.claim(BATCH, 60) is not None
+
+
+def test_an_outranked_claim_ends_nothing(stores: Stores) -> None:
+    stores.ledger.see(BATCH)
+    zombie = stores.ledger.claim(BATCH, 0)
+    winner = stores.ledger.claim(BATCH, 60)
+    assert zombie is not None
+    assert winner is not None
+    stores.ledger.record(DONE, zombie)
+    assert stores.ledger.result("d1", "weather").state is BatchState.CLAIMED
+    stores.ledger.record(DONE, winner)
+    assert stores.ledger.result("d1", "weather") == DONE
+    assert [s.step for s in stores.ledger.history("d1", "weather")] == [
+        "seen",
+        "claimed",
+        "claimed",
+        "committed",
+    ]
+
+
+def test_an_ended_batch_is_not_claimed_and_its_state_only_moves_on(stores: Stores) -> None:
+    stores.ledger.record(DONE)
+    stores.ledger.archived(DONE)
+    assert stores.ledger.claim(BATCH, 60) is None
+    stores.ledger.record(DONE)
+    assert stores.ledger.result("d1", "weather").state is BatchState.ARCHIVED
+
+
+def test_a_ledger_of_an_earlier_shape_is_named_with_the_remedy(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "old.db") as database:
+        database.execute("CREATE TABLE batches (digest TEXT, dataset TEXT)")
+    with pytest.raises(EvergreenError, match=r"batches .* lacks .*attempt"):
+        Ledger(f"sqlite:///{tmp_path / 'old.db'}")
 
 
 def test_many_ledgers_may_start_and_write_at_once(tmp_path: Path) -> None:

@@ -81,13 +81,16 @@ class Bench:
 
     def sheet(self, *names: str, rows: int | None = None) -> Sheet:
         """Rows of one of these datasets (any by default) that no other sheet of this bench holds."""
-        spec = spec_of(self.dice.choice(names or ALL))
-        if spec.name not in self._unused:
-            found = real_rows(self._rows, spec)
-            self._unused[spec.name] = self.dice.sample(found, len(found))
-        unused = self._unused[spec.name]
-        taken = [unused.pop() for _ in range(rows or self.dice.randrange(25, 60))]
-        return Sheet(spec, taken)
+        wanted = rows or self.dice.randrange(25, 60)
+        spec = spec_of(self.dice.choice([name for name in names or ALL if len(self._left(name)) >= wanted]))
+        return Sheet(spec, [self._left(spec.name).pop() for _ in range(wanted)])
+
+    def _left(self, name: str) -> list[Any]:
+        """The rows of a dataset that no sheet has taken yet, shuffled."""
+        if name not in self._unused:
+            found = real_rows(self._rows, spec_of(name))
+            self._unused[name] = self.dice.sample(found, len(found))
+        return self._unused[name]
 
     def fuzz_sheet(self, dice: Random) -> Sheet:
         """Rows of a dataset by these dice alone, whatever other sheets hold."""
