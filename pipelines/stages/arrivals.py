@@ -15,8 +15,8 @@ from pathlib import Path
 from urllib.parse import unquote
 from uuid import uuid4
 
-from pipelines.catalog import DatasetSpec
-from pipelines.contracts import Batch, EvergreenError, IngestResult, TransientError
+from pipelines.catalog import DatasetSpec, datasets
+from pipelines.contracts import Batch, BatchState, EvergreenError, IngestResult, TransientError
 from pipelines.processes import died, identity
 from pipelines.stages.records import Refused, digest_of, open_regular
 from pipelines.stages.staging import leftovers
@@ -25,7 +25,7 @@ from pipelines.stores import Stores
 LOG = logging.getLogger(__name__)
 SETTLED = 0.2
 """Seconds without a change after which a file counts as written."""
-ASIDE = ".evergreen"
+ASIDE, UNCLAIMED = ".evergreen", ""
 MANIFEST = ".manifest.json"
 LONGEST_MANIFEST = 65_536
 UNFINISHED = (".tmp", ".part", MANIFEST)
@@ -49,6 +49,18 @@ def strays(specs: Iterable[DatasetSpec], landing: Path) -> list[str]:
     names = sorted(os.listdir(landing)) if landing.is_dir() else []
     names = [name for name in names if not name.startswith(".") and not name.endswith(UNFINISHED)]
     return [name for name in names if not any(fnmatchcase(name.lstrip("-"), spec.pattern) for spec in known)]
+
+
+def passed_over(dataset: str, stores: Stores) -> list[IngestResult]:
+    """Directory entries of a dataset that were never opened, and files that no dataset claims, each told once."""
+    for name in strays(datasets().values(), stores.settings.landing_path):
+        shown = name.encode("utf-8", "backslashreplace").decode()
+        stores.ledger.unopened(UNCLAIMED, shown, "no dataset's pattern matches its name")
+    found = [*stores.ledger.tell(dataset), *stores.ledger.tell(UNCLAIMED)]
+    return [
+        IngestResult("", dataset, name, BatchState.REFUSED, reason=f"never opened: {reason}")
+        for name, reason in found
+    ]
 
 
 def kept(batch: Batch | IngestResult, stores: Stores) -> Path:

@@ -36,10 +36,13 @@ def moment(text: str | None) -> datetime | None:
 
 
 def ingest(dataset: str) -> list[dict[str, Any]]:
-    """Ingest every file of a dataset that has landed and is not in the ledger yet."""
+    """Ingest every file of a dataset that has landed; entries that nobody will ever open are told of once."""
+    from pipelines.stages.arrivals import passed_over
     from pipelines.stages.ingest import ingest_dataset
 
-    return [as_json(result) for result in ingest_dataset(catalog.dataset(dataset), stores())]
+    shared = stores()
+    results = ingest_dataset(catalog.dataset(dataset), shared)
+    return [as_json(result) for result in [*results, *passed_over(dataset, shared)]]
 
 
 def features(as_of: str | None = None) -> dict[str, Any]:

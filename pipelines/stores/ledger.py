@@ -168,6 +168,15 @@ class Ledger:
             statement = self._insert(UNOPENED).values(row).on_conflict_do_nothing()
             return bool(connection.execute(statement).rowcount)
 
+    def tell(self, dataset: str) -> list[tuple[str, str]]:
+        """Name and reason of the entries never opened that nobody was told of yet; each is given once."""
+        mine = sa.and_(UNOPENED.c.dataset == dataset, sa.not_(UNOPENED.c.told))
+        update = (
+            sa.update(UNOPENED).where(mine).values(told=True).returning(UNOPENED.c.name, UNOPENED.c.reason)
+        )
+        with self._engine.begin() as connection:
+            return sorted((row.name, row.reason) for row in connection.execute(update))
+
     def left_unopened(self, dataset: str) -> list[tuple[str, str]]:
         """Name and reason of the directory entries of a dataset that were never opened, by name."""
         query = sa.select(UNOPENED.c.name, UNOPENED.c.reason).where(UNOPENED.c.dataset == dataset)

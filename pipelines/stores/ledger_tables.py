@@ -68,6 +68,7 @@ UNOPENED = sa.Table(
     sa.Column("dataset", sa.String(100), primary_key=True),
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("told", sa.Boolean, nullable=False, default=False),
     sa.Column("seen_at", Utc, nullable=False),
 )
 SCHEMAS = sa.Table(

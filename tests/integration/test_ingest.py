@@ -15,6 +15,7 @@ from pipelines.catalog import dataset
 from pipelines.contracts import BatchState, IngestResult, TransientError
 from pipelines.settings import Settings
 from pipelines.stages import ingest as stage
+from pipelines.stages import retrain
 from pipelines.stages.accounting import quarantine
 from pipelines.stages.ingest import discover, ingest, ingest_dataset
 from pipelines.stores import Stores
@@ -219,6 +220,23 @@ def test_what_is_no_file_of_ours_is_never_opened(stores: Stores, caplog: pytest.
         shutil.copy(good, folder / name)
     assert [batch.name for batch in discover(SPEC, stores)] == ["flights_1.csv"]
     assert len([record for record in caplog.records if "refused unopened" in record.message]) == 7
+
+
+def test_what_is_never_opened_or_claimed_by_no_dataset_is_told_once(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = land(stores, GOOD)
+    (good.parent / "flights_link.csv").symlink_to(good)
+    land(stores, GOOD, "nobodys.csv")
+    monkeypatch.setattr("pipelines.stages.retrain.stores", lambda: stores)
+    first, *rest = retrain.ingest("flights")
+    assert first["state"] == "archived"
+    assert [(told["name"], told["state"]) for told in rest] == [
+        ("flights_link.csv", "refused"), ("nobodys.csv", "refused"),
+    ]  # fmt: skip
+    assert retrain.ingest("flights") == []
+    assert retrain.ingest("weather") == []
+    assert (good.parent / "nobodys.csv").exists()
 
 
 def test_a_file_from_the_future_waits(stores: Stores) -> None:

@@ -138,7 +138,7 @@ def test_broken_files_are_refused_or_quarantined_and_the_rest_goes_on(stores: St
 
     until(ended, stores)
     broken, missing = ended()["flights_broken_row.csv"], ended()["flights_missing_column.csv"]
-    assert (broken.state, broken.quarantined) == ("committed", 1)
+    assert (broken.state, broken.quarantined) == ("archived", 1)
     assert missing.state == "refused"
     assert "distance" in missing.reason
     alerts = (stores.settings.home / "alerts.jsonl").read_text()
