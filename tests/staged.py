@@ -49,6 +49,7 @@ def validated(
         missing = [name for name in ("_rescued",) if name not in table.column_names]
         for name in missing:
             table = table.append_column(name, pa.nulls(table.num_rows, pa.string()))
-        staged.insert(LANDED, table.select([*spec.columns, "_rescued", "_line"]))
+        staged.land(table.select([*spec.columns, "_rescued", "_line"]))
+        staged.seal()
         found = validate.validate(spec, staged, stores, "abc")
         return found, {bad.line: bad for bad in bad_rows(staged)}

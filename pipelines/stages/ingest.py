@@ -18,7 +18,7 @@ from pipelines.stages.arrivals import bring_back, discover, kept, name_fault, pu
 from pipelines.stages.known import profile, set_copies_aside, set_known_aside
 from pipelines.stages.reading import add_raw_lines, read, refuse_if_too_many
 from pipelines.stages.records import Refused, digest_of
-from pipelines.stages.staging import BAD, COPIES, LANDED, Staging, staging
+from pipelines.stages.staging import BAD, COPIES, LANDED, OTHERS, Staging, staging
 from pipelines.stages.validate import report_path, validate
 from pipelines.stores import Stores
 from pipelines.stores.tables import Moved, Stream, silver_schema
@@ -223,8 +223,10 @@ def _only_released(before: IngestResult, staged: Staging, stores: Stores) -> int
     lines = stores.tables.dataset("quarantine", before.dataset)
     mine = (pa.dataset.field("_batch") == before.digest) & (pa.dataset.field("_attempt") == before.attempt)
     staged.insert("released", lines.to_table(["line"], filter=mine) if lines else pa.table({"line": []}))
-    staged.execute(f"DELETE FROM {LANDED} WHERE _line NOT IN (SELECT line FROM released)")
-    staged.execute(f"DELETE FROM {BAD} WHERE line NOT IN (SELECT line FROM released)")
+    held = "(SELECT line FROM released)"
+    staged.execute(f"DELETE FROM {BAD} WHERE line NOT IN {held}")
+    staged.execute(f"INSERT INTO {OTHERS} SELECT _line FROM {LANDED} WHERE _line NOT IN {held}")
+    staged.drop_from_play()
     return staged.count(LANDED) + staged.count(BAD)
 
 

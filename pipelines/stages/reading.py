@@ -16,7 +16,7 @@ from pipelines.contracts import TransientError
 from pipelines.stages import delimited, parquet
 from pipelines.stages.records import Bad, Hashed, Parsed, Refused, open_regular
 from pipelines.stages.schema import WIDER
-from pipelines.stages.staging import BAD, BAD_SCHEMA, LANDED, Staging
+from pipelines.stages.staging import BAD, BAD_SCHEMA, Staging
 
 NUMBER = re.compile(r"-?\d+(\.\d*)?([eE][+-]?\d+)?")
 SMALL = 20
@@ -47,13 +47,14 @@ def read(
         source = _source(Hashed(file), path, spec)
         parsed, bad, last = 0, 0, None
         for last in _parsed(source):
-            staging.insert(LANDED, last.table)
+            staging.land(last.table)
             if last.bad:
                 staging.insert(BAD, bad_table(last.bad))
             parsed, bad = parsed + last.rows, bad + len(last.bad)
             if bad > HOPELESS and bad > parsed / 2 and bad > spec.max_bad_share * parsed:
                 refuse_if_too_many(spec, staging, parsed)
             alive()
+        staging.seal()
         if last and last.bad and last.bad[-1].line == last.unfinished:
             raise Refused(f"cut off in its last row, line {last.unfinished}: {last.bad[-1].reason}")
         refuse_if_too_many(spec, staging, parsed)

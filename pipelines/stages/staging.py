@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 import sqlalchemy as sa
 from sqlalchemy.pool import StaticPool
 
@@ -17,31 +18,49 @@ from pipelines.processes import identity
 from pipelines.settings import Settings
 from pipelines.stores.tables import silver_schema
 
-LANDED, BAD, COPIES = "landed", "bad", "copies"
+LANDED, BAD, COPIES, OTHERS = "landed", "bad", "copies", "others"
 BAD_SCHEMA = pa.schema(
     [("line", pa.int64()), ("rule", pa.string()), ("reason", pa.string()), ("raw", pa.binary())]
 )
 COPIES_SCHEMA = pa.schema([("line", pa.int64()), ("because", pa.string())])
+OTHERS_SCHEMA = pa.schema([("line", pa.int64())])
 WRITE_ROWS = 65_536
 
 
 class Staging:
-    """Tables `landed` (typed rows with `_line` and `_rescued`), `bad` (refused rows) and `copies` (rows that
-    silver or the file itself holds already). A line is in play while it is in neither of the last two."""
+    """`landed`: typed rows with `_line` and `_rescued`, in a Parquet file beside the database, read once it is
+    sealed. Tables `bad` (refused rows), `copies` (rows that silver or the file itself holds already) and `others`
+    (lines that are not asked about): a line in one of these is no longer in `landed`."""
 
-    def __init__(self, spec: DatasetSpec, url: str, config: dict[str, Any]) -> None:
-        self.spec, self.url, self.config = spec, url, config
+    def __init__(self, spec: DatasetSpec, folder: Path, config: dict[str, Any]) -> None:
+        self.spec, self.config = spec, config
+        self.url = f"duckdb:///:memory:{uuid4().hex}"
         # Opened as Great Expectations opens it: DuckDB shares a database only between equal configurations.
-        self._engine = sa.create_engine(url, poolclass=StaticPool, connect_args={"config": dict(config)})
+        self._engine = sa.create_engine(self.url, poolclass=StaticPool, connect_args={"config": dict(config)})
         driver = self._engine.raw_connection().driver_connection
         self.connection: duckdb.DuckDBPyConnection = driver.execute("SET TimeZone = 'UTC'")  # type: ignore[union-attr]
-        for name, schema in ((LANDED, landed_schema(spec)), (BAD, BAD_SCHEMA), (COPIES, COPIES_SCHEMA)):
+        self._file = folder / "landed.parquet"
+        # Written once and read a few times: DuckDB's own tables cost more to fill than to read.
+        self._writer = pq.ParquetWriter(
+            self._file, landed_schema(spec), compression="lz4", use_dictionary=False, write_statistics=False
+        )
+        for name, schema in ((BAD, BAD_SCHEMA), (COPIES, COPIES_SCHEMA), (OTHERS, OTHERS_SCHEMA)):
             self.insert(name, schema.empty_table())
 
     def close(self) -> None:
         """Ends the database."""
+        self._writer.close()
         self.connection.close()
         self._engine.dispose()
+
+    def land(self, rows: pa.Table) -> None:
+        """Adds typed rows to `landed`, before it is sealed."""
+        self._writer.write_table(rows)
+
+    def seal(self) -> None:
+        """Makes `landed` readable; no row is added to it from here on."""
+        self._writer.close()
+        self.drop_from_play()
 
     def insert(self, table: str, rows: pa.Table) -> None:
         """Adds rows to one of the tables, made with the first."""
@@ -69,10 +88,11 @@ class Staging:
         self.connection.execute(query)
 
     def drop_from_play(self) -> None:
-        """Takes the rows that are bad or copies out of `landed`."""
-        for table in (BAD, COPIES):
-            if self.count(table):
-                self.execute(f"DELETE FROM {LANDED} WHERE _line IN (SELECT line FROM {table})")
+        """Takes the lines that lie in another table out of `landed`."""
+        gone = " UNION ALL ".join(f"SELECT line FROM {t}" for t in (BAD, COPIES, OTHERS) if self.count(t))
+        path = str(self._file).replace("'", "''")
+        query = f"SELECT * FROM read_parquet('{path}')" + (f" WHERE _line NOT IN ({gone})" if gone else "")
+        self.execute(f"CREATE OR REPLACE VIEW {LANDED} AS {query}")
 
     def reader(self, query: str, schema: pa.Schema) -> pa.RecordBatchReader:
         """A query's rows as a stream of the schema."""
@@ -97,7 +117,7 @@ def staging(spec: DatasetSpec, settings: Settings) -> Iterator[Staging]:
         "temp_directory": str(folder),
         "preserve_insertion_order": True,
     }
-    made = Staging(spec, f"duckdb:///:memory:{folder.name[-32:]}", config)
+    made = Staging(spec, folder, config)
     try:
         yield made
     finally:
