@@ -41,7 +41,7 @@ class Settings(BaseSettings):
     serving_port: int = Field(8000, description="the prediction API")
     serving_poll_seconds: float = Field(1.0, gt=0, description="how often serving looks for a new champion")
     threads: int = Field(2, ge=1, description="threads one task may use")
-    memory_mb: int = Field(512, ge=64, description="what one ingestion may keep in memory before it spills")
+    memory_mb: int = Field(256, ge=64, description="what one ingestion may keep in memory before it spills")
     lease_seconds: float = Field(
         60.0, gt=0, description="how long a claim on a batch outlives a sign of life"
     )

@@ -19,7 +19,7 @@ import pyarrow as pa
 from pipelines.catalog import DatasetSpec
 from pipelines.contracts import EvergreenError, TransientError
 
-CHUNK = 4 << 20
+CHUNK = 2 << 20
 LONGEST_RECORD = 1 << 20
 MOST_RECORDS = 100_000
 

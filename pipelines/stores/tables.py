@@ -7,7 +7,7 @@ from typing import Any, cast
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
@@ -22,6 +22,8 @@ ARROW = {
     "timestamp": pa.timestamp("us", tz="UTC"),
 }
 ATTEMPTS = 10
+WRITING = WriterProperties(max_row_group_size=131_072)
+"""Row groups small enough that a writer holds tens of megabytes, not hundreds."""
 ORDER = "order"
 """The transaction id that all commits to a version share, so that of two racing ones only the first goes through."""
 
@@ -195,7 +197,7 @@ class Tables:
         if txns:
             how["commit_properties"] = CommitProperties(app_transactions=txns)
         try:
-            write_deltalake(table, data, **how)
+            write_deltalake(table, data, writer_properties=WRITING, **how)
         except CommitFailedError:
             return False
         table.update_incremental()
