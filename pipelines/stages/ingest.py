@@ -18,8 +18,9 @@ from pipelines.stages.arrivals import bring_back, discover, kept, name_fault, pu
 from pipelines.stages.known import profile, set_copies_aside, set_known_aside
 from pipelines.stages.reading import add_raw_lines, read, refuse_if_too_many
 from pipelines.stages.records import Refused, digest_of
+from pipelines.stages.reports import report_path
 from pipelines.stages.staging import BAD, COPIES, LANDED, OTHERS, Staging, staging
-from pipelines.stages.validate import report_path, validate
+from pipelines.stages.validate import validate
 from pipelines.stores import Stores
 from pipelines.stores.tables import Moved, Stream, silver_schema
 

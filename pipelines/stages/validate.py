@@ -1,6 +1,5 @@
 """Great Expectations judges a batch: rows that break a row rule, and faults that stop the whole batch."""
 
-import html
 import json
 import os
 import re
@@ -10,12 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pyarrow as pa
 
 from pipelines.catalog import DatasetSpec
 from pipelines.contracts import EvergreenError, TransientError
+from pipelines.stages import reports
 from pipelines.stages.history import Bounds, parameters
 from pipelines.stages.staging import BAD, LANDED, Staging
 from pipelines.stores import Stores
@@ -24,8 +23,6 @@ PARAMETER = re.compile(r"'\$PARAMETER': '([^']+)'")
 _FORMAT = {"unexpected_index_column_names": ["_line"], "return_unexpected_index_query": True}
 SUMMARY = {**_FORMAT, "result_format": "SUMMARY", "partial_unexpected_count": 20}
 COMPLETE = {**_FORMAT, "result_format": "COMPLETE"}
-SHOWN = 20
-"""How many failing values of one expectation a report lists."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +45,14 @@ def validate(spec: DatasetSpec, staged: Staging, stores: Stores, digest: str = "
     suite = load_suite(spec, stores.settings.expectations)
     if staged.count(LANDED) == 0:
         nothing = Validation(warnings=("volume: the file holds no rows",))
-        return replace(nothing, report=_write(spec, stores, digest, [], nothing))
+        return replace(nothing, report=reports.write(spec, stores, digest, [], nothing))
     bounds = parameters(spec, staged, stores)
     results = _run(_answerable(suite, bounds), staged, bounds)
     failing = _set_rows_aside(results, staged)
     if failing and staged.count(LANDED):
         results = _asked_again(results, staged, bounds)
     validation = _judge(results, failing)
-    return replace(validation, report=_write(spec, stores, digest, results, validation))
+    return replace(validation, report=reports.write(spec, stores, digest, results, validation))
 
 
 def load_suite(spec: DatasetSpec, folder: Path) -> Any:
@@ -75,16 +72,6 @@ def load_suite(spec: DatasetSpec, folder: Path) -> Any:
     if len(suite.expectations) != len(text["expectations"]) or not suite.expectations:
         raise EvergreenError(f"{path}: Great Expectations could not read every expectation; mend it")
     return suite
-
-
-def report_path(spec: DatasetSpec, stores: Stores, digest: str) -> str | None:
-    """Where a batch's report lies; None if it never got so far as to be validated."""
-    path = _folder(spec, stores) / f"{digest}.html"
-    return str(path) if path.exists() else None
-
-
-def _folder(spec: DatasetSpec, stores: Stores) -> Path:
-    return stores.settings.home / "reports" / "validation" / spec.name
 
 
 def _gx() -> Any:
@@ -186,13 +173,9 @@ def _set_rows_aside(results: list[dict[str, Any]], staged: Staging) -> int:
 def _judge(results: list[dict[str, Any]], failing: int) -> Validation:
     """Gathers what blocks and what warns."""
     failed = [result for result in results if not result["success"]]
-    warned = [_say(result) for result in failed if _level(result) == "warn"]
-    blocked = [_say(r) for r in failed if _level(r) != "warn" and not _fails_rows(r)]
+    warned = [reports.say(result) for result in failed if reports.level(result) == "warn"]
+    blocked = [reports.say(r) for r in failed if reports.level(r) != "warn" and not _fails_rows(r)]
     return Validation(failing, "; ".join(blocked) or None, tuple(warned))
-
-
-def _level(result: dict[str, Any]) -> str:
-    return str((result["expectation_config"].get("meta") or {}).get("level", ""))
 
 
 def _fails_rows(result: dict[str, Any]) -> bool:
@@ -200,7 +183,7 @@ def _fails_rows(result: dict[str, Any]) -> bool:
     about_rows = (
         "unexpected_count" in result["result"] and "mostly" not in result["expectation_config"]["kwargs"]
     )
-    return about_rows and not result["success"] and _level(result) != "warn"
+    return about_rows and not result["success"] and reports.level(result) != "warn"
 
 
 def _has_plain_query(result: dict[str, Any]) -> bool:
@@ -213,7 +196,7 @@ def _set_aside(result: dict[str, Any], staged: Staging) -> None:
     """Adds the failing rows to the bad ones, each with the first rule it broke."""
     if _has_plain_query(result):
         query = result["result"]["unexpected_index_query"].strip().rstrip(";")
-        columns = [name for name in _columns(result) if name in staged.spec.columns]
+        columns = [name for name in reports.columns(result) if name in staged.spec.columns]
         shown = " || ', ' || ".join(
             [f"""'{n} = ' || coalesce("{n}"::VARCHAR, 'None')[:80]""" for n in columns] or ["''"]
         )
@@ -225,7 +208,7 @@ def _set_aside(result: dict[str, Any], staged: Staging) -> None:
     staged.connection.execute(
         f"INSERT INTO {BAD} SELECT line, $rule, shown || $note, NULL FROM ({failing})"
         f" WHERE line NOT IN (SELECT line FROM {BAD})",
-        {"rule": _rule(result), "note": f": {_note(result)}" if _note(result) else ""},
+        {"rule": reports.rule(result), "note": f": {reports.note(result)}" if reports.note(result) else ""},
     )
     staged.execute("DROP TABLE IF EXISTS failing")
 
@@ -242,83 +225,6 @@ def _refuse_unknown(result: dict[str, Any]) -> None:
     found = info if "exception_message" in info else next(iter(info.values()), {})
     message = str(found.get("exception_message", "")).splitlines()
     raise TransientError(
-        f"{_rule(result)} could not be computed: {message[0] if message else 'no reason given'};"
+        f"{reports.rule(result)} could not be computed: {message[0] if message else 'no reason given'};"
         " mend the suite, or run again if the machine was short of something"
     )
-
-
-def _columns(result: dict[str, Any]) -> list[str]:
-    kwargs = result["expectation_config"]["kwargs"]
-    pair = [kwargs[key] for key in ("column_A", "column_B") if key in kwargs]
-    found = kwargs.get("column") or kwargs.get("column_list") or pair
-    return [found] if isinstance(found, str) else list(found)
-
-
-def _rule(result: dict[str, Any]) -> str:
-    return f"{result['expectation_config']['type']}({', '.join(_columns(result))})"
-
-
-def _note(result: dict[str, Any]) -> str:
-    return str((result["expectation_config"].get("meta") or {}).get("rule", ""))
-
-
-def _say(result: dict[str, Any]) -> str:
-    found = result["result"]
-    seen = found.get("observed_value", f"{found.get('unexpected_count')} failing rows")
-    return f"{_rule(result)} saw {seen}" + (f": {_note(result)}" if _note(result) else "")
-
-
-def _write(
-    spec: DatasetSpec, stores: Stores, digest: str, results: list[dict[str, Any]], validation: Validation
-) -> str:
-    """The report as JSON and as a page without outside links; the page's path."""
-    folder = _folder(spec, stores)
-    folder.mkdir(parents=True, exist_ok=True)
-    short = [{**result, "result": _shortened(result["result"])} for result in results]
-    summary = {
-        "dataset": spec.name,
-        "batch": digest,
-        "blocked": validation.blocked,
-        "warnings": list(validation.warnings),
-        "failing_rows": validation.failing,
-        "expectations": short,
-    }
-    _put(folder / f"{digest}.json", json.dumps(summary, indent=2))
-    _put(folder / f"{digest}.html", _page(spec, digest, short, validation))
-    return str(folder / f"{digest}.html")
-
-
-def _shortened(result: dict[str, Any]) -> dict[str, Any]:
-    kept = {key: value for key, value in result.items() if key != "unexpected_index_query"}
-    return {key: value[:SHOWN] if isinstance(value, list) else value for key, value in kept.items()}
-
-
-def _put(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.{uuid4().hex}")
-    beside.write_text(text)
-    beside.replace(path)
-
-
-def _page(spec: DatasetSpec, digest: str, results: list[dict[str, Any]], validation: Validation) -> str:
-    verdict = f"Blocked: {validation.blocked}" if validation.blocked else "Passed"
-    lines = "".join(_row(result) for result in results)
-    return (
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{spec.name}: validation</title>"
-        "<style>body{font:15px sans-serif;margin:2em}td,th{padding:.3em .8em;text-align:left;"
-        "border-bottom:1px solid #ccc}.no{background:#fdd}.warn{background:#ffd}</style>"
-        f"<h1>{spec.name}</h1><p>Batch <code>{html.escape(digest)}</code></p>"
-        f"<p><b>{html.escape(verdict)}</b>; {validation.failing} rows to quarantine</p>"
-        f"<table><tr><th>Expectation<th>Why<th>Result<th>Seen</tr>{lines}</table></html>"
-    )
-
-
-def _row(result: dict[str, Any]) -> str:
-    found, warn = result["result"], _level(result) == "warn"
-    word = "passed" if result["success"] else "warning" if warn else "failed"
-    kind = {"passed": "yes", "warning": "warn", "failed": "no"}[word]
-    seen = found.get("observed_value")
-    if seen is None:
-        examples = ", ".join(str(value)[:40] for value in found.get("partial_unexpected_list", [])[:5])
-        seen = f"{found.get('unexpected_count', 0)} of {found.get('element_count', '?')} {examples}"
-    cells = (_rule(result), _note(result), word, str(seen))
-    return f"<tr class={kind}>" + "".join(f"<td>{html.escape(cell)}" for cell in cells) + "</tr>"

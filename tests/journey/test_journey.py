@@ -67,6 +67,11 @@ class Airflow:
         with urllib.request.urlopen(urllib.request.Request(self.base + path, data, headers)) as reply:
             return json.load(reply)
 
+    def page(self, path: str, known: bool = True) -> str:
+        headers = {"Authorization": f"Bearer {self.token}"} if known else {}
+        with urllib.request.urlopen(urllib.request.Request(self.base + path, None, headers)) as reply:
+            return reply.read().decode()
+
     def runs(self, dag: str) -> list[dict]:
         return self.call(f"/api/v2/dags/{dag}/dagRuns?limit=100")["dag_runs"]
 
@@ -143,6 +148,27 @@ def test_broken_files_are_refused_or_quarantined_and_the_rest_goes_on(stores: St
     assert "distance" in missing.reason
     alerts = (stores.settings.home / "alerts.jsonl").read_text()
     assert "flights_missing_column.csv" in alerts
+
+
+def test_the_run_links_to_a_page_of_arrivals_and_to_each_batchs_report_for_those_who_may(
+    stores: Stores,
+) -> None:
+    airflow, path = Airflow(stores.settings), "/evergreen/arrivals/ingest_flights"
+    [plugin] = [p for p in airflow.call("/api/v2/plugins")["plugins"] if p["name"] == "evergreen"]
+    assert {view["destination"] for view in plugin["external_views"]} == {"dag", "dag_run"}
+    page = airflow.page(path)
+    assert "flights_broken_row.csv" in page
+    assert "required column missing" in page
+    reported = next(b for b in stores.ledger.batches("flights") if b.report)
+    assert f"ingest_flights/{reported.digest}" in page
+    assert "expect_column_values_to_be_between(distance)" in airflow.page(f"{path}/{reported.digest}")
+    for hidden in (path, f"{path}/{reported.digest}"):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            airflow.page(hidden, known=False)
+        assert refused.value.code in {401, 403}
+    with pytest.raises(urllib.error.HTTPError) as missing:
+        airflow.page(f"{path}/{'0' * 64}")
+    assert missing.value.code == 404
 
 
 def test_a_person_starts_a_retraining_by_the_form_and_bad_values_are_refused_there(stores: Stores) -> None:

@@ -1,0 +1,66 @@
+"""Pages inside Airflow's UI: what landed for a dataset, and Great Expectations' report on each batch.
+
+Who may call them: whoever may read the DAG whose runs they belong to; nobody else.
+"""
+
+from html import escape
+from pathlib import Path
+from typing import Annotated
+
+from airflow.api_fastapi.core_api.security import requires_access_dag
+from fastapi import Depends, FastAPI, HTTPException
+from fastapi import Path as Part
+from fastapi.responses import HTMLResponse
+
+from pipelines.catalog import datasets
+from pipelines.contracts import IngestResult
+from pipelines.settings import settings
+from pipelines.stores import Stores
+
+PREFIX, SHOWN = "ingest_", 200
+HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'"}
+STYLE = (
+    "body{font:15px sans-serif;margin:2em}td,th{padding:.3em .8em;text-align:left;border-bottom:1px solid #ccc;"
+    "vertical-align:top}.refused{background:#fdd}.partly{background:#ffd}"
+)
+
+app = FastAPI(title="Evergreen", docs_url=None, redoc_url=None, openapi_url=None)
+Digest = Annotated[str, Part(pattern="^[0-9a-f]{64}$")]
+
+
+@app.get("/arrivals/{dag_id}", dependencies=[Depends(requires_access_dag("GET"))])
+def arrivals(dag_id: str) -> HTMLResponse:
+    """The newest batches of the dataset that a DAG ingests, each with where its rows went and its report."""
+    dataset = dag_id.removeprefix(PREFIX)
+    if not dag_id.startswith(PREFIX) or dataset not in datasets():
+        return HTMLResponse("<p>This DAG ingests no dataset.", headers=HEADERS)
+    batches = Stores(settings()).ledger.batches(dataset)[-SHOWN:][::-1]
+    rows = "".join(_row(dag_id, batch) for batch in batches)
+    columns = "".join(
+        f"<th>{name}" for name in ("file", "state", "rows", "silver", "quarantine", "superseded", "why")
+    )
+    return HTMLResponse(
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>{dataset}: arrivals</title><style>{STYLE}</style>"
+        f"<h1>{dataset}</h1><p>{len(batches)} newest batches, newest first. <code>evergreen quarantine list {dataset}"
+        f"</code> shows what is held back.</p><table><tr>{columns}</tr>{rows}</table></html>",
+        headers=HEADERS,
+    )
+
+
+@app.get("/arrivals/{dag_id}/{digest}", dependencies=[Depends(requires_access_dag("GET"))])
+def report(dag_id: str, digest: Digest) -> HTMLResponse:
+    """What Great Expectations said of one batch."""
+    found = Stores(settings()).ledger.result(digest, dag_id.removeprefix(PREFIX))
+    if found is None or found.report is None or not Path(found.report).is_file():
+        raise HTTPException(404, "no report on this batch: it was refused before it could be validated")
+    return HTMLResponse(Path(found.report).read_text(), headers=HEADERS)
+
+
+def _row(dag_id: str, batch: IngestResult) -> str:
+    kind = "refused" if batch.state == "refused" else "partly" if batch.quarantined else ""
+    counts = (batch.parsed, batch.silver, batch.quarantined, batch.superseded)
+    cells = [batch.state.value, *(f"{count:,}" for count in counts), batch.reason or ""]
+    name = escape(batch.name)
+    if batch.report:
+        name = f"<a href={escape(dag_id)}/{batch.digest}>{name}</a>"
+    return f"<tr class='{kind}'><td>{name}" + "".join(f"<td>{escape(cell)}" for cell in cells) + "</tr>"
