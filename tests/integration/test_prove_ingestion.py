@@ -3,6 +3,7 @@
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -11,17 +12,18 @@ from pipelines.prove.exports import Export, Exporter
 from pipelines.prove.forks import Home, ingest_all
 from pipelines.prove.ingestion import clean_run, day, kill_at, prove, spread
 from pipelines.prove.syscalls import Call, Fault, watchable
+from pipelines.stores import tables
 from pipelines.stores.tables import Tables
 
 watched = pytest.mark.skipif(not watchable(), reason="this machine hands no system calls over")
-APPEND, SYNC = Tables.append, Tables._sync
+APPEND = Tables.append
 
 
 def ingest_without_transactions(home: Home) -> object:
     """Sabotage: a commit does not know whether it was made before."""
 
     def append(self: Tables, layer: str, name: str, data: Any, *_: Any) -> bool:
-        return APPEND(self, layer, name, data)
+        return APPEND(self, layer, name, data, uuid4().hex)
 
     Tables.append, Tables.committed = append, lambda *_: None  # type: ignore[method-assign,assignment]
     return ingest_all(home)
@@ -29,7 +31,7 @@ def ingest_without_transactions(home: Home) -> object:
 
 def ingest_without_fsync(home: Home) -> object:
     """Sabotage: nothing is brought to disk."""
-    Tables._sync = Tables._sync_all = lambda *_: None  # type: ignore[method-assign,assignment]
+    tables.flush = lambda *_: None  # type: ignore[attr-defined]
     return ingest_all(home)
 
 
