@@ -35,20 +35,20 @@ def typed(spec: DatasetSpec, texts: pa.Table) -> tuple[pa.Table, Faults]:
 
     `texts` holds the dataset's columns as strings, null where empty, and `_index`.
     """
-    fast = [_fast(column, texts[name]) for name, column in spec.columns.items()]
+    fast = [_fast(column, texts[name], name in spec.key) for name, column in spec.columns.items()]
     if all(values is not None for values in fast):
         schema = arrow_schema(spec).append(pa.field("_index", pa.int64()))
         return pa.Table.from_arrays([*fast, texts["_index"]], schema=schema), {}
     return _slow(spec, texts)
 
 
-def _fast(column: Column, texts: pa.ChunkedArray) -> pa.Array | None:
+def _fast(column: Column, texts: pa.ChunkedArray, key: bool = False) -> pa.Array | None:
     """A whole column at once; None where any value is not plainly of its type: SQL then says which and why."""
     array = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
     if array.null_count and not column.nullable:
         return None
     if column.type == "string":
-        return array if column.nullable or not _maybe_blank(array) else None
+        return None if key and _maybe_blank(array) else array
     if not _plain(column.type, array):
         return None
     try:
@@ -105,8 +105,10 @@ def _slow(spec: DatasetSpec, texts: pa.Table) -> tuple[pa.Table, Faults]:
 def _query(spec: DatasetSpec) -> str:
     """SQL that types every column and names the first rule a row breaks."""
     typed = ", ".join(f'{_cast(n, c)} AS "t_{n}"' for n, c in spec.columns.items())
-    rules = " ".join(part for n, c in spec.columns.items() for part in _cases(n, c, rule=True))
-    reasons = " ".join(part for n, c in spec.columns.items() for part in _cases(n, c, rule=False))
+    rules = " ".join(part for n, c in spec.columns.items() for part in _cases(n, c, n in spec.key, rule=True))
+    reasons = " ".join(
+        part for n, c in spec.columns.items() for part in _cases(n, c, n in spec.key, rule=False)
+    )
     rule, reason = (f"CASE {text} END" if text else "NULL::VARCHAR" for text in (rules, reasons))
     out = ", ".join(f'"t_{n}" AS "{n}"' for n in spec.columns)
     return (
@@ -120,9 +122,10 @@ def _cast(name: str, column: Column) -> str:
     return f"""CASE WHEN {when.format(f'"{name}"')} THEN TRY_CAST("{name}" AS {kind}) END"""
 
 
-def _cases(name: str, column: Column, rule: bool) -> list[str]:
+def _cases(name: str, column: Column, key: bool, rule: bool) -> list[str]:
+    """The rules a column's texts may break; a key of nothing but white space is none."""
     null = "'not null'" if rule else f"'{name} is empty'"
-    blank = f"""regexp_full_match("{name}", '{BLANK}')""" if column.type == "string" else "false"
+    blank = f"""regexp_full_match("{name}", '{BLANK}')""" if key and column.type == "string" else "false"
     _, _, what = TYPES[column.type]
     wrong = f"'{column.type}'" if rule else f"""'{name}: ' || "{name}"[:80] || ' is not {what}'"""
     needed = [] if column.nullable else [f'WHEN "{name}" IS NULL OR {blank} THEN {null}']
