@@ -10,7 +10,7 @@ from pipelines.settings import PROJECT, Settings
 
 USER = "admin"
 BIN = Path(sys.executable).parent
-PATIENT = {"timeout": 60}
+PATIENT = {"timeout": 15}
 
 
 def secret(settings: Settings, name: str) -> str:
@@ -65,7 +65,8 @@ def environment(settings: Settings) -> dict[str, str]:
         "API__WORKERS": 1,
         "API__SECRET_KEY": secret(settings, "api_secret"),
         "API_AUTH__JWT_SECRET": secret(settings, "jwt_secret"),
-        # A busy machine keeps SQLite's one writer longer than the five seconds that are the default.
+        # A busy machine keeps SQLite's one writer longer than the five seconds that are the default; much more than
+        # these fifteen and a request outlives whoever asked.
         "DATABASE__SQL_ALCHEMY_CONNECT_ARGS": "pipelines.local.environment.PATIENT",
         # A task that ended holds its slot until the next beat, five seconds by default.
         "WORKERS__MIN_HEARTBEAT_INTERVAL": 1,

@@ -11,6 +11,8 @@ from pipelines.local.environment import USER, password
 from pipelines.settings import Settings
 
 TRIES = 50
+PATIENT_TRIES = 5
+"""How often an answer that does not come within half a minute is waited for."""
 
 
 class Airflow:
@@ -73,13 +75,16 @@ def _answer(request: urllib.request.Request, tries: int) -> dict[str, Any]:
     """The JSON answered, asked again after a 5xx as any caller must: what we post may come twice.
 
     Airflow 3.3 answers 500 about an event while the run it made is still queued, and on SQLite to a write that
-    had to wait for five seconds.
+    had to wait too long; it may not answer at all while others write.
     """
     try:
         with urllib.request.urlopen(request, timeout=30) as reply:  # noqa: S310 - our own
             return dict(json.load(reply))
     except urllib.error.HTTPError as error:
         if error.code < 500 or tries <= 1:
+            raise
+    except TimeoutError:
+        if tries <= TRIES - PATIENT_TRIES:
             raise
     time.sleep(0.2)
     return _answer(request, tries - 1)
