@@ -1,7 +1,6 @@
 """What was refused or quarantined, and what a person may do about it: look, mend, release, discard."""
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -101,4 +100,4 @@ def _replace(batch: IngestResult, mended: Path, stores: Stores, why: str) -> Ing
     spec = dataset(batch.dataset)
     result = ingest(spec, Batch(digest, spec.name, target.name, target.stat().st_size), stores)
     stores.ledger.discard(batch, person(), f"mended in {digest[:12]} ({result.state.value}): {why}")
-    return replace(result)
+    return result

@@ -65,8 +65,8 @@ class Staging:
     def insert(self, table: str, rows: pa.Table) -> None:
         """Adds rows to one of the tables, made with the first."""
         self.connection.register("incoming", rows)
-        create = "INSERT INTO" if self.has(table) else "CREATE TABLE"
-        self.connection.execute(f'{create} "{table}" {"" if self.has(table) else "AS"} FROM incoming')
+        how = 'INSERT INTO "{}" FROM incoming' if self.has(table) else 'CREATE TABLE "{}" AS FROM incoming'
+        self.connection.execute(how.format(table))
         self.connection.unregister("incoming")
 
     def has(self, table: str) -> bool:

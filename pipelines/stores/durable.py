@@ -19,11 +19,12 @@ def flush(uri: str) -> None:
     if folder is None:
         return
     log = folder / "_delta_log"
+    first = _first(log)
     folders = {folder, log, *folder.parents[:3]}
     for path in sorted(log.glob("*checkpoint*")):
         _fsync(path)
     for commit in sorted(log.glob("*.json")):
-        if commit.stem.isdigit() and int(commit.stem) >= _first(log):
+        if commit.stem.isdigit() and int(commit.stem) >= first:
             files = [commit, *_added(folder, commit)]
             folders |= {file.parent for file in files}
             for file in files:
