@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, time, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -246,6 +246,10 @@ class ModelSpec(Spec):
     @property
     def label_sql(self) -> str:
         return (self.folder / "label.sql").read_text()
+
+    def features_among(self, columns: Iterable[str]) -> list[str]:
+        """A fitted model's columns that are features (view__feature), neither entities nor request fields."""
+        return [str(name) for name in columns if name not in {**self.entities, **self.request}]
 
     @property
     def digest(self) -> str:

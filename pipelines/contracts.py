@@ -159,7 +159,7 @@ class Plan:
 class TrainingSet:
     """A question asked as of a moment, and where its answer lies (Parquet).
 
-    `digest` identifies the question: Delta versions + spec digest + as_of.
+    `digest` identifies the question: Delta versions + spec digest + as_of; `content` is the answer's SHA-256.
     """
 
     model: str
@@ -171,6 +171,13 @@ class TrainingSet:
     holdout_start: datetime
     holdout_rows: int
     versions: dict[str, int] = field(default_factory=dict)
+    content: str = ""
+
+    @property
+    def views(self) -> dict[str, int]:
+        """The version of each feature view that the rows are from."""
+        tables = [name.split("/")[1:] for name in self.versions if name.startswith("features/")]
+        return {view: int(number.removeprefix("v")) for view, number in tables}
 
 
 @dataclass(frozen=True)

@@ -78,8 +78,8 @@ def replay(name: str, start: date, end: date, every: Every, landing: Path) -> It
         for number, (since, until) in enumerate(windows(start, end, every)):
             for each in names:
                 if number == 0 or not dataset(each).reference:
-                    path = _land(connection, each, since, until, landing)
-                    if path is not None:
+                    path = landing / f"{each}_{since:%Y%m%dT%H%M}_{until:%Y%m%dT%H%M}.csv"
+                    if land(connection, each, since, until, path):
                         yield path
 
 
@@ -121,24 +121,31 @@ def _sources() -> dict[str, bytes]:
     return {"flights": flights, **plain}
 
 
-def _land(
-    connection: duckdb.DuckDBPyConnection, name: str, since: datetime, until: datetime, landing: Path
-) -> Path | None:
-    """Writes a window's rows as a careful exporter does: beside, flushed, then renamed. None if no rows."""
+def land(
+    connection: duckdb.DuckDBPyConnection,
+    name: str,
+    since: datetime,
+    until: datetime,
+    path: Path,
+    table: str | None = None,
+) -> bool:
+    """Writes a dataset's rows that became known in [since, until) as a careful exporter does: beside, flushed,
+    then renamed. A reference dataset is written whole. False, and no file, without rows. The rows are those of
+    `table`, by default the one of the dataset's name.
+    """
     spec = dataset(name)
-    rows = f"FROM {name} t"
+    rows = f"FROM {table or name} t"
     if not spec.reference:
         rows += f" WHERE available_at >= TIMESTAMPTZ '{since}' AND available_at < TIMESTAMPTZ '{until}'"
     if connection.sql(f"SELECT 1 {rows} LIMIT 1").fetchone() is None:
-        return None
+        return False
     columns = ", ".join(
         f"""strftime("{n}", '%Y-%m-%dT%H:%M:%SZ') AS "{n}\"""" if c.type == "timestamp" else f'"{n}"'
         for n, c in spec.columns.items()
     )
     order = ", ".join(("t.available_at", *(f't."{key}"' for key in spec.key)))
-    path = landing / f"{name}_{since:%Y%m%dT%H%M}_{until:%Y%m%dT%H%M}.csv"
     _export(connection, f"SELECT {columns} {rows} ORDER BY {order}", path)
-    return path
+    return True
 
 
 def _export(connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> None:

@@ -48,11 +48,12 @@ def computed(stores: Stores) -> dict[str, Any]:
     from deltalake import DeltaTable
 
     found = {}
-    for path in sorted(stores.settings.feature_repo.glob("*.sql")):
-        reached = stores.progress.reached(stores.features.consumer(path.stem))
+    newest = {version.view: version for version in stores.features.registered.versions()}
+    for version in newest.values():
+        reached = stores.progress.reached(version.consumer)
         if reached is not None:
-            table = DeltaTable(stores.tables.uri("features", path.stem))
-            found[path.stem] = {"rows": table.count(), "known_until": as_json(reached)}
+            table = DeltaTable(stores.tables.uri("features", version.table))
+            found[str(version)] = {"rows": table.count(), "known_until": as_json(reached)}
     return found
 
 

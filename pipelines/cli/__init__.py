@@ -6,18 +6,17 @@ Exit codes: 0 done, 1 something a person must mend, 2 a wrong command line, 3 th
 
 import json
 import sys
-from collections.abc import Callable
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from pipelines import catalog
-from pipelines.cli import prove, quarantine, schema
-from pipelines.cli.common import GATE, MENDED, REFUSED, AsJson, console, explained
-from pipelines.contracts import EvergreenError, as_json
+from pipelines.cli import features, prove, quarantine, schema
+from pipelines.cli.common import GATE, MENDED, REFUSED, AsJson, console, explained, show
+from pipelines.contracts import EvergreenError
 from pipelines.settings import settings
 from pipelines.stores import Stores
 
@@ -25,6 +24,9 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.add_typer(prove.app, name="prove")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(schema.app, name="schema")
+app.add_typer(features.app, name="features")
+app.command()(features.impact)
+app.command()(features.parity)
 
 AsOf = Annotated[str | None, typer.Option(help="the moment whose knowledge counts; default: all that landed")]
 Model = Annotated[str, typer.Argument(help="a model of the catalog")]
@@ -35,14 +37,6 @@ FIRST, LAST = date(2013, 1, 1), date(2013, 3, 31)
 
 class Every(StrEnum):
     HOUR, DAY, BULK = "1h", "1d", "bulk"
-
-
-def show(value: Any, as_json_text: bool, table: Callable[[Any], Any]) -> None:
-    """Print a stage's answer: plain JSON, or what `table` makes of it."""
-    if as_json_text:
-        sys.stdout.write(json.dumps(as_json(value), indent=2) + "\n")
-    else:
-        console.print(table(as_json(value)))
 
 
 @app.command()
@@ -98,16 +92,6 @@ def ingest(
         show(results, as_json_text, ingested)
     if any(r.quarantined or r.state == "refused" for r in results):
         raise typer.Exit(REFUSED)
-
-
-@app.command()
-def features(as_of: AsOf = None, as_json_text: AsJson = False) -> None:
-    """Compute the feature tables and bring the newest values online."""
-    from pipelines.cli_tables import computed
-    from pipelines.stages.retrain import features as run
-
-    with explained():
-        show(run(as_of), as_json_text, computed)
 
 
 @app.command()

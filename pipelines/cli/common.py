@@ -1,19 +1,34 @@
 """What every command shares: how errors end, and how JSON is asked for."""
 
-from collections.abc import Iterator
+import json
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from pipelines.contracts import EvergreenError, NothingToDo
+from pipelines.contracts import EvergreenError, NothingToDo, as_json
 
 MENDED, GATE, REFUSED, NOTHING = 1, 3, 4, 5
 
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON for machines")]
 console = Console()
 errors = Console(stderr=True)
+
+
+def progress(text: str) -> None:
+    """How far long work has come, on stderr."""
+    errors.print(text, style="dim", markup=False)
+
+
+def show(value: Any, as_json_text: bool, table: Callable[[Any], Any]) -> None:
+    """Print a stage's answer: plain JSON, or what `table` makes of it."""
+    if as_json_text:
+        sys.stdout.write(json.dumps(as_json(value), indent=2) + "\n")
+    else:
+        console.print(table(as_json(value)))
 
 
 @contextmanager

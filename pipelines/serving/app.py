@@ -155,6 +155,7 @@ def _prediction(
         entities=body["entities"],
         request=body["request"],
         features=found.values,
+        known=found.known,
         probability=probability,
         threshold=predictor.spec.threshold,
         degraded=found.degraded,

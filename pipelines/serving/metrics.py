@@ -1,7 +1,17 @@
-"""What serving counts, for Prometheus."""
+"""What serving counts, and how healthy the features are that it serves, for Prometheus."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from threading import Lock, Thread
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
+from pipelines.stores.health import Health, ViewHealth
+
+LOG = logging.getLogger("evergreen.serving")
 BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 
 
@@ -35,3 +45,109 @@ class Metrics:
         for counter in (self.feature_errors, self.log_errors, self.poll_errors, self.load_errors):
             counter.labels(model)
         self.seconds.labels(model)
+
+
+class FeatureHealth(Collector):
+    """The last run of each feature view as gauges, read from the Health store when a scrape asks.
+
+    A scrape never fails and waits `PATIENCE` seconds at most: what was read is good for `FRESH` seconds, and reading
+    goes on in the background. While the store cannot be read there are no gauges but evergreen_feature_health_up 0.
+    """
+
+    FRESH, PATIENCE, STALE = 5.0, 0.05, 60.0
+
+    def __init__(self, latest: Callable[[], Sequence[ViewHealth]]) -> None:
+        self._latest, self._lock = latest, Lock()
+        self._found: tuple[ViewHealth, ...] | None = None
+        self._read_at = self._asked_at = float("-inf")
+        self._reader: Thread | None = None
+
+    @classmethod
+    def of(cls, database: str) -> "FeatureHealth":
+        """The health that lies in a database, which is opened with the first scrape."""
+        return cls(Health(database).latest)
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """The gauges of one scrape."""
+        found = self._known()
+        up = GaugeMetricFamily("evergreen_feature_health_up", "1 if the health of the features is known")
+        up.add_metric([], 0 if found is None else 1)
+        yield up
+        yield from _gauges(found or ())
+
+    def _known(self) -> tuple[ViewHealth, ...] | None:
+        """What was read last; None if reading failed, or has hung for too long."""
+        reader = self._refresh()
+        if reader is not None:
+            reader.join(self.PATIENCE)
+        with self._lock:
+            hung = time.monotonic() - self._read_at > self.STALE
+            return None if hung else self._found
+
+    def _refresh(self) -> Thread | None:
+        """The thread that reads, begun if what was read is no longer fresh; None if it is."""
+        with self._lock:
+            now = time.monotonic()
+            reading = self._reader is not None and self._reader.is_alive()
+            if not reading and now - self._asked_at < self.FRESH:
+                return None
+            if not reading:
+                self._asked_at = now
+                self._reader = Thread(target=self._read, name="feature-health", daemon=True)
+                self._reader.start()
+            return self._reader
+
+    def _read(self) -> None:
+        try:
+            found = tuple(self._latest())
+        except Exception as error:
+            LOG.warning("the health of the features could not be read: %s", type(error).__name__)
+            with self._lock:
+                self._found = None
+            return
+        with self._lock:
+            self._found, self._read_at = found, time.monotonic()
+
+
+NUMBERS: dict[str, tuple[str, Callable[[ViewHealth], float | None]]] = {
+    "freshness_seconds": (
+        "how old the newest value was when the view was last computed",
+        lambda found: None if found.freshness is None else found.freshness.total_seconds(),
+    ),
+    "newest_timestamp_seconds": (
+        "event time of the newest value; time() minus this grows when computing stands still",
+        lambda found: None if found.newest is None else found.newest.timestamp(),
+    ),
+    "as_of_timestamp_seconds": (
+        "the moment up to which the view was last computed",
+        lambda found: found.as_of.timestamp(),
+    ),
+    "rows": ("rows of the last computation", lambda found: found.rows),
+    "table_rows": ("rows in the view's table", lambda found: found.total),
+    "table_bytes": ("bytes of the view's table", lambda found: found.size),
+    "compute_seconds": ("what the last computation took", lambda found: found.seconds),
+    "checks": ("checks of the last computation", lambda found: len(found.checks)),
+    "failed_checks": ("failed checks of the last computation", lambda found: len(found.failed)),
+    "refused": ("1 if the last computation was not published", lambda found: int(found.refused)),
+}
+"""The gauges with one value per view and version, each evergreen_feature_<name>."""
+
+
+def _gauges(views: Iterable[ViewHealth]) -> Iterator[GaugeMetricFamily]:
+    known = list(views)
+    for name, (text, value) in NUMBERS.items():
+        gauge = GaugeMetricFamily(f"evergreen_feature_{name}", text, labels=["view", "version"])
+        for found in known:
+            number = value(found)
+            if number is not None:
+                gauge.add_metric([found.view, str(found.version)], number)
+        yield gauge
+    share = GaugeMetricFamily(
+        "evergreen_feature_null_share",
+        "share of nulls among the rows of the last computation, 0 to 1",
+        labels=["view", "version", "feature"],
+    )
+    for found in known:
+        for feature, nulls in found.nulls.items():
+            share.add_metric([found.view, str(found.version), feature], nulls)
+    yield share

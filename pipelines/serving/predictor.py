@@ -38,6 +38,8 @@ class ChampionLike(Protocol):
     def digest(self) -> str: ...
     @property
     def as_of(self) -> Any: ...
+    @property
+    def views(self) -> Mapping[str, int]: ...
 
 
 class ModelSource(Protocol):
@@ -51,8 +53,12 @@ class FeatureSource(Protocol):
     """Where online features come from: view__feature -> value, None where there is none."""
 
     def online(
-        self, spec: ModelSpec, entities: Mapping[str, Any], moment: datetime | None = None
-    ) -> dict[str, Any]: ...
+        self,
+        names: Sequence[str],
+        entities: Mapping[str, Any],
+        moment: datetime | None = None,
+        views: Mapping[str, int] | None = None,
+    ) -> Any: ...
     def feature_names(self, spec: ModelSpec) -> list[str]: ...
 
 
@@ -66,11 +72,15 @@ class CannotAnswer(EvergreenError):
 
 @dataclass(frozen=True)
 class Found:
-    """The features of one question; `degraded` when the store could not be read."""
+    """The features of one question; `degraded` when the store could not be read.
+
+    `known` says how far each view had come: version, as_of, and the Delta version of its table.
+    """
 
     values: dict[str, Any]
     missing: list[str]
     degraded: bool = False
+    known: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +92,7 @@ class Served:
     as_of: Any
     pipeline: Any
     features: tuple[str, ...]
+    views: Mapping[str, int] = field(default_factory=dict)
     loaded_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     limited: threading.local = field(default_factory=threading.local, repr=False)
     controller: Any = field(default=None, repr=False)
@@ -146,12 +157,13 @@ class Predictor:
         # As in training: values that would have been stale when the prediction is due count as missing.
         moment = None if event is None else event - self.spec.label.horizon
         try:
-            online = self._features.online(self.spec, body["entities"], moment)
+            online = self._features.online(served.features, body["entities"], moment, served.views)
         except Exception as error:
             log.warning("%s: features cannot be read: %s", self.spec.name, error)
             return Found(dict.fromkeys(served.features), list(served.features), degraded=True)
-        values = {name: _without_nan(online.get(name)) for name in served.features}
-        return Found(values, [name for name, value in values.items() if value is None])
+        values = {name: _without_nan(online.values.get(name)) for name in served.features}
+        missing = [name for name, value in values.items() if value is None]
+        return Found(values, missing, known=online.known)
 
     def probability(self, served: Served, asked: BaseModel, found: Found) -> float:
         """The served version's answer; CannotAnswer if it fails on this question."""
@@ -203,6 +215,7 @@ class Predictor:
             as_of=champion.as_of,
             pipeline=pipeline,
             features=tuple(self._feature_names(pipeline)),
+            views=champion.views,
             controller=ThreadpoolController(),
         )
         asked = self.request_model.model_validate(example(self.spec))
@@ -215,7 +228,7 @@ class Predictor:
         columns = getattr(pipeline, "feature_names_in_", None)
         if columns is None:
             return self._features.feature_names(self.spec)
-        return [str(name) for name in columns if name not in {**self.spec.entities, **self.spec.request}]
+        return self.spec.features_among(columns)
 
     def _must_wait(self, champion: ChampionLike) -> bool:
         return self._broken == (champion.version, champion.digest) and time.monotonic() < self._not_before

@@ -11,6 +11,7 @@ from pipelines.catalog import Champion, ModelSpec
 from pipelines.contracts import Candidate, Decision, EvergreenError, Rule, TrainingSet, Verdict, as_json
 from pipelines.stages import statistics
 from pipelines.stages.train import inputs_of
+from pipelines.stages.training_set import as_served
 from pipelines.stores import Stores
 from pipelines.stores.tracking import Version
 
@@ -189,10 +190,16 @@ def _against(
             title, Decision.INCONCLUSIVE, "the champion has learned from these rows; ask with newer ones"
         )
     try:
-        scores["champion"] = chances(stores.tracking.load(spec.name, champion.version), held)
+        rows = held if champion.views == version.views else _asked_anew(spec, champion, held, stores)
+        scores["champion"] = chances(stores.tracking.load(spec.name, champion.version), rows)
     except EvergreenError as error:
         return Rule(title, Decision.INCONCLUSIVE, f"the champion cannot answer for these rows: {error}")
     return paired("champion", spec.gate.champion, held, scores)
+
+
+def _asked_anew(spec: ModelSpec, champion: Version, held: "pd.DataFrame", stores: Stores) -> "pd.DataFrame":
+    """The same held-out rows with the champion's own features: those of the view versions it answers with."""
+    return as_served(spec, held[[str(name) for name in held if "__" not in str(name)]], champion, stores)
 
 
 def _recorded(

@@ -1,17 +1,26 @@
 """Computes the feature tables from silver, up to a moment, and brings them online."""
 
-import re
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
-import pyarrow as pa
+import pyarrow.compute as pc
 
-from pipelines.catalog import DatasetSpec, datasets
-from pipelines.contracts import BatchState, FeatureRun, NothingToDo
-from pipelines.stages import silver
+from pipelines import catalog
+from pipelines.catalog import DatasetSpec
+from pipelines.contracts import FeatureRun, IngestResult, NothingToDo
+from pipelines.stages import leakage
+from pipelines.stages.view_rows import JUST_BEFORE, TICK, TIMES, rows, sources_of
 from pipelines.stores import Stores
+from pipelines.stores.tracking import CHAMPION, PREVIOUS
+from pipelines.stores.views import ViewVersion
 
-TICK = timedelta(days=1)  # no view ticks more slowly; its first window needs that much more
+CHUNK = timedelta(days=31)  # computed at once; a run that is stopped goes on after the last one
+FILES = 64  # a table of more is brought into few
+
+Say = Callable[[str], None]
+Window = tuple[datetime, datetime]
+"""From (excluded) and until (included): rows that became known in it."""
 
 
 def watermark(stores: Stores, specs: Iterable[DatasetSpec], patience: timedelta) -> datetime:
@@ -27,60 +36,162 @@ def watermark(stores: Stores, specs: Iterable[DatasetSpec], patience: timedelta)
     return max(oldest, max(landed) - patience)
 
 
-def compute(as_of: datetime, stores: Stores) -> FeatureRun:
-    """Bring every feature table up to `as_of`. Running it again changes nothing.
+def compute(as_of: datetime, stores: Stores, say: Say = lambda _: None) -> FeatureRun:
+    """Bring every feature table up to `as_of`, and the newest values online. Running it again changes nothing.
 
-    A batch that landed late recomputes from the earliest moment it could have been known.
+    A batch that landed late recomputes what it could have been known by, no more. Versions of views that are
+    no longer defined are kept up while a champion, or the one before it, was trained on them.
     """
-    computed, starts = {}, []
-    views = [view.name for view in stores.features.views()]
-    for view in views:
-        start, new = _window(view, as_of, stores)
-        if start is not None:
-            reached = stores.progress.reached(stores.features.consumer(view)) or as_of
-            computed[view] = _recompute(view, start, max(as_of, reached), stores)
-            stores.progress.mark(stores.features.consumer(view), new, as_of)
-            starts.append(start)
-    stores.features.materialize(as_of, min(starts, default=None))
-    versions = {view: stores.tables.version("features", view) or 0 for view in views}
-    return FeatureRun(as_of, computed, versions)
+    rows, versions = {}, {}
+    for version in live(stores):
+        done = _catch_up(version, as_of, stores, say)
+        if done is not None:
+            rows[_named(version, stores)] = done
+        versions[_named(version, stores)] = stores.tables.version("features", version.table) or 0
+    return FeatureRun(as_of, rows, versions)
 
 
-def _window(view: str, as_of: datetime, stores: Stores) -> tuple[datetime | None, set[str]]:
-    """From when a view must be computed (None: it is up to date), and the batches that say so."""
-    consumer, sources = stores.features.consumer(view), _sources(stores.features.sql(view))
-    committed = [b for b in stores.ledger.batches(state=BatchState.COMMITTED) if b.dataset in sources]
-    seen, reached = stores.progress.consumed(consumer), stores.progress.reached(consumer)
-    new = {b.arrival: b.first_known for b in committed if b.arrival not in seen}
-    starts = [t - timedelta(microseconds=1) for t in new.values() if t and t <= as_of]
-    if reached and reached < as_of:
-        starts.append(reached)
-    known = {digest for digest, first in new.items() if first is None or first <= as_of}
-    return min(starts, default=None), known
+def backfill(
+    views: Iterable[str], window: Window, step: timedelta, stores: Stores, say: Say = lambda _: None
+) -> FeatureRun:
+    """Compute a stretch of time anew, from silver as it is now; a run that was stopped goes on where it was.
+
+    The end is what each view has reached, at most: `compute` does what comes after.
+    """
+    rows: dict[str, int] = {}
+    for version in [v for v in live(stores) if v.view in set(views)]:
+        reached = stores.progress.reached(version.consumer)
+        if reached is None:
+            raise NothingToDo(f"{version} was never computed; run `evergreen features compute` first")
+        end = min(window[1], reached)
+        job = f"{version.consumer}:from {window[0].isoformat()} to {end.isoformat()}"
+        rows[_named(version, stores)] = _again(version, (window[0], end), step, job, stores, say)
+        stores.progress.forget(job)
+    return FeatureRun(window[1], rows)
 
 
-def _sources(query: str) -> set[str]:
-    """The datasets that a feature's SQL reads."""
-    return set(re.findall(r"\b(?:from|join)\s+(\w+)", query)) & set(datasets())
+def _again(version: ViewVersion, window: Window, step: timedelta, job: str, stores: Stores, say: Say) -> int:
+    done, total = stores.progress.reached(job) or window[0], 0
+    for part in parts(window, step):
+        if part[1] > done:
+            total += write(version, part, stores, say)[0]
+            stores.progress.mark(job, (), part[1])
+    _bring_online(version, window[0], window[1], stores)
+    return total
 
 
-def _recompute(view: str, start: datetime, as_of: datetime, stores: Stores) -> int:
-    table = rows(view, start, as_of, stores)
-    after = f"event_timestamp > '{start.astimezone(UTC).isoformat()}'"
-    stores.tables.replace("features", view, table, after)
-    return int(table.num_rows)
+def live(stores: Stores) -> list[ViewVersion]:
+    """The versions to compute: the current ones, and those that a model may be answering with."""
+    current = stores.features.current
+    found = dict.fromkeys(current.values())
+    if len(stores.features.registered.versions()) > len(current):
+        for name in catalog.models():
+            for alias in (CHAMPION, PREVIOUS):
+                model = stores.tracking.aliased(name, alias)
+                for view, number in (model.views if model else {}).items():
+                    found[stores.features.version(view, number)] = None
+    return list(found)
 
 
-def rows(view: str, start: datetime, as_of: datetime, stores: Stores) -> pa.Table:
-    """A view's feature rows with event_timestamp in (start, as_of], from what was known at `as_of`."""
-    since = start - stores.features.look_back(view) - TICK
-    connection = silver.connect(stores, datasets().values(), as_of, since)
-    query = stores.features.sql(view)
-    window = {"start": silver.utc(start), "end": silver.utc(as_of)}
-    answer = connection.execute(query, {k: v for k, v in window.items() if f"${k}" in query}).to_arrow_table()
-    times = {"event_timestamp", "created_timestamp"}
-    schema = [
-        (n, pa.timestamp("us", "UTC") if n in times else t)
-        for n, t in zip(answer.column_names, answer.schema.types, strict=True)
+def _named(version: ViewVersion, stores: Stores) -> str:
+    """A view's name; with its version if it is not the current one."""
+    return version.view if stores.features.current.get(version.view) == version else str(version)
+
+
+def _catch_up(version: ViewVersion, as_of: datetime, stores: Stores, say: Say) -> int | None:
+    """Compute what a view lacks; how many rows that made, None if it was up to date."""
+    windows, new = pending(version, as_of, stores)
+    first_time = stores.progress.reached(version.consumer) is None
+    if not windows and stores.tables.version("features", version.table) is None:
+        write(
+            version, (as_of - JUST_BEFORE, as_of), stores, say
+        )  # nothing known yet: an empty table can be asked
+    if windows:
+        leakage.check(version, windows[0][0], as_of, stores)
+    made = []
+    for part in [part for window in windows for part in parts(window)]:
+        made.append(write(version, part, stores, say))
+        if first_time:  # what became known later is in the parts that follow
+            known = {arrival for arrival, first in new.items() if first <= part[1]}
+            stores.progress.mark(version.consumer, known, part[1])
+    if made or stores.features.materialized(version) is None:
+        _bring_online(version, min((first for _, first in made if first), default=None), as_of, stores)
+        stores.progress.mark(version.consumer, new, as_of)
+    return sum(count for count, _ in made) if made else None
+
+
+def _bring_online(version: ViewVersion, start: datetime | None, as_of: datetime, stores: Stores) -> None:
+    if stores.tables.version("features", version.table) is not None:
+        stores.features.materialize(version, start, as_of)
+
+
+def pending(
+    version: ViewVersion, as_of: datetime, stores: Stores
+) -> tuple[list[Window], dict[str, datetime]]:
+    """The windows that must be computed, in order, and the arrivals that this takes into account, with since when.
+
+    A batch counts in the features of a look-back after its last row was known, not beyond.
+    """
+    sources, seen = sources_of(version.sql), stores.progress.consumed(version.consumer)
+    reached = stores.progress.reached(version.consumer)
+    end = max(as_of, reached or as_of)
+    new = [b for b in _taken(sources, stores) if b.arrival not in seen and _first(b, as_of) <= as_of]
+    touched = [
+        (b.first_known - JUST_BEFORE, (b.last_known or b.first_known) + version.look_back + TICK)
+        for b in new
+        if b.first_known is not None
     ]
-    return answer.cast(pa.schema(schema))
+    if reached is None:
+        windows = [(min(start for start, _ in touched), end)] if touched else []
+    else:
+        grown = [(reached, as_of)] if reached < as_of else []
+        windows = [(start, min(stop, end)) for start, stop in [*touched, *grown]]
+    return _merged(windows), {b.arrival: _first(b, as_of) for b in new}
+
+
+def _taken(sources: set[str], stores: Stores) -> list[IngestResult]:
+    return [b for b in stores.ledger.batches() if b.dataset in sources and b.state.taken]
+
+
+def _first(batch: IngestResult, default: datetime) -> datetime:
+    return batch.first_known or default
+
+
+def _merged(windows: list[Window]) -> list[Window]:
+    """The same stretches of time, none overlapping another."""
+    found: list[Window] = []
+    for start, end in sorted(windows):
+        if found and start <= found[-1][1]:
+            found[-1] = (found[-1][0], max(end, found[-1][1]))
+        elif start < end:
+            found.append((start, end))
+    return found
+
+
+def parts(window: Window, size: timedelta = CHUNK) -> list[Window]:
+    """A window in parts of at most `size`."""
+    start, end = window
+    cuts = [start + size * n for n in range(int((end - start) / size) + 1)]
+    return [(a, b) for a, b in zip(cuts, [*cuts[1:], end], strict=True) if a < b]
+
+
+def write(version: ViewVersion, window: Window, stores: Stores, say: Say) -> tuple[int, datetime | None]:
+    """Compute one window and put it in place of what was there; its rows and their earliest event time."""
+    begun = time.monotonic()
+    table = rows(version, *window, stores).sort_by(
+        "event_timestamp"
+    )  # so that a read of a window skips files
+    stores.tables.replace("features", version.table, table, _known_in(window))
+    stores.tables.compact("features", version.table, FILES)
+    seconds = time.monotonic() - begun
+    say(f"{version}: {table.num_rows:,} rows known until {window[1]:%Y-%m-%d %H:%M}, {seconds:.1f} s")
+    first = pc.min(table["event_timestamp"]).as_py() if table.num_rows else None
+    return table.num_rows, first
+
+
+def _known_in(window: Window) -> str:
+    """The rows that became known in a window, as Delta's predicate; a row is known at the later of its times."""
+    start, end = (moment.astimezone(UTC).isoformat() for moment in window)
+    after = " or ".join(f"{name} > '{start}'" for name in TIMES)
+    until = " and ".join(f"{name} <= '{end}'" for name in TIMES)
+    return f"({after}) and {until}"

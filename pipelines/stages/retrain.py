@@ -5,6 +5,7 @@ Between tasks travel ids, addresses, counts and times, never data.
 
 import json
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -45,13 +46,13 @@ def ingest(dataset: str) -> list[dict[str, Any]]:
     return [as_json(result) for result in [*results, *passed_over(dataset, shared)]]
 
 
-def features(as_of: str | None = None) -> dict[str, Any]:
-    """Bring feature tables and the online store up to `as_of`, or to all that has landed."""
+def features(as_of: str | None = None, say: Callable[[str], None] = print) -> dict[str, Any]:
+    """Bring feature tables and the online store up to `as_of`, or to all that has landed; `say` is told of progress."""
     from pipelines.stages.features import compute, watermark
 
     shared = stores()
     end = moment(as_of) or watermark(shared, catalog.datasets().values(), PATIENCE)
-    return dict(as_json(compute(end, shared)))
+    return dict(as_json(compute(end, shared, say)))
 
 
 def plan(
@@ -165,7 +166,7 @@ def judge(model: str, version: int | None = None) -> dict[str, Any]:
     made = Candidate(
         model, found.version, found.run_id, found.digest, found.as_of, found.tags["training_set"]
     )
-    rows = build(spec, found.as_of, shared)
+    rows = build(spec, found.as_of, shared, found.views)
     return dict(as_json(run(spec, made, rows, shared)))
 
 
@@ -176,7 +177,7 @@ def out_of_time(model: str, version: int | None, month: str) -> dict[str, Any]:
 
     spec, shared = catalog.model(model), stores()
     found = shared.tracking.version(model, version or newest(model))
-    rows = month_of(spec, month, found.as_of, shared)
+    rows = month_of(spec, month, found, shared)
     metrics = evaluate_on(spec, found, rows, shared)
     facts = {"model": model, "version": found.version, "as_of": as_json(found.as_of), "month": month}
     return {**facts, "rows": len(rows), "metrics": metrics}

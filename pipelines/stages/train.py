@@ -64,7 +64,7 @@ def candidate(version: Version) -> Candidate:
 
 def inputs_of(rows: "pd.DataFrame", model: Any) -> "pd.DataFrame":
     """The columns a fitted model takes, in its order; missing ones are an error that names them."""
-    names = list(model.named_steps["timetable"].feature_names_in_) if hasattr(model, "named_steps") else []
+    names = list(getattr(model, "feature_names_in_", ()))
     wanted = names or [c for c in rows if c not in NOT_INPUT]
     missing = [name for name in wanted if name not in rows]
     if missing:
@@ -117,6 +117,8 @@ def _facts(training_set: TrainingSet, trigger: str, code: str, record: Mapping[s
         "trigger": trigger,
         "as_of": training_set.as_of.isoformat(),
         "training_set": training_set.digest,
+        "training_rows": training_set.content,
+        "feature_views": json.dumps(training_set.views, sort_keys=True),
         "spec_digest": code,
     }
     if not record:

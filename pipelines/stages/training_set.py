@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,25 +16,52 @@ from pipelines.stores import Stores
 if TYPE_CHECKING:
     import pandas as pd
 
+    from pipelines.stores.tracking import Version
 
-def build(spec: ModelSpec, as_of: datetime, stores: Stores) -> TrainingSet:
+
+def build(
+    spec: ModelSpec,
+    as_of: datetime,
+    stores: Stores,
+    views: Mapping[str, int] | None = None,
+    versions: Mapping[str, int] | None = None,
+) -> TrainingSet:
     """Labels known at `as_of`, each with the features known when its prediction would have been made.
 
     The newest `holdout` of them are the gate's. Rows whose truth came out after the hold-out began are
     in neither part: they were open questions at that moment. The same question has the same digest and
-    is answered once.
+    is answered once. `views` names other versions of feature views than the current ones, `versions` other
+    Delta versions than the newest: those of a TrainingSet give its rows again, to the bit.
     """
-    versions = _versions(spec, stores)
-    digest = _digest(spec, as_of, versions)
+    numbers = stores.features.pinned(stores.features.feature_names(spec), views or {})
+    given = dict(versions) if versions else _versions(spec, numbers, stores)
+    digest = _digest(spec, as_of, given)
     path = stores.settings.home / "training_sets" / spec.name / f"{digest}.parquet"
     if not path.exists():
-        _write(stores.features.historical(spec, labels(spec, as_of, stores)), path)
-    return _described(spec, as_of, digest, path, versions)
+        rows = labels(spec, as_of, stores, given[f"silver/{spec.label.dataset}"])
+        _write(_joined(spec, rows, numbers, given, stores), path)
+    return _described(spec, as_of, digest, path, given)
 
 
-def labels(spec: ModelSpec, as_of: datetime, stores: Stores) -> "pd.DataFrame":
-    """label.sql's entity rows within the training window, with `split`: train or holdout."""
-    connection = silver.connect(stores, [dataset(spec.label.dataset)], as_of)
+def _joined(
+    spec: ModelSpec,
+    rows: "pd.DataFrame",
+    numbers: Mapping[str, int],
+    versions: Mapping[str, int],
+    stores: Stores,
+) -> "pd.DataFrame":
+    tables = {
+        name.removeprefix("features/"): v for name, v in versions.items() if name.startswith("features/")
+    }
+    return stores.features.historical(stores.features.feature_names(spec), rows, numbers, tables)
+
+
+def labels(spec: ModelSpec, as_of: datetime, stores: Stores, version: int | None = None) -> "pd.DataFrame":
+    """label.sql's entity rows within the training window, with `split`: train or holdout.
+
+    `version` is the Delta version of silver that is read, by default the newest.
+    """
+    connection = silver.connect(stores, [dataset(spec.label.dataset)], as_of, version=version)
     start, held = as_of - spec.training.window, as_of - spec.training.holdout
     rows = connection.execute(
         f"""
@@ -56,23 +84,23 @@ def _in_utc(rows: "pd.DataFrame") -> "pd.DataFrame":
     return rows
 
 
-def _versions(spec: ModelSpec, stores: Stores) -> dict[str, int]:
+def _versions(spec: ModelSpec, numbers: Mapping[str, int], stores: Stores) -> dict[str, int]:
     """The Delta version of every table the answer is read from."""
-    views = sorted({feature.split(":")[0] for feature in spec.features})
-    tables = [("silver", spec.label.dataset), *(("features", view) for view in views)]
+    views = [stores.features.version(view, number).table for view, number in sorted(numbers.items())]
+    tables = [("silver", spec.label.dataset), *(("features", table) for table in views)]
     return {f"{layer}/{name}": _version(layer, name, stores) for layer, name in tables}
 
 
 def _version(layer: str, name: str, stores: Stores) -> int:
     version = stores.tables.version(layer, name)
     if version is None:
-        remedy = "land its files" if layer == "silver" else "run `evergreen features`"
+        remedy = "land its files" if layer == "silver" else "run `evergreen features compute`"
         raise EvergreenError(f"table {layer}/{name} does not exist yet; {remedy}")
     return version
 
 
-def _digest(spec: ModelSpec, as_of: datetime, versions: dict[str, int]) -> str:
-    question = {"model": spec.digest, "as_of": as_of.isoformat(), "versions": versions}
+def _digest(spec: ModelSpec, as_of: datetime, versions: Mapping[str, int]) -> str:
+    question = {"model": spec.digest, "as_of": as_of.isoformat(), "versions": dict(versions)}
     return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
 
 
@@ -85,7 +113,7 @@ def _write(rows: "pd.DataFrame", path: Path) -> None:
 
 
 def _described(
-    spec: ModelSpec, as_of: datetime, digest: str, path: Path, versions: dict[str, int]
+    spec: ModelSpec, as_of: datetime, digest: str, path: Path, versions: Mapping[str, int]
 ) -> TrainingSet:
     import pandas as pd
 
@@ -100,8 +128,14 @@ def _described(
         positives=int(train.label.sum()),
         holdout_start=as_of - spec.training.holdout,
         holdout_rows=len(held),
-        versions=versions,
+        versions=dict(versions),
+        content=_sha256(path),
     )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def observed(spec: ModelSpec, as_of: datetime, stores: Stores) -> "tuple[pd.DataFrame, pd.DataFrame]":
@@ -120,11 +154,20 @@ def observed(spec: ModelSpec, as_of: datetime, stores: Stores) -> "tuple[pd.Data
     reference = pd.read_parquet(path)
     recent = labels(spec, as_of, stores)
     recent = recent[recent.event_timestamp > as_of - spec.monitor.window]
-    return reference[reference.split == "train"], stores.features.historical(spec, recent)
+    return reference[reference.split == "train"], as_served(spec, recent, champion, stores)
 
 
-def month_of(spec: ModelSpec, month: str, trained: datetime, stores: Stores) -> "pd.DataFrame":
-    """All labelled rows of a month such as 2013-07, which must lie after `trained`."""
+def as_served(spec: ModelSpec, rows: "pd.DataFrame", version: "Version", stores: Stores) -> "pd.DataFrame":
+    """Entity rows with the features of a model version, from the view versions that it was trained on."""
+    model = stores.tracking.load(spec.name, version.version)
+    columns = getattr(model, "feature_names_in_", None)
+    names = stores.features.feature_names(spec) if columns is None else spec.features_among(columns)
+    return stores.features.historical(names, rows, version.views)
+
+
+def month_of(spec: ModelSpec, month: str, version: "Version", stores: Stores) -> "pd.DataFrame":
+    """All labelled rows of a month such as 2013-07, which must lie after the version's training."""
+    trained = version.as_of
     try:
         start = datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC)
     except ValueError:
@@ -138,4 +181,4 @@ def month_of(spec: ModelSpec, month: str, trained: datetime, stores: Stores) -> 
     rows = rows[(rows.event_timestamp >= start) & (rows.event_timestamp < end)]
     if rows.empty:
         raise EvergreenError(f"no labelled row of {month} has landed; replay and ingest that month first")
-    return stores.features.historical(spec, rows)
+    return as_served(spec, rows, version, stores)

@@ -1,16 +1,12 @@
 """Feast, as this deployment has it: definitions, point-in-time rows and online values."""
 
-import hashlib
-import importlib
 import os
-import re
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from io import StringIO
-from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +15,30 @@ import yaml
 from pipelines.catalog import ModelSpec
 from pipelines.contracts import EvergreenError
 from pipelines.settings import Settings
+from pipelines.stores import definitions
+from pipelines.stores.views import Views, ViewVersion
 
 if TYPE_CHECKING:
     import pandas as pd
     from feast import FeatureStore, FeatureView
 
-LOOK_BACK = re.compile(r"^-- look_back: (\d+) (hours?|days?)$", re.MULTILINE)
+    from pipelines.stores.online import Materialized
+
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+LOOKS = 5
+"""How often values are read again when a materialization ended meanwhile."""
+
+
+@dataclass(frozen=True)
+class Online:
+    """What was online for one question: view__feature -> value.
+
+    `known` says of each view how far it had come: version, as_of, and the Delta version of its table; null before
+    its first materialization.
+    """
+
+    values: dict[str, Any]
+    known: dict[str, Any]
 
 
 class Features:
@@ -32,19 +46,33 @@ class Features:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._questions: dict[tuple[Any, ...], _Question] = {}
         os.environ.setdefault("FEAST_USAGE", "False")
 
     @cached_property
-    def store(self) -> "FeatureStore":
-        """Feast's FeatureStore of feature_store.yaml, its definitions applied if they changed."""
+    def registered(self) -> Views:
+        """All versions of all views that this deployment ever had."""
+        return Views(self.settings.database)
+
+    @cached_property
+    def _opened(self) -> "tuple[FeatureStore, dict[str, ViewVersion]]":
         from feast import FeatureStore
         from feast.repo_config import RepoConfig
 
         (self.settings.home / "feast").mkdir(parents=True, exist_ok=True)
-        config = RepoConfig(**self._config(), repo_path=self.settings.feature_repo)
-        store = FeatureStore(config=config)
-        self._apply(store)
-        return store
+        repo, mark = self.settings.feature_repo, self.settings.home / "feast" / "applied"
+        store = FeatureStore(config=RepoConfig(**self._config(), repo_path=repo))
+        return store, definitions.apply(store, repo, self.registered, mark)
+
+    @property
+    def store(self) -> "FeatureStore":
+        """Feast's FeatureStore of feature_store.yaml, its definitions applied if they changed."""
+        return self._opened[0]
+
+    @property
+    def current(self) -> dict[str, ViewVersion]:
+        """The version of each view that the feature repository describes, by name."""
+        return dict(sorted(self._opened[1].items()))
 
     def _config(self) -> dict[str, Any]:
         text = (self.settings.feature_repo / "feature_store.yaml").read_text()
@@ -54,128 +82,181 @@ class Features:
             if self.settings.redis_url is None:
                 raise EvergreenError("online_store is redis: set EVERGREEN_REDIS_URL to host:port")
             url = self.settings.redis_url.get_secret_value()
-            config["online_store"] = {"type": "redis", "connection_string": url}
+            kind = "pipelines.stores.online_redis.RedisOnlineStore"
+            config["online_store"] = {"type": kind, "connection_string": url}
         return config
 
     def variables(self) -> dict[str, str]:
         """What feature_store.yaml takes from the environment, for Feast's own command line."""
         return {"EVERGREEN_HOME": str(self.settings.home), "EVERGREEN_LAKE": self.settings.lake_uri}
 
-    def _apply(self, store: "FeatureStore") -> None:
-        """Write the definitions to the registry when they differ from those written last."""
-        mark = self.settings.home / "feast" / "applied"
-        if mark.exists() and mark.read_text() == self.digest:
-            return
-        store.apply(list(_definitions(self.settings.feature_repo)))
-        mark.write_text(self.digest)
-
-    @cached_property
-    def digest(self) -> str:
-        """Changes when a definition, its SQL or a model's list of features does."""
-        from pipelines.catalog import models
-
-        sha = hashlib.sha256()
-        for path in sorted(self.settings.feature_repo.glob("*")):
-            if path.suffix in {".py", ".sql", ".yaml"}:
-                sha.update(path.name.encode() + b"\0" + path.read_bytes())
-        sha.update(repr([(m.name, m.features) for m in models().values()]).encode())
-        return sha.hexdigest()
-
-    def sql(self, view: str) -> str:
-        """How a view is computed: the .sql beside its definition."""
-        path = self.settings.feature_repo / f"{view}.sql"
-        if not path.exists():
-            raise EvergreenError(f"feature view {view} has no {path.name}; add it beside {view}.py")
-        return path.read_text()
-
-    def consumer(self, view: str) -> str:
-        """The name under which a view's progress is kept; a change of its SQL starts it anew."""
-        return f"feature:{view}@{hashlib.sha256(self.sql(view).encode()).hexdigest()[:12]}"
-
-    def look_back(self, view: str) -> timedelta:
-        """How far before a window its SQL reads, declared in the file."""
-        match = LOOK_BACK.search(self.sql(view))
-        if match is None:
-            raise EvergreenError(
-                f"{view}.sql declares no look-back; add a line such as `-- look_back: 24 hours`"
-            )
-        return timedelta(**{match[2].rstrip("s") + "s": int(match[1])})
-
     def views(self) -> "list[FeatureView]":
-        return sorted(self.store.list_feature_views(), key=lambda view: view.name)
+        """The current Feast definitions, by name."""
+        return [self.definition(version) for version in self.current.values()]
+
+    def definition(self, version: ViewVersion) -> "FeatureView":
+        """A version's Feast definition."""
+        from feast.errors import FeatureViewVersionNotFound
+
+        registry, project = self.store.registry, self.store.project
+        try:
+            return registry.get_feature_view_by_version(version.view, project, version.number)
+        except FeatureViewVersionNotFound:  # another process brought it
+            self.store.refresh_registry()
+            return registry.get_feature_view_by_version(version.view, project, version.number)
 
     def feature_names(self, spec: ModelSpec) -> list[str]:
         """view__feature for all features of a model, in the order its data has them."""
         service = self.store.get_feature_service(spec.name)
         return [f"{p.name}__{f.name}" for p in service.feature_view_projections for f in p.features]
 
-    def historical(self, spec: ModelSpec, rows: "pd.DataFrame") -> "pd.DataFrame":
-        """Entity rows with each feature as it was known at the row's event_timestamp."""
-        service = self.store.get_feature_service(spec.name)
-        job = self.store.get_historical_features(entity_df=rows, features=service, full_feature_names=True)
-        joined: pd.DataFrame = job.to_df()
-        return joined
+    def pinned(self, names: Iterable[str], views: Mapping[str, int]) -> dict[str, int]:
+        """The version of each view that features (view__feature) come from: those named, else the current."""
+        wanted = dict.fromkeys(name.split("__")[0] for name in names)
+        return {view: views[view] if view in views else self.version(view).number for view in wanted}
 
-    def materialize(self, as_of: datetime, start: datetime | None = None) -> None:
-        """Bring the values known at `as_of` online; a moment before the last one changes nothing.
+    def version(self, view: str, number: int | None = None) -> ViewVersion:
+        """A version of a view, the current one if no number is given."""
+        if number is not None:
+            return self.registered.version(view, number)
+        if view not in self.current:
+            raise EvergreenError(f"no feature view {view!r}; there are: {', '.join(self.current) or 'none'}")
+        return self.current[view]
 
-        `start` names the earliest value that changed; by default the end of the last materialization.
+    def historical(
+        self,
+        names: Sequence[str],
+        rows: "pd.DataFrame",
+        views: Mapping[str, int] | None = None,
+        tables: Mapping[str, int] | None = None,
+    ) -> "pd.DataFrame":
+        """Entity rows with each feature (view__feature) as it was known at the row's event_timestamp.
+
+        `views` names the versions to read, by default the current; `tables` the Delta version of each of
+        their tables, by default the newest.
         """
-        done = self.materialized_to
-        if done and as_of <= done and start is None:
-            return
-        begin = (
-            min(t for t in (start, done, as_of) if t) if (start or done) else datetime(1970, 1, 1, tzinfo=UTC)
-        )
-        with redirect_stdout(StringIO()):  # Feast prints, and stdout may be somebody's JSON
-            self.store.materialize(start_date=begin, end_date=max(as_of, done or as_of))
+        from pipelines.stores.offline import pinned
 
-    @property
-    def materialized_to(self) -> datetime | None:
-        """Up to when every view is online; None before the first materialization."""
-        ends = [view.most_recent_end_time for view in self.views()]
-        return None if not ends or None in ends else min(ends)
+        numbers = self.pinned(names, views or {})
+        references = [_reference(name, numbers) for name in names]
+        with pinned({f"features/{table}": version for table, version in (tables or {}).items()}):
+            job = self.store.get_historical_features(
+                entity_df=rows, features=references, full_feature_names=True
+            )
+            joined: pd.DataFrame = job.to_df()
+        return joined.rename(columns=dict(zip(map(_answered, references), names, strict=True)))
+
+    def materialize(self, version: ViewVersion, start: datetime | None, end: datetime) -> None:
+        """Bring a view's values known at `end` online; what is online never moves backwards.
+
+        `start` is the earliest event time that changed; by default the end of the last materialization.
+        """
+        done = self.materialized(version)
+        begin = min((t for t in (start, done.as_of if done else None) if t), default=BEGINNING)
+        with redirect_stdout(StringIO()):  # Feast prints, and stdout may be somebody's JSON
+            self.store.materialize(
+                start_date=begin if done else BEGINNING,
+                end_date=max(end, done.as_of) if done else end,
+                feature_views=[version.view],
+                version=f"v{version.number}",
+            )
+
+    def materialized(self, version: ViewVersion) -> "Materialized | None":
+        """How far a view has come online; None before its first materialization."""
+        store = self.store._get_provider().online_store
+        return store.materialized(self.store.config, self.definition(version))
 
     def online(
-        self, spec: ModelSpec, entities: Mapping[str, Any], moment: datetime | None = None
-    ) -> dict[str, Any]:
-        """view__feature -> the newest value online, None where there is none.
+        self,
+        names: Sequence[str],
+        entities: Mapping[str, Any],
+        moment: datetime | None = None,
+        views: Mapping[str, int] | None = None,
+    ) -> Online:
+        """The newest value online of each feature (view__feature), None where there is none.
 
-        With `moment`, values older than their view's TTL at that moment are None, as in training.
+        Values older than their view's TTL are None, as in training: at the moment, or at that of the newest
+        knowledge if it is later or no moment is given.
         """
-        service = self.store.get_feature_service(spec.name)
-        answer = self.store.get_online_features(
-            features=service, entity_rows=[dict(entities)], full_feature_names=True
-        )
-        values = {name: column[0] for name, column in answer.to_dict(include_event_timestamps=True).items()}
-        lifetimes = {view.name: view.ttl for view in self.views()}
-        return {
-            name: value if _fresh(values.get(f"{name}__ts"), lifetimes[name.split("__")[0]], moment) else None
-            for name in self.feature_names(spec)
-            for value in [values.get(name)]
+        question = self._question(tuple(names), tuple(sorted((views or {}).items())))
+        for _ in range(LOOKS):
+            known = self._known(question)
+            answer = self.store.get_online_features(
+                features=question.references, entity_rows=[dict(entities)], full_feature_names=True
+            )
+            if known == self._known(question):
+                break
+        found = dict(_answers(answer.proto))
+        due = {view: _later(moment, state.as_of if state else None) for view, state in known.items()}
+        values = {
+            name: _fresh(found[answered], question.lifetimes[view], due[view])
+            for name, answered, view in question.columns
         }
+        return Online(values, {view: _logged(question.numbers[view], state) for view, state in known.items()})
+
+    def _question(self, names: tuple[str, ...], views: tuple[tuple[str, int], ...]) -> "_Question":
+        """What must be looked up for these features, found out once."""
+        if (names, views) not in self._questions:
+            numbers = self.pinned(names, dict(views))
+            versions = {view: self.version(view, number) for view, number in numbers.items()}
+            definitions_ = {view: self.definition(version) for view, version in versions.items()}
+            references = [_reference(name, numbers) for name in names]
+            columns = [(n, _answered(r), n.split("__")[0]) for n, r in zip(names, references, strict=True)]
+            lifetimes = {view: found.ttl for view, found in definitions_.items()}
+            self._questions[names, views] = _Question(references, columns, definitions_, lifetimes, numbers)
+        return self._questions[names, views]
+
+    def _known(self, question: "_Question") -> "dict[str, Materialized | None]":
+        """How far each view of a question has come online."""
+        online, config = self.store._get_provider().online_store, self.store.config
+        return {name: online.materialized(config, view) for name, view in question.definitions.items()}
 
 
-def _fresh(seconds: int | None, lifetime: timedelta | None, moment: datetime | None) -> bool:
-    """Whether a value of that epoch second still counts at the moment."""
-    if not seconds or not lifetime or moment is None:
-        return True
-    return moment.timestamp() - seconds <= lifetime.total_seconds()
+@dataclass(frozen=True)
+class _Question:
+    """A list of features as Feast looks them up: references, names in the answer, definitions and TTLs."""
+
+    references: list[str]
+    columns: list[tuple[str, str, str]]
+    definitions: "dict[str, FeatureView]"
+    lifetimes: dict[str, timedelta | None]
+    numbers: dict[str, int]
 
 
-def _definitions(repo: Path) -> Iterator[Any]:
-    """Every Feast object that the modules of the feature repository define."""
-    from feast import Entity, FeatureService, FeatureView
+def _reference(name: str, numbers: Mapping[str, int]) -> str:
+    """view__feature as Feast refers to it: view@v2:feature."""
+    view, feature = name.split("__", 1)
+    return f"{view}@v{numbers[view]}:{feature}"
 
-    sys.path.insert(0, str(repo))
-    try:
-        modules = [importlib.import_module(path.stem) for path in sorted(repo.glob("*.py"))]
-    finally:
-        sys.path.remove(str(repo))
-    found = {
-        (type(o), o.name): o
-        for m in modules
-        for o in vars(m).values()
-        if isinstance(o, Entity | FeatureView | FeatureService)
-    }
-    yield from found.values()
+
+def _answered(reference: str) -> str:
+    """What Feast calls the column of a reference online."""
+    return reference.replace(":", "__")
+
+
+def _answers(proto: Any) -> "Iterator[tuple[str, tuple[Any, datetime | None]]]":
+    """Column -> its one value, and the event time of the row it is from."""
+    from feast.type_map import feast_value_type_to_python_type
+
+    for name, vector in zip(proto.metadata.feature_names.val, proto.results, strict=True):
+        stamp = vector.event_timestamps[0]
+        at = stamp.ToDatetime(UTC) if stamp.seconds or stamp.nanos else None
+        yield name, (feast_value_type_to_python_type(vector.values[0]), at)
+
+
+def _later(moment: datetime | None, known: datetime | None) -> datetime | None:
+    return max((time for time in (moment, known) if time), default=None)
+
+
+def _logged(number: int, state: "Materialized | None") -> dict[str, Any] | None:
+    if state is None:
+        return None
+    return {"version": number, "as_of": state.as_of.isoformat(), "table": state.source_version}
+
+
+def _fresh(found: tuple[Any, datetime | None], lifetime: timedelta | None, moment: datetime | None) -> Any:
+    """The value, None if it is older than its lifetime at the moment."""
+    value, at = found
+    if at is None or not lifetime or moment is None or moment - at <= lifetime:
+        return value
+    return None

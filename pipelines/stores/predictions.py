@@ -21,6 +21,7 @@ PREDICTIONS = sa.Table(
     sa.Column("entities", sa.JSON, nullable=False),
     sa.Column("request", sa.JSON, nullable=False),
     sa.Column("features", sa.JSON, nullable=False),
+    sa.Column("known", sa.JSON),
     sa.Column("probability", sa.Float(53), nullable=False),
     sa.Column("threshold", sa.Float(53), nullable=False),
     sa.Column("degraded", sa.Boolean, nullable=False),
@@ -33,7 +34,10 @@ PATIENCE_MS = 5_000
 
 @dataclass(frozen=True)
 class Prediction:
-    """One answer. `asked_at` is the wall clock; `event_time` is the request's, None if it names none."""
+    """One answer. `asked_at` is the wall clock; `event_time` is the request's, None if it names none.
+
+    `known` says of each view how far it had come online: its version, as_of, and the Delta version of its table.
+    """
 
     prediction_id: str
     model: str
@@ -47,6 +51,7 @@ class Prediction:
     degraded: bool
     asked_at: datetime
     event_time: datetime | None
+    known: dict[str, Any] | None = None
 
 
 class Predictions:
@@ -103,4 +108,4 @@ def _impatient(connection: Any, _record: Any) -> None:
 
 
 def _plain(name: str, value: Any) -> Any:
-    return as_json(value) if name in {"entities", "request", "features"} else value
+    return as_json(value) if name in {"entities", "request", "features", "known"} else value

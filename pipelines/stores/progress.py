@@ -55,3 +55,9 @@ class Progress:
                     connection.execute(insert(CONSUMED), rows)
         except IntegrityError:
             return  # another run of the same task said the same first
+
+    def forget(self, consumer: str) -> None:
+        """What a consumer consumed and reached is as if it had never run."""
+        with self._engine.begin() as connection:
+            connection.execute(delete(REACHED).where(REACHED.c.consumer == consumer))
+            connection.execute(delete(CONSUMED).where(CONSUMED.c.consumer == consumer))

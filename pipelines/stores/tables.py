@@ -1,6 +1,7 @@
 """The Delta tables of the lake: each commit happens exactly once and outlives a power cut."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -112,6 +113,14 @@ class Tables:
             if self._write(table, data, "overwrite", [], predicate):
                 return int(table.version())
         raise TransientError(f"{self.uri(layer, name)}: others kept committing; try again")
+
+    def compact(self, layer: str, name: str, files: int) -> None:
+        """Brings the rows of a table of more than so many files into few; earlier versions stay readable."""
+        table = self._open(layer, name)
+        if table is not None and len(table.file_uris()) > files:
+            with suppress(CommitFailedError):  # somebody else is writing; another time
+                table.optimize.compact()
+                flush(table.table_uri)
 
     def evolve(self, spec: DatasetSpec) -> None:
         """Gives silver the dataset's columns: new ones are added, wider types rewrite it, nothing is lost."""

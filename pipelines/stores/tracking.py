@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib
+import json
 import os
 import tempfile
 from collections.abc import Mapping
@@ -49,6 +50,11 @@ class Version:
     as_of: datetime
     source: str
     tags: Mapping[str, str]
+
+    @property
+    def views(self) -> dict[str, int]:
+        """The version of each feature view it was trained on; it must be asked with these."""
+        return dict(json.loads(self.tags.get("feature_views", "{}")))
 
 
 def file_digest(path: Path) -> str:
@@ -169,6 +175,14 @@ class Tracking:
         """The fitted Pipeline of a version, its digest and types verified before anything is loaded."""
         found = self.version(model, version)
         return _load_verified(str(self.file(found)), found.digest, model)
+
+    def inputs(self, version: Version) -> list[str]:
+        """The columns a version takes, as its signature in MLflow names them."""
+        from mlflow.models import get_model_info
+
+        self.client  # noqa: B018 - sets MLflow's addresses
+        signature = get_model_info(version.source).signature
+        return list(signature.inputs.input_names()) if signature else []
 
     def load_baseline(self, version: Version) -> Any:
         """The plain pipeline that was fitted beside a version, on the same rows."""

@@ -1,6 +1,7 @@
 """Rules of the feature tables: what they say of a moment does not depend on how one got there."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -17,9 +18,14 @@ SPEC = catalog.model("flight_delays")
 
 
 def table(stores: Stores, view: str) -> pd.DataFrame:
-    rows = stores.tables.dataset("features", view).to_table().to_pandas()
+    version = stores.features.version(view)
+    rows = stores.tables.dataset("features", version.table).to_table().to_pandas()
     keys = [c for c in rows if rows[c].dtype == object]
     return rows.sort_values([*keys, "event_timestamp"], ignore_index=True)
+
+
+def online(stores: Stores, entities: dict[str, str], moment: datetime | None = None) -> dict[str, Any]:
+    return stores.features.online(stores.features.feature_names(SPEC), entities, moment).values
 
 
 def test_a_table_computed_in_steps_equals_one_computed_at_once(flown: Stores) -> None:
@@ -29,7 +35,7 @@ def test_a_table_computed_in_steps_equals_one_computed_at_once(flown: Stores) ->
     assert len(views) == 8
     for view in views:
         start = datetime(2012, 12, 31, tzinfo=UTC)
-        at_once = features.rows(view, start, AS_OF, flown)
+        at_once = features.rows(flown.features.version(view), start, AS_OF, flown)
         kept = table(flown, view)
         assert len(kept) == len(at_once) > 0, view
         other = at_once.to_pandas().sort_values(
@@ -40,7 +46,7 @@ def test_a_table_computed_in_steps_equals_one_computed_at_once(flown: Stores) ->
 
 def test_computing_again_does_no_work(computed: Stores) -> None:
     views = [view.name for view in computed.features.views()]
-    before = {view: computed.tables.version("features", view) for view in views}
+    before = {v: computed.tables.version("features", computed.features.version(v).table) for v in views}
     assert len(before) == 8
     again = features.compute(AS_OF, computed)
     assert again.rows == {}
@@ -67,15 +73,15 @@ def test_the_newest_values_are_online_and_an_older_moment_changes_nothing(flown:
     features.compute(AS_OF, flown)
     newest = table(flown, "origin_weather").query("origin == 'EWR'").iloc[-1]
     entities = {"carrier": "UA", "origin": "EWR", "dest": "IAH", "tailnum": "N14228"}
-    assert flown.features.online(SPEC, entities)["origin_weather__temp"] == newest.temp
+    assert online(flown, entities)["origin_weather__temp"] == newest.temp
     features.compute(AS_OF - timedelta(days=3), flown)
-    assert flown.features.online(SPEC, entities)["origin_weather__temp"] == newest.temp
+    assert online(flown, entities)["origin_weather__temp"] == newest.temp
 
 
 def test_what_is_older_than_its_ttl_is_missing_online_as_in_training(computed: Stores) -> None:
     entities = {"carrier": "UA", "origin": "EWR", "dest": "IAH", "tailnum": "N14228"}
-    fresh = computed.features.online(SPEC, entities, AS_OF)
-    late = computed.features.online(SPEC, entities, AS_OF + timedelta(days=1))
+    fresh = online(computed, entities, AS_OF)
+    late = online(computed, entities, AS_OF + timedelta(days=1))
     assert fresh["origin_weather__temp"] is not None
     assert late["origin_weather__temp"] is None
     assert late["aircraft__year"] == fresh["aircraft__year"] is not None
@@ -83,7 +89,7 @@ def test_what_is_older_than_its_ttl_is_missing_online_as_in_training(computed: S
 
 def test_an_unknown_entity_has_every_feature_missing_that_depends_on_it(computed: Stores) -> None:
     entities = {"carrier": "??", "origin": "EWR", "dest": "IAH", "tailnum": "N14228"}
-    values = computed.features.online(SPEC, entities)
+    values = online(computed, entities)
     assert list(values) == computed.features.feature_names(SPEC)
     assert {n for n, v in values.items() if n.startswith("carrier_punctuality")} <= {
         n for n, v in values.items() if v is None
@@ -94,11 +100,11 @@ def test_online_and_offline_say_the_same_of_the_newest_moment(computed: Stores) 
     rows = labels(SPEC, datetime(2013, 1, 12, tzinfo=UTC), computed)
     rows = rows[rows.event_timestamp >= AS_OF].drop_duplicates(["carrier", "origin", "dest"]).head(40)
     rows["event_timestamp"] = pd.Timestamp(AS_OF)
-    offline = computed.features.historical(SPEC, rows)
+    offline = computed.features.historical(computed.features.feature_names(SPEC), rows)
     assert len(offline) == 40
     for _, row in offline.iterrows():
-        online = computed.features.online(SPEC, {key: row[key] for key in SPEC.entities}, AS_OF)
-        for name, value in online.items():
+        answer = online(computed, {key: row[key] for key in SPEC.entities}, AS_OF)
+        for name, value in answer.items():
             same = pd.isna(row[name]) if value is None else row[name] == pytest.approx(value)
             assert same, (name, value, row[name])
 

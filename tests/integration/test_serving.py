@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -27,11 +27,13 @@ from pipelines.serving.predictor import Predictor
 from pipelines.serving.schemas import example
 from pipelines.settings import Settings
 from pipelines.stores import Stores
+from pipelines.stores.features import Online
 
 SPEC = model("flight_delays")
 URL = "/v1/models/flight_delays/predictions"
 FEATURES = ["origin_weather__temp", "carrier_punctuality__late_share", "aircraft__seats"]
 KNOWN = {"origin_weather__temp": 40.0, "carrier_punctuality__late_share": 0.2, "aircraft__seats": 150}
+COME = {view: {"version": 2, "as_of": "2013-03-31T22:00:00+00:00", "table": 7} for view in ("aircraft",)}
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +61,7 @@ class Version:
     version: int
     digest: str
     as_of: datetime = datetime(2013, 3, 31, tzinfo=UTC)
+    views: Mapping[str, int] = field(default_factory=lambda: {"aircraft": 2})
 
 
 @dataclass
@@ -87,14 +90,20 @@ class FeatureTable:
     values: dict[str, dict[str, Any]] = field(default_factory=lambda: {"UA": dict(KNOWN)})
     down: bool = False
     moments: list[datetime | None] = field(default_factory=list)
+    views: list[dict[str, int]] = field(default_factory=list)
 
     def online(
-        self, spec: ModelSpec, entities: Mapping[str, Any], moment: datetime | None = None
-    ) -> dict[str, Any]:
+        self,
+        names: Sequence[str],
+        entities: Mapping[str, Any],
+        moment: datetime | None = None,
+        views: Mapping[str, int] | None = None,
+    ) -> Online:
         if self.down:
             raise ConnectionError("the feature store is down")
         self.moments.append(moment)
-        return self.values.get(entities["carrier"], dict.fromkeys(FEATURES))
+        self.views.append(dict(views or {}))
+        return Online(self.values.get(entities["carrier"], dict.fromkeys(FEATURES)), dict(COME))
 
     def feature_names(self, spec: ModelSpec) -> list[str]:
         return FEATURES

@@ -163,8 +163,8 @@ def _landed(bench: Bench, stores: Stores, sheet: Sheet) -> None:
 
 def _same_features(clean: Stores, late: Stores) -> str:
     told = []
-    for view in [view.name for view in clean.features.views()]:
-        tables = [stores.tables.dataset("features", view) for stores in (clean, late)]
+    for view, version in clean.features.current.items():
+        tables = [stores.tables.dataset("features", version.table) for stores in (clean, late)]
         rows = [[] if t is None else sorted(map(repr, t.to_table().to_pylist())) for t in tables]
         must(rows[0] == rows[1], f"feature view {view} is not what it is when nothing is late")
         told.append(f"{len(rows[0])} {view}")
