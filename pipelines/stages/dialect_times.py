@@ -91,6 +91,8 @@ class Times:
         """INTERVAL (n) HOUR and to_hours(n), for whole n."""
         if isinstance(node, exp.Interval):
             count, unit = node.this, unit_of(str(node.args.get("unit")))
+        elif isinstance(node, exp.ToDays):
+            count, unit = node.this, "DAY"
         elif isinstance(node, exp.Anonymous) and len(node.expressions) == 1:
             count, unit = node.expressions[0], unit_of(node.name[3:])
         else:
@@ -149,8 +151,10 @@ class Times:
             return f"CAST({last} - {first} AS BIGINT)"
         if unit not in UNITS:
             refuse(node, f"date_diff in {unit.lower()} has no equal on Spark; use a year or less")
-        width, origin = UNITS[unit], ORIGIN if unit == "WEEK" else 0
-        first, last = (_floored(f"({self.epoch(x)} - {origin}L)", width) for x in (start, end))
+        if unit == "WEEK":  # DuckDB counts whole weeks between the days, not Mondays
+            return f"(CAST(datediff({self.moment(end)}, {self.moment(start)}) AS BIGINT) div 7L)"
+        width = UNITS[unit]
+        first, last = (_floored(self.epoch(x), width) for x in (start, end))
         return f"(({last} - {first}) div {width}L)"
 
     def bucket(self, node: exp.Expr) -> str:

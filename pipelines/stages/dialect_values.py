@@ -6,8 +6,9 @@ from typing import Any
 from sqlglot import exp
 
 from pipelines.stages.dialect_casts import cast
+from pipelines.stages.dialect_numbers import NUMBERS, guarded
 from pipelines.stages.dialect_times import TIMES, Times, unit_of
-from pipelines.stages.dialect_types import FLOATS, INTEGERS, Types, literal, refuse, spark_type, type_of
+from pipelines.stages.dialect_types import INTEGERS, Types, literal, refuse, spark_type, type_of
 from pipelines.stages.dialect_windows import Windows
 
 COMPARISONS = {exp.EQ: "=", exp.NEQ: "<>", exp.LT: "<", exp.LTE: "<=", exp.GT: ">", exp.GTE: ">=",
@@ -19,8 +20,7 @@ PART_OF = {
     exp.DayOfWeekIso: "isodow", exp.DayOfYear: "doy", exp.Week: "week", exp.WeekOfYear: "week",
     exp.TimeToUnix: "epoch",
 }  # fmt: skip
-PLAIN = {exp.Sin: "sin", exp.Cos: "cos", exp.Tan: "tan", exp.Atan: "atan", exp.Exp: "exp"}
-Handler = Callable[["Values", Any], str]
+Handler = Callable[[Any, Any], str]
 
 
 class Values:
@@ -120,39 +120,6 @@ def _arithmetic(v: Values, node: exp.Binary) -> str:
     return f"CAST({v.emit(node.left)} {sign} {v.emit(node.right)} AS {kind})"
 
 
-def _div(v: Values, node: exp.Div) -> str:
-    if type_of(node) not in FLOATS:
-        refuse(node, "divide numbers; an interval becomes seconds by epoch()")
-    top, bottom = v.to(node.left, "DOUBLE"), v.to(node.right, "DOUBLE")
-    if isinstance(node.right, exp.Literal) and float(node.right.this) != 0:
-        text = f"({top} / {bottom})"
-    else:
-        by_zero = "CAST('Infinity' AS DOUBLE)"
-        if type_of(node.right) in FLOATS:
-            by_zero = f"CASE WHEN CAST({bottom} AS STRING) = '-0.0' THEN CAST('-Infinity' AS DOUBLE) ELSE {by_zero} END"
-        text = f"CASE WHEN {bottom} = 0D THEN {top} * {by_zero} ELSE {top} / {bottom} END"
-    return f"CAST({text} AS FLOAT)" if type_of(node) == "FLOAT" else text
-
-
-def _int_div(v: Values, node: exp.IntDiv) -> str:
-    kind = type_of(node)
-    if kind not in INTEGERS:
-        refuse(node, "// is for integers; use floor(a / b)")
-    text = f"({v.to(node.left, kind)} div nullif({v.to(node.right, kind)}, 0))"
-    return f"CAST({text} AS {spark_type(kind, node)})"
-
-
-def _mod(v: Values, node: exp.Mod) -> str:
-    kind = type_of(node)
-    if kind in INTEGERS:
-        text = f"({v.to(node.left, kind)} % nullif({v.to(node.right, kind)}, 0))"
-        return f"CAST({text} AS {spark_type(kind, node)})"
-    if kind != "DOUBLE":
-        refuse(node, "take % of integers or DOUBLE")
-    top, bottom = v.to(node.left, kind), v.to(node.right, kind)
-    return f"CASE WHEN {bottom} = 0D THEN {top} * CAST('NaN' AS DOUBLE) ELSE {top} % {bottom} END"
-
-
 def _neg(v: Values, node: exp.Neg) -> str:
     if type_of(node) == "INTERVAL":
         refuse(node, "subtract the interval instead")
@@ -214,87 +181,12 @@ def _abs(v: Values, node: exp.Abs) -> str:
     return f"abs({v.to(node.this, type_of(node))})"
 
 
-def _sign(v: Values, node: exp.Sign) -> str:
-    x = v.emit(node.this)
-    unknown = f"WHEN isnan({x}) THEN 0 " if type_of(node.this) in FLOATS else ""
-    return f"CAST(CASE {unknown}WHEN {x} > 0 THEN 1 WHEN {x} < 0 THEN -1 WHEN {x} = 0 THEN 0 END AS TINYINT)"
-
-
-def _rounded(text: str) -> str:
-    """To the nearest whole DOUBLE, halves away from zero."""
-    return f"CASE WHEN abs({text} - rint({text})) = 0.5D THEN {text} + 0.5D * signum({text}) ELSE rint({text}) END"
-
-
-def _round(v: Values, node: exp.Round) -> str:
-    digits, kind = node.args.get("decimals"), type_of(node)
-    places = 0 if digits is None else v.types.constant(digits) if digits.find(exp.Column) is None else -1
-    if not 0 <= places <= 15 or kind == "FLOAT":
-        refuse(node, "round DOUBLE or DECIMAL to a constant 0 to 15 places")
-    if kind.startswith("DECIMAL"):
-        return f"CAST(round({v.emit(node.this)}, {places}) AS {kind})"
-    if kind != "DOUBLE":
-        return v.emit(node.this)
-    x, scale = v.to(node.this, kind), f"{10**places}D"
-    if digits is None:
-        return _rounded(x)
-    found = f"({_rounded(f'({x} * {scale})')}) / {scale}"
-    return f"CASE WHEN abs({x} * {scale}) < CAST('Infinity' AS DOUBLE) THEN {found} ELSE {x} END"
-
-
-def _step(sign: str, order: str) -> Handler:
-    """floor and ceil, which stay DOUBLE."""
-
-    def emit(v: Values, node: exp.Func) -> str:
-        kind = type_of(node)
-        if kind.startswith("DECIMAL"):
-            return f"CAST({node.key}({v.emit(node.this)}) AS {kind})"
-        if kind != "DOUBLE" or len([one for one in node.args.values() if one]) > 1:
-            refuse(node, "take it of one DOUBLE or DECIMAL")
-        x = v.to(node.this, kind)
-        return f"CASE WHEN rint({x}) {order} {x} THEN rint({x}) {sign} 1D ELSE rint({x}) END"
-
-    return emit
-
-
-def _guarded(text: str, wrong: str, why: str, otherwise: str) -> str:
-    return f"CASE WHEN {text} {wrong} THEN raise_error('{why}') ELSE {otherwise} END"
-
-
-def _sqrt(v: Values, node: exp.Sqrt) -> str:
-    x = v.to(node.this, "DOUBLE")
-    return _guarded(x, "< 0D", "square root of a negative number", f"sqrt({x})")
-
-
-def _log(v: Values, node: exp.Expr) -> str:
-    base, of = (None, node.this) if node.args.get("expression") is None else (node.this, node.expression)
-    name = "ln" if isinstance(node, exp.Ln) else "log10"
-    if base is not None:
-        found = v.types.constant(base) if base.find(exp.Column) is None else None
-        if found not in (2, 10):
-            refuse(node, "take ln, log2 or log10")
-        name = f"log{found}"
-    x = v.to(of, "DOUBLE")
-    return _guarded(x, "<= 0D", "logarithm of no positive number", f"{name}({x})")
-
-
-def _plain(v: Values, node: exp.Func) -> str:
-    return f"{PLAIN[type(node)]}({v.to(node.this, 'DOUBLE')})"
-
-
-def _pow(v: Values, node: exp.Pow) -> str:
-    return f"power({v.to(node.this, 'DOUBLE')}, {v.to(node.expression, 'DOUBLE')})"
-
-
-def _is_infinite(v: Values, node: exp.IsInf) -> str:
-    return f"(abs({v.to(node.this, 'DOUBLE')}) = CAST('Infinity' AS DOUBLE))"
-
-
 def _ascii(name: str) -> Handler:
     """lower and upper: the engines disagree beyond ASCII, so other letters end the query."""
 
     def emit(v: Values, node: exp.Func) -> str:
         x = v.to(node.this, "VARCHAR")
-        return _guarded(x, r"RLIKE '[^\\x00-\\x7F]'", f"{name} of letters beyond ASCII", f"{name}({x})")
+        return guarded(x, r"RLIKE '[^\\x00-\\x7F]'", f"{name} of letters beyond ASCII", f"{name}({x})")
 
     return emit
 
@@ -361,17 +253,17 @@ def _subquery(v: Values, node: exp.Subquery) -> str:
 HANDLERS: dict[type, Handler] = {
     **dict.fromkeys(COMPARISONS, _comparison),
     **dict.fromkeys(ARITHMETIC, _arithmetic),
-    **dict.fromkeys(PLAIN, _plain),
+    **NUMBERS,
     **{kind: _part(part) for kind, part in PART_OF.items()},
     **dict.fromkeys(Windows.AGGREGATES, lambda v, node: v.windows.aggregate(node, None, "")),
     exp.Window: lambda v, node: v.windows.over(node),
     exp.Filter: lambda v, node: v.windows.filtered(node, ""),
-    exp.NullSafeNEQ: _distinct_from, exp.Between: _between, exp.In: _in, exp.Is: _is, exp.Div: _div,
-    exp.IntDiv: _int_div, exp.Mod: _mod, exp.Neg: _neg, exp.Literal: _literal, exp.Column: _column,
-    exp.Case: _case, exp.If: _if, exp.Nullif: _nullif, exp.Cast: _cast, exp.Abs: _abs, exp.Sign: _sign,
+    exp.NullSafeNEQ: _distinct_from, exp.Between: _between, exp.In: _in, exp.Is: _is,
+    exp.Neg: _neg, exp.Literal: _literal, exp.Column: _column,
+    exp.Case: _case, exp.If: _if, exp.Nullif: _nullif, exp.Cast: _cast, exp.Abs: _abs,
     exp.Coalesce: _of_all("coalesce"), exp.Least: _of_all("least"), exp.Greatest: _of_all("greatest"),
-    exp.Round: _round, exp.Floor: _step("-", ">"), exp.Ceil: _step("+", "<"), exp.Sqrt: _sqrt, exp.Ln: _log,
-    exp.Log: _log, exp.Pow: _pow, exp.IsInf: _is_infinite, exp.Lower: _ascii("lower"),
+
+    exp.Lower: _ascii("lower"),
     exp.Upper: _ascii("upper"), exp.Concat: _concat, exp.DPipe: _pipe, exp.Substring: _substring,
     exp.Left: _substring, exp.Like: _like, exp.Extract: _extract, exp.Anonymous: _anonymous,
     exp.DateDiff: _date_diff, exp.And: _boolean("AND"), exp.Or: _boolean("OR"), exp.Subquery: _subquery,

@@ -39,7 +39,7 @@ NAMED = (
     exp.IgnoreNulls,
     exp.RespectNulls,
 )
-NAMED += (exp.Ntile, *OFFSETS, *PLACES, *RANKS)
+NAMED += (exp.ToDays, exp.Ntile, *OFFSETS, *PLACES, *RANKS)
 COUNTED = (
     "to_weeks",
     "to_days",

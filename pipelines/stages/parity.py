@@ -13,7 +13,7 @@ from pipelines.stores.predictions import Prediction
 if TYPE_CHECKING:
     import pandas as pd
 
-SHOWN = 20
+SHOWN = 100
 """So many differences of a view are named; all are counted."""
 
 

@@ -22,8 +22,8 @@ def defined(repo: Path) -> list[Any]:
     from feast import Entity, FeatureService, FeatureView
 
     paths = sorted(repo.glob("*.py"))
-    for path in paths:
-        _forget(path)
+    for path in paths:  # an edit counts at once, and another repository may have modules of these names
+        sys.modules.pop(path.stem, None)
     sys.path.insert(0, str(repo))
     try:
         modules = [importlib.import_module(path.stem) for path in paths]
@@ -36,13 +36,6 @@ def defined(repo: Path) -> list[Any]:
         if isinstance(o, Entity | FeatureView | FeatureService)
     }
     return list(found.values())
-
-
-def _forget(path: Path) -> None:
-    """Drops a module of this name that another repository brought."""
-    loaded = sys.modules.get(path.stem)
-    if loaded is not None and loaded.__file__ != str(path):
-        del sys.modules[path.stem]
 
 
 def sql_of(repo: Path, view: str) -> str:

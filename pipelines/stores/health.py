@@ -141,28 +141,34 @@ class Health:
         same = sa.and_(*(HEALTH.c[name] == last.c[name] for name in KEY))
         return self._read(sa.select(HEALTH).join(last, same).order_by(HEALTH.c.view, HEALTH.c.version))
 
-    def history(self, view: str, n: int, version: int | None = None) -> list[ViewHealth]:
-        """A view's last n records, of one version or of all, the newest first."""
+    def history(
+        self, view: str, n: int, version: int | None = None, filled: bool = False
+    ) -> list[ViewHealth]:
+        """A view's last n records, of one version or of all, the newest first; `filled`: only runs with rows."""
         query = sa.select(HEALTH).where(HEALTH.c.view == view)
+        if filled:
+            query = query.where(HEALTH.c.rows > 0)
         if version is not None:
             query = query.where(HEALTH.c.version == version)
         return self._read(query.order_by(HEALTH.c.as_of.desc(), HEALTH.c.version.desc()).limit(n))
 
     def before(self, view: str, version: int, as_of: datetime) -> ViewHealth | None:
-        """The last record of an earlier moment that was not refused; None if there is none."""
-        found = self._read(self._accepted(sa.select(HEALTH), view, version, as_of, 1))
+        """The last record up to a moment that was not refused; None if there is none."""
+        query = self._accepted(sa.select(HEALTH), view, version, HEALTH.c.as_of <= as_of, 1)
+        found = self._read(query)
         return found[0] if found else None
 
     def past(self, view: str, version: int, as_of: datetime, n: int) -> list[Past]:
         """The last n runs of earlier moments that gave rows and were not refused, the newest first."""
         columns = (HEALTH.c.as_of, HEALTH.c.rows, HEALTH.c.moments, HEALTH.c.nulls)
-        query = self._accepted(sa.select(*columns).where(HEALTH.c.rows > 0), view, version, as_of, n)
+        filled = sa.and_(HEALTH.c.as_of < as_of, HEALTH.c.rows > 0)
+        query = self._accepted(sa.select(*columns), view, version, filled, n)
         return [Past(**row._mapping) for row in self._rows(query)]
 
     def _accepted(
-        self, query: sa.Select[Any], view: str, version: int, as_of: datetime, n: int
+        self, query: sa.Select[Any], view: str, version: int, which: sa.ColumnElement[bool], n: int
     ) -> sa.Select[Any]:
-        its = (HEALTH.c.view == view, HEALTH.c.version == version, HEALTH.c.as_of < as_of)
+        its = (HEALTH.c.view == view, HEALTH.c.version == version, which)
         return query.where(*its, ~HEALTH.c.refused).order_by(HEALTH.c.as_of.desc()).limit(n)
 
     def _read(self, query: sa.Select[Any]) -> list[ViewHealth]:

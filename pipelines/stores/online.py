@@ -6,11 +6,12 @@ Feast's own keeps a row for each value and lets an older window overwrite newer 
 
 import asyncio
 import logging
+import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from operator import itemgetter
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -21,7 +22,7 @@ from pipelines.contracts import EvergreenError
 from pipelines.stores import online_tables as layouts
 from pipelines.stores.online_batches import Arrived, slices
 from pipelines.stores.online_files import Session, Sessions, snapshot, transaction
-from pipelines.stores.online_tables import Column, Layout
+from pipelines.stores.online_tables import Layout, Reading
 from pipelines.stores.online_values import TYPES_BY_FIELD, kind_of, listed, proto, stored, stored_column
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -144,10 +145,9 @@ class SqliteOnlineStore(OnlineStore):  # type: ignore[misc]
             keys = [_key(key) for key in entity_keys]
             if session is None or layout is None or not keys or keys[0][0] != layout.key_names:
                 return [(None, None)] * len(keys)
-            names = layout.by_name if requested_features is None else requested_features
-            features = tuple(layout.by_name[name] for name in names if name in layout.by_name)
-            found = _found(session.connection, layout, features, [values for _, values in keys])
-        return [_answer(found.get(values), features) for _, values in keys]
+            reading = layout.reading(requested_features)
+            found = _found(session.connection, reading, [values for _, values in keys])
+        return [_answer(found.get(values), reading) for _, values in keys]
 
     def _read_features_per_fv(self, config: RepoConfig, *rest: Any) -> None:
         """All views of a question are read from one snapshot."""
@@ -198,9 +198,10 @@ class SqliteOnlineStore(OnlineStore):  # type: ignore[misc]
         return self._sessions.made(_path(config), config.online_store.timeout)
 
 
-def _path(config: RepoConfig) -> Path:
-    path = Path(config.online_store.path)
-    return path if path.is_absolute() or not config.repo_path else Path(config.repo_path) / path
+def _path(config: RepoConfig) -> str:
+    """The file; an absolute path stands for itself."""
+    path: str = config.online_store.path
+    return os.path.join(config.repo_path, path) if config.repo_path else path
 
 
 def microseconds_of(moment: datetime) -> int:
@@ -233,8 +234,12 @@ def _key_types(view: Any, entity_key: Any) -> list[tuple[str, str]] | None:
 
 def _key(entity_key: Any) -> tuple[list[str], tuple[Any, ...]]:
     """The names of an entity key in order, and their values."""
-    pairs = sorted(zip(entity_key.join_keys, entity_key.entity_values, strict=True), key=lambda pair: pair[0])
-    return [name for name, _ in pairs], tuple(getattr(v, v.WhichOneof("val") or "null_val") for _, v in pairs)
+    names, values = list(entity_key.join_keys), list(entity_key.entity_values)
+    if len(names) > 1:
+        names, values = map(
+            list, zip(*sorted(zip(names, values, strict=True), key=itemgetter(0)), strict=True)
+        )
+    return names, tuple(getattr(value, value.WhichOneof("val") or "null_val") for value in values)
 
 
 def _row(
@@ -268,24 +273,21 @@ def _arrived_rows(layout: Layout, view: Any, arrived: Arrived) -> Iterator[tuple
 
 
 def _found(
-    connection: sqlite3.Connection, layout: Layout, features: tuple[Column, ...], keys: list[tuple[Any, ...]]
+    connection: sqlite3.Connection, reading: Reading, keys: list[tuple[Any, ...]]
 ) -> dict[tuple[Any, ...], tuple[Any, ...]]:
     """The event time and values of each key that is there."""
-    width, found = len(layout.keys), {}
+    width, found = reading.width, {}
     for start in range(0, len(keys), KEYS_A_QUERY):
         some = keys[start : start + KEYS_A_QUERY]
         some += some[-1:] * ((1 << (len(some) - 1).bit_length()) - len(some))  # so that few statements do
         values = [value for key in some for value in key]
-        for row in connection.execute(layout.select(features, len(some)), values):
+        for row in connection.execute(reading.query(len(some)), values):
             found[row[:width]] = row[width:]
     return found
 
 
-def _answer(
-    row: tuple[Any, ...] | None, features: tuple[Column, ...]
-) -> tuple[datetime | None, dict[str, Any] | None]:
+def _answer(row: tuple[Any, ...] | None, reading: Reading) -> tuple[datetime | None, dict[str, Any] | None]:
     if row is None:
         return None, None
-    event, *values = row
-    pairs = zip(features, values, strict=True)
-    return _moment(event), {f.name: proto(value, kind_of(f.value_type)) for f, value in pairs}
+    values = {name: proto(value, kind) for (name, kind), value in zip(reading.kinds, row[1:], strict=True)}
+    return _moment(row[0]), values

@@ -18,8 +18,8 @@ _INHERITED: list[Any] = []
 class Session:
     """A thread's connection to one file, with the layouts of its tables."""
 
-    def __init__(self, path: Path, timeout: float) -> None:
-        uri = f"file:{quote(str(path))}?mode=rw"
+    def __init__(self, path: str, timeout: float) -> None:
+        uri = f"file:{quote(path)}?mode=rw"
         self.connection = sqlite3.connect(
             uri, timeout, isolation_level=None, check_same_thread=False, cached_statements=256, uri=True
         )
@@ -53,32 +53,35 @@ class Sessions(threading.local):
     """This thread's sessions; a file that was replaced is opened anew, one that is missing holds nothing."""
 
     def __init__(self) -> None:
-        self._open: dict[Path, tuple[tuple[int, ...], Session]] = {}
+        self._open: dict[str, tuple[tuple[int, ...], Session]] = {}
 
-    def existing(self, path: Path, timeout: float) -> Session | None:
-        """The session of a file; None if there is no file."""
+    def existing(self, path: str, timeout: float) -> Session | None:
+        """The session of a file; None if there is no file. Within a snapshot it stays the same."""
+        held = self._open.get(path)
+        if held is not None and held[1].reading:
+            return held[1]
         try:
             found = os.stat(path)
         except FileNotFoundError:
             return None
         mark = (os.getpid(), found.st_dev, found.st_ino)
-        have = self._open.get(path)
+        have = held
         if have is None or have[0] != mark:
             if have is not None and have[0][0] != mark[0]:
                 _INHERITED.append(have)
             self._open[path] = have = (mark, Session(path, timeout))
         return have[1]
 
-    def made(self, path: Path, timeout: float) -> Session:
+    def made(self, path: str, timeout: float) -> Session:
         """The session of a file, which is created if it is missing."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         while True:
             session = self.existing(path, timeout)
             if session is not None:
                 return session
-            path.touch()
+            Path(path).touch()
 
-    def remove(self, path: Path) -> None:
+    def remove(self, path: str) -> None:
         """Removes a file; whoever has it open sees what it held until the next question."""
         self._open.pop(path, None)
         for suffix in ("", "-wal", "-shm"):

@@ -37,16 +37,16 @@ local function order_of(time, mark)
     if mark and string.sub(mark, 37) == time then return string.sub(mark, 1, 36) end
     local found, at = {[8] = 0, [16] = 0}, 1      -- written by another: read its Timestamp
     while at <= #time do
-        local tag, scale, value = string.byte(time, at), 1, 0
+        local tag, scale, value, rest, length = string.byte(time, at), 1, 0, 0, 0
         repeat
-            at = at + 1
+            at, length = at + 1, length + 1
             local byte = string.byte(time, at)
+            if length < 10 then rest = rest + (127 - byte % 128) * scale end
             value, scale = value + byte % 128 * scale, scale * 128
         until byte < 128
-        found[tag], at = value, at + 1
+        found[tag], at = length < 10 and value or -1 - rest, at + 1      -- ten bytes: a negative number
     end
-    local seconds = found[8] < 2^63 and found[8] or found[8] - 2^64
-    return string.format('%012.0f%06.0f', seconds + 1e11, math.floor(found[16] / 1000)) .. string.rep('0', 18)
+    return string.format('%012.0f%06.0f', found[8] + 1e11, math.floor(found[16] / 1000)) .. string.rep('0', 18)
 end
 local width = tonumber(ARGV[4])
 local at = 4 + width

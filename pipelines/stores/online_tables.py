@@ -79,25 +79,41 @@ class Layout:
         )
 
     @cached_property
-    def _selects(self) -> dict[tuple[tuple[Column, ...], int], str]:
+    def _readings(self) -> dict[tuple[str, ...] | None, "Reading"]:
         return {}
 
-    def select(self, features: tuple[Column, ...], count: int) -> str:
-        """Reads the rows of so many keys: the keys, the event time and the features."""
-        found = self._selects.get((features, count))
+    def reading(self, names: Sequence[str] | None) -> "Reading":
+        """How to read these features, those of them that there are; by default all."""
+        asked = None if names is None else tuple(names)
+        found = self._readings.get(asked)
         if found is None:
-            found = self._selects[features, count] = self._select(features, count)
+            features = [
+                self.by_name[n] for n in (self.by_name if asked is None else asked) if n in self.by_name
+            ]
+            found = self._readings[asked] = Reading(self, features)
         return found
 
-    def _select(self, features: Sequence[Column], count: int) -> str:
-        keys = [quoted(key.column) for key in self.keys]
-        columns = [*keys, EVENT, *(quoted(feature.column) for feature in features)]
-        if len(keys) == 1:
-            where = f"{keys[0]} in ({', '.join('?' * count)})"
-        else:
-            row = f"({', '.join('?' * len(keys))})"
-            where = f"({', '.join(keys)}) in (values {', '.join([row] * count)})"
-        return f"select {', '.join(columns)} from {quoted(self.table)} where {where}"
+
+class Reading:
+    """How some of a table's features are read; made once and used again."""
+
+    def __init__(self, layout: Layout, features: Sequence[Column]) -> None:
+        self.kinds = [(feature.name, kind_of(feature.value_type)) for feature in features]
+        self.width = len(layout.keys)
+        keys = [quoted(key.column) for key in layout.keys]
+        columns = ", ".join([*keys, EVENT, *(quoted(feature.column) for feature in features)])
+        self._select = f"select {columns} from {quoted(layout.table)} where"
+        self._key = keys[0] if self.width == 1 else f"({', '.join(keys)})"
+        self._queries: dict[int, str] = {}
+
+    def query(self, count: int) -> str:
+        """Reads the rows of so many keys: the keys, the event time and the features."""
+        if count not in self._queries:
+            row = "?" if self.width == 1 else f"({', '.join('?' * self.width)})"
+            rows = ", ".join([row] * count)
+            asked = f"({rows})" if self.width == 1 else f"(values {rows})"
+            self._queries[count] = f"{self._select} {self._key} in {asked}"
+        return self._queries[count]
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from pipelines.stores.health import Check, Distribution, Health, ViewHealth
 from pipelines.stores.views import Views
 
 DAG, SHOWN = "features", 30
-RUN = "run <code>evergreen features</code>, or start the DAG <code>features</code>"
+RUN = "run <code>evergreen features compute</code>, or start the DAG <code>features</code>"
 HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'"}
 STYLE = (
     ":root{color-scheme:light dark;--text:#1c1e21;--soft:#666;--line:#ddd;--paper:#fff;--bad:#c62828;--warn:#9a6200;"
@@ -78,10 +78,10 @@ def one(view: str, version: int | None = None) -> HTMLResponse:
     if not chosen:
         raise HTTPException(404, "no such feature view was computed; the page Features lists those that were")
     last = max(chosen, key=lambda each: each.version)
-    runs = kept.history(view, SHOWN, last.version)[::-1]
+    runs = kept.history(view, SHOWN, last.version, filled=True)[::-1]
     definition = definitions().get((view, last.version), Definition())
     others = [each.version for each in latest if each.version != last.version]
-    return _page(str(last), _about(last, definition, others) + _columns(runs, definition) + _checks(last))
+    return _page(str(last), _about(last, definition, others) + _columns(runs, definition))
 
 
 def definitions() -> dict[tuple[str, int], Definition]:
@@ -166,9 +166,8 @@ def _about(found: ViewHealth, definition: Definition, others: list[int]) -> str:
     return f"<p><a href='{DAG}'>all views</a>{also}<p>{escape(definition.description)}<table>{told}</table>"
 
 
-def _columns(runs: list[ViewHealth], definition: Definition) -> str:
-    """A table of columns: what each is, its last distribution, and its recent runs as small charts."""
-    filled = [run for run in runs if run.rows]
+def _columns(filled: list[ViewHealth], definition: Definition) -> str:
+    """What each column is, its last distribution and its recent runs as small charts; then the last checks."""
     if not filled:
         return "<p>No run of this view has given a row yet; its charts follow the first that does."
     names = ("column", "nulls", "min", "median", "max", "mean", "std", "distinct", "values")
@@ -181,6 +180,7 @@ def _columns(runs: list[ViewHealth], definition: Definition) -> str:
         f" UTC. Charts show the last {len(filled)} such runs, oldest first: the share of nulls from 0 to 100 %; then"
         " the median, the middle half and 98 % of the values.</p>"
         f"<table><tr>{heads}<th>nulls by run<th>values by run</tr>{rows}</table>"
+        f"{_checks(filled[-1])}"
     )
 
 
@@ -204,12 +204,7 @@ def _top(now: Distribution) -> str:
 
 def _checks(found: ViewHealth) -> str:
     if not found.checks:
-        why = (
-            "the run gave no rows"
-            if not found.rows
-            else f"there is no expectations/features/{found.view}.json"
-        )
-        return f"<h2>Checks</h2><p>None: {escape(why)}."
+        return f"<h2>Checks</h2><p>None: there is no expectations/features/{escape(found.view)}.json."
     rows = "".join(_checked(check) for check in found.checks)
     return f"<h2>Checks</h2><table><tr><th>rule<th>columns<th>severity<th>result<th>seen</tr>{rows}</table>"
 

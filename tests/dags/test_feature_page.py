@@ -107,7 +107,7 @@ def test_the_pages_belong_to_the_dag_that_computes_features_and_to_no_other(site
 
 
 def test_before_anything_was_computed_the_page_says_what_to_run(page: Any) -> None:
-    assert "run \nevergreen features" in page().text
+    assert "run \nevergreen features compute\n" in page().text
     Views(settings().database).register("rain", "d", "select 1", DEFINITION)
     assert "rain was not computed yet" in page().text
 
@@ -134,7 +134,10 @@ def test_a_view_that_serves_nothing_any_more_is_marked(page: Any) -> None:
 
 def test_a_view_has_a_page_with_each_columns_recent_runs(page: Any) -> None:
     Views(settings().database).register("rain", "d", "select 1", DEFINITION)
-    record(*(health(-hour) for hour in range(5)), health(1, rows=0, nulls={}, distributions={}))
+    record(
+        *(health(-hour) for hour in range(5)),
+        *(health(hour, rows=0, nulls={}, distributions={}) for hour in range(1, 40)),
+    )
     [link] = [a["href"] for a in page().of("a")]
     found = page(f"/features/{link}")
     assert urlsplit(link)[2:4] == ("features", "view=rain&version=1")

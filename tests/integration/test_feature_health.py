@@ -331,7 +331,7 @@ def test_real_features_keep_every_rule(real: dict[str, pa.Table], stores: Stores
 
 
 def test_a_person_reads_one_line_per_view_and_one_per_feature(stores: Stores) -> None:
-    with pytest.raises(EvergreenError, match="run `evergreen features`"):
+    with pytest.raises(EvergreenError, match="run `evergreen features compute`"):
         overview(stores)
     seen(rows(late_share_1d=None), stores)
     [line] = overview(stores)

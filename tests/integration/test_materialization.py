@@ -41,8 +41,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.contracts import EvergreenError
+from pipelines.prove.materialization import Campaign, prove, redis_missing
 from pipelines.stores.materialization import BulkComputeEngine
-from pipelines.stores.online import Materialized
+from pipelines.stores.online import Materialized, SqliteOnlineStore
+from pipelines.stores.online_tables import Layout
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 MICROSECONDS = pa.timestamp("us", "UTC")
@@ -77,7 +79,9 @@ def opened(
     """A feature store with these views applied."""
     config = RepoConfig(
         project="p", provider="local", repo_path=home,
-        registry={"path": str(home / f"{online['type']}.registry"), "serve_features_while_materializing": True, **registry},
+        registry={
+            "path": str(home / f"{online['type']}.registry"), "serve_features_while_materializing": True, **registry
+        },
         offline_store={"type": "pipelines.stores.offline.DeltaOfflineStore", "lake": str(home / "lake")},
         online_store=online, entity_key_serialization_version=3,
         batch_engine=engine or {"type": "pipelines.stores.materialization.BulkComputeEngine"},
@@ -402,3 +406,40 @@ def test_a_writer_that_is_killed_midway_leaves_the_old_state_whole(tmp_path: Pat
     assert reached(store) == before
     brought(store, at(0), at(9))
     assert online(store, list(range(1000))) == [1] * 1000
+
+
+def test_the_promise_is_proven_in_both_stores_or_the_missing_one_is_named() -> None:
+    proof = prove(40, 8, 3, lambda _: None)
+    assert proof.holds, proof.failures
+    sqlite, redis = proof.rows
+    assert sqlite["windows"] == 8
+    assert sqlite["killed"] + sqlite["not killed in time"] == 2
+    assert sqlite["reads meanwhile"] > 0
+    assert redis["windows"] == (8 if redis_missing() is None else f"not tried: {redis_missing()}")
+
+
+def test_the_proof_does_not_hold_where_an_older_window_overwrites(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    careful = Layout.__dict__["upsert"].func
+    monkeypatch.setattr(Layout, "upsert", property(lambda self: careful(self).split(" where ")[0]))
+    campaign = Campaign("SQLite", tmp_path / "home", OURS, 40, 3)
+    campaign.run(8, lambda _: None)
+    assert any("keys are wrong" in text for text in campaign.failures)
+
+
+def test_the_proof_does_not_hold_where_half_a_window_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = SqliteOnlineStore.write_arrow
+
+    def in_pieces(
+        self: Any, config: Any, view: Any, rows: Any, progress: Any = None, reached: Any = None
+    ) -> None:
+        for batch in rows.to_batches(max_chunksize=3):
+            write(self, config, view, pa.Table.from_batches([batch]), progress, reached)
+
+    monkeypatch.setattr(SqliteOnlineStore, "write_arrow", in_pieces)
+    campaign = Campaign("SQLite", tmp_path / "home", OURS, 300, 3)
+    campaign.run(8, lambda _: None)
+    assert any("half a materialization" in text for text in campaign.failures)

@@ -107,9 +107,10 @@ def test_later_runs_look_back_only_on_earlier_moments_with_rows_that_were_not_re
         store.record(each)
     store.record(ViewHealth("v", 2, START, 9, 1.0))
     assert [each.rows for each in store.past("v", 1, START + timedelta(hours=5), 9)] == [4, 1]
-    before = store.before("v", 1, START + timedelta(hours=4))
-    assert before is not None
-    assert before.rows == 0, "a run without rows knows the table too"
+    before = [store.before("v", 1, START + timedelta(hours=hours)) for hours in range(5)]
+    assert [each and each.rows for each in before] == [None, 1, 0, 0, 4], (
+        "a run without rows knows the table too"
+    )
 
 
 @settings(max_examples=100, deadline=None)

@@ -78,7 +78,7 @@ def published(found: ViewHealth, stores: Stores) -> ViewHealth:
     files = pa.table(table.get_add_actions(flatten=True)).to_pydict()
     noted = replace(
         found,
-        total=sum(files["num_records"]),
+        total=sum(count or 0 for count in files["num_records"]),
         size=sum(files["size_bytes"]),
         newest=_still_there(found.newest, files.get("max.event_timestamp", [])),
     )
@@ -121,7 +121,7 @@ def overview(stores: Stores, view: str | None = None) -> list[dict[str, Any]]:
     """
     found = Health(stores.settings.database).latest()
     if not found:
-        raise EvergreenError("no feature view was computed yet; run `evergreen features`")
+        raise EvergreenError("no feature view was computed yet; run `evergreen features compute`")
     if view is None:
         return [_line(each) for each in found]
     ours = [each for each in found if each.view == view]

@@ -99,31 +99,44 @@ def _aggregates(rows: Loaded, names: list[str], numbers: list[str]) -> dict[str,
 
 
 def _wanted(rows: Loaded, names: list[str], numbers: list[str]) -> dict[str, str]:
-    """The aggregates by name."""
-    exact, times = rows.rows <= EXACT, set(TIMES) & set(rows.schema.names)
-    wanted = {}
+    """The aggregates by name, over columns as `_columns` calls them."""
+    exact, place = rows.rows <= EXACT, {name: n for n, name in enumerate(rows.schema.names)}
     different = "count(DISTINCT {})" if exact else "approx_count_distinct({})"
-    if "event_timestamp" in times:
-        wanted = {"moments": different.format("event_timestamp"), "newest": "max(event_timestamp)"}
+    wanted = {}
+    if TIMES[0] in place:
+        moment = f"c{place[TIMES[0]]}"
+        wanted = {"moments": different.format(moment), "newest": f"max({moment})"}
     for name in names:
-        column = _quoted(name)
-        wanted[f"{name} nulls"] = f"count(*) - count({column})"
-        wanted[f"{name} distinct"] = different.format(column)
+        wanted[f"{name} nulls"] = f"count(*) - count(c{place[name]})"
+        wanted[f"{name} distinct"] = different.format(f"c{place[name]}")
     for name in numbers:
-        number = f"CAST({_quoted(name)} AS DOUBLE)"
-        finite = f"FILTER (WHERE isfinite({number}))"
-        wanted[f"{name} nulls"] = f"count(*) FILTER (WHERE {number} IS NULL OR isnan({number}))"
-        wanted |= {f"{name} {m}": f"{'avg' if m == 'mean' else m}({number}) {finite}" for m in MOMENTS}
-        wanted[f"{name} std"] = f"stddev_samp({number}) {finite}"
+        number, finite = f"c{place[name]}", f"n{place[name]}"
+        wanted[f"{name} nulls"] = (
+            f"count(*) FILTER (WHERE {number} IS NULL OR isnan(CAST({number} AS DOUBLE)))"
+        )
+        wanted |= {f"{name} {m}": f"{'avg' if m == 'mean' else m}({finite})" for m in MOMENTS}
+        wanted[f"{name} std"] = f"stddev_samp({finite})"
         quantile = "quantile_cont" if exact else "approx_quantile"
-        wanted[f"{name} quantiles"] = f"{quantile}({number}, {list(QUANTILES.values())}) {finite}"
+        wanted[f"{name} quantiles"] = f"{quantile}({finite}, {list(QUANTILES.values())})"
     return wanted
+
+
+def _columns(rows: Loaded) -> str:
+    """Each column as c<n>, and its finite numbers as n<n>."""
+    columns = []
+    for n, field in enumerate(rows.schema):
+        column = _quoted(field.name)
+        columns.append(f"{column} AS c{n}")
+        if _numeric(field.type):
+            number = f"CAST({column} AS DOUBLE)"
+            columns.append(f"CASE WHEN isfinite({number}) THEN {number} END AS n{n}")
+    return ", ".join(columns)
 
 
 def _asked(rows: Loaded, wanted: Mapping[str, str]) -> dict[str, Any]:
     if not wanted:
         return {}
-    [answer] = rows.ask(f"SELECT {', '.join(wanted.values())} FROM {COMPUTED}")
+    [answer] = rows.ask(f"SELECT {', '.join(wanted.values())} FROM (SELECT {_columns(rows)} FROM {COMPUTED})")
     return dict(zip(wanted, answer, strict=True))
 
 

@@ -8,10 +8,15 @@ from typing import Any
 
 import duckdb
 
+from pipelines.contracts import EvergreenError
+
 
 @contextmanager
 def connection(settings: Any) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection in UTC with the configured threads, memory and a spill folder that is removed afterwards."""
+    """A connection in UTC with the configured threads, memory and a spill folder that is removed afterwards.
+
+    EvergreenError if neither memory nor the disk below the folder is enough.
+    """
     base = Path(settings.temp_directory or gettempdir())
     base.mkdir(parents=True, exist_ok=True)
     # Connections that shared a spill folder would overwrite each other's blocks.
@@ -25,8 +30,14 @@ def connection(settings: Any) -> Iterator[duckdb.DuckDBPyConnection]:
             }
         )
         try:
-            connection.execute("set TimeZone = 'UTC'")
+            # In an interactive session DuckDB draws progress on stdout, which may be somebody's JSON.
+            connection.execute("set TimeZone = 'UTC'; set enable_progress_bar = false")
             yield connection
+        except duckdb.OutOfMemoryException as error:
+            raise EvergreenError(
+                f"the question needs more than the {settings.memory_mb} MB it may use and what is free in {base};"
+                " raise the offline store's memory_mb, or give a temp_directory with more room"
+            ) from error
         finally:
             connection.close()
 

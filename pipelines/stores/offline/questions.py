@@ -126,7 +126,8 @@ def _tables(settings: Any, query: str) -> Iterator[tuple[tuple[str, ...], Source
 
 
 def _parsed(query: str) -> Any:
-    (text,) = duckdb.connect().execute("select json_serialize_sql(?)", [query]).fetchone() or ("{}",)
+    with duckdb.connect() as duck:
+        (text,) = duck.execute("select json_serialize_sql(?)", [query]).fetchone() or ("{}",)
     tree = json.loads(text)
     if tree.get("error"):
         raise EvergreenError(f"entity rows as SQL must be one select statement: {tree.get('error_message')}")
