@@ -30,10 +30,14 @@ values into Feast's online store.
 def features() -> None:
     @task(outlets=[Asset("features")])
     def compute_and_materialize(params: dict | None = None) -> dict:
+        from evergreen_airflow.alerts import tell
+
         from pipelines.contracts import NothingToDo
         from pipelines.stages import retrain
 
         run = stage(retrain.features, (params or {}).get("as_of"))
+        for alert in run["alerts"]:
+            tell(alert)
         if not run["rows"]:
             stage(NothingToDo.say, "the features were up to date")
         return run

@@ -99,11 +99,15 @@ class Claim:
 
 @dataclass(frozen=True)
 class FeatureRun:
-    """What one computation of the feature tables did, up to `as_of`."""
+    """What one computation of the feature tables did, up to `as_of`: rows per view, Delta versions of their tables.
+
+    `alerts` are checks that failed without stopping it, each with what, why and whether to act.
+    """
 
     as_of: datetime
     rows: dict[str, int] = field(default_factory=dict)
     versions: dict[str, int] = field(default_factory=dict)
+    alerts: tuple[dict[str, str], ...] = ()
 
 
 class Cause(StrEnum):

@@ -17,10 +17,11 @@ class Evergreen(AirflowPlugin):
     fastapi_apps = [{"app": pages, "url_prefix": "/evergreen", "name": "Evergreen"}]  # noqa: RUF012 - Airflow's form
     external_views = [  # noqa: RUF012
         {
-            "name": "Arrivals",
-            "href": "/evergreen/arrivals/{DAG_ID}",
+            "name": name.title(),
+            "href": f"/evergreen/{name}/{{DAG_ID}}",
             "destination": destination,
-            "url_route": f"arrivals_{destination}",
+            "url_route": f"{name}_{destination}",
         }
+        for name in ("arrivals", "features")
         for destination in ("dag", "dag_run")
     ]

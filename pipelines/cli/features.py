@@ -28,21 +28,21 @@ def features(context: typer.Context, as_json_text: AsJson = False) -> None:
 
 
 def _listed(views: list[dict[str, Any]]) -> Table:
-    table = Table(title="Feature views", title_justify="left")
-    for name in ("view", "what", "entities", "from", "used by", "computed to", "online to"):
+    table = Table(title="Feature views", title_justify="left", show_lines=True)
+    for name in ("view", "what", "lineage"):
         table.add_column(name, overflow="fold")
     for view in views:
-        sources = [f"{s['dataset']} ({s['files']} files, last {s['newest']})" for s in view["sources"]]
-        table.add_row(
-            f"{view['name']}@v{view['version']}",
-            f"{view['description']} {len(view['features'])} features, TTL {view['ttl']}. Owner: {view['owner']}",
-            ", ".join(view["entities"]),
-            "\n".join(sources),
-            "\n".join([*view["models"], *view["model_versions"]]) or "nobody",
-            view["computed_to"] or "never",
-            view["online_to"] or "never",
-        )
+        keys, count = ", ".join(view["entities"]), len(view["features"])
+        what = f"{view['description']}\n{count} features by {keys}, TTL {view['ttl']}\nowner: {view['owner']}"
+        table.add_row(f"{view['name']}\nv{view['version']}", what, _lineage(view))
     return table
+
+
+def _lineage(view: dict[str, Any]) -> str:
+    sources = (f"{s['dataset']}: {s['files']} files, the last {s['newest']}" for s in view["sources"])
+    users = ", ".join([*view["models"], *view["model_versions"]]) or "nobody"
+    times = f"computed to {view['computed_to'] or 'never'}\nonline to {view['online_to'] or 'never'}"
+    return "\n".join([*sources, f"used by {users}", times])
 
 
 @app.command()
@@ -53,6 +53,26 @@ def compute(as_of: AsOf = None, as_json_text: AsJson = False) -> None:
 
     with explained():
         show(run(as_of, progress), as_json_text, computed)
+
+
+@app.command()
+def health(
+    view: Annotated[
+        str | None, typer.Argument(help="one view, with each of its features; all if left out")
+    ] = None,
+    as_json_text: AsJson = False,
+) -> None:
+    """How fresh, full and costly each view is, and which checks failed when it was computed."""
+    from pipelines.cli_tables import grid
+    from pipelines.stages.health import overview
+
+    def table(rows: list[dict[str, Any]]) -> Any:
+        if not rows:
+            return "Nothing was computed yet; run `evergreen features compute`."
+        return grid("Feature health", list(rows[0]), ([str(v) for v in row.values()] for row in rows))
+
+    with explained():
+        show(overview(Stores(settings()), view), as_json_text, table)
 
 
 class Step(StrEnum):

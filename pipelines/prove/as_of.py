@@ -13,7 +13,7 @@ from pipelines.prove import Proof, Say
 from pipelines.prove.leaks import Leak, leaks, written
 from pipelines.prove.worlds import BEGIN, END, Upstream, World, folder, sandbox
 from pipelines.settings import PROJECT
-from pipelines.stages import features
+from pipelines.stages import features, leakage
 from pipelines.stages.leakage import ReadsTheFuture
 from pipelines.stages.training_set import build, labels
 from pipelines.stores import Stores
@@ -106,7 +106,7 @@ def _lived(
     lived = pd.concat(parts, ignore_index=True)
     known = hindsight.features.historical(names, asked)
     differ = _differ(names, lived, known)
-    failures += [_told(names, lived.loc[at], known.loc[at]) for at in differ[:10]]
+    failures += [_told(names, lived.iloc[at], known.iloc[at]) for at in differ[:10]]
     rows = [
         {"tried": "rows, each as known then and with hindsight", "number": len(known), "of them with a value":
          int(known[names].notna().any(axis=1).sum()), "know the future": len(differ)},
@@ -164,7 +164,7 @@ def _refusal(spec: ModelSpec, leak: Leak, stores: Stores, home: Path, end: datet
     copied.progress.forget(version.consumer)
     try:
         windows, _ = features.pending(version, end, copied)
-        features.leakage.check(version, windows[0][0], end, copied)
+        leakage.check(version, windows[0][0], end, copied)
     except ReadsTheFuture as error:
         return str(error)
     return None

@@ -53,7 +53,9 @@ def prove(name: str, lookups: int, steps: int, seed: int, say: Say) -> Proof:
         found = parity(spec, log, world.stores)
         rows = [_row(view) for view in found]
         failures = [str(d) for view in found for d in view.examples]
-        failures += [f"{v.view}: {v.unexplained} look-ups do not say what they knew" for v in found if v.unexplained]
+        failures += [
+            f"{v.view}: {v.unexplained} look-ups do not say what they knew" for v in found if v.unexplained
+        ]
         if sum(view.lookups for view in found) < lookups:
             failures.append(f"only {sum(view.lookups for view in found)} look-ups were compared")
         canary, missed = _canaries(spec, world.stores, moments[-1], seed)
@@ -99,11 +101,15 @@ def questions_at(
     known = Silver(stores, [source], moment, moment - timedelta(days=4)).connection
     columns = [name for name in spec.entities if name in source.columns]
     names = ", ".join(f'"{name}"' for name in columns)
-    rows = known.execute(f"select {names} from {source.name} using sample reservoir(2000) repeatable ({seed})")
-    pools = list(zip(*rows.fetchall(), strict=True)) or [["nobody"] for _ in columns]
+    rows = known.execute(
+        f"select {names} from {source.name} using sample reservoir(2000) repeatable ({seed})"
+    )
+    pools = list(zip(*rows.fetchall(), strict=True)) or [("nobody",) for _ in columns]
     for _ in range(count):
         body = example(spec)
-        body["entities"] |= {n: dice.choice(pool) or "unknown" for n, pool in zip(columns, pools, strict=True)}
+        body["entities"] |= {
+            n: dice.choice(pool) or "unknown" for n, pool in zip(columns, pools, strict=True)
+        }
         if dice.random() < UNSEEN:
             body["entities"][dice.choice(columns)] = "never seen"
         if source.event_time in body["request"]:
@@ -142,7 +148,9 @@ class _Champion:
 
 
 @contextmanager
-def asking(spec: ModelSpec, stores: Stores, source: Any) -> Iterator[Callable[[dict[str, Any]], dict[str, Any]]]:
+def asking(
+    spec: ModelSpec, stores: Stores, source: Any
+) -> Iterator[Callable[[dict[str, Any]], dict[str, Any]]]:
     """The serving app with its prediction log, over features from `source`; what it answers to a request."""
     from pipelines.serving.app import create_app
 
@@ -227,8 +235,12 @@ def _canaries(
             answers = [ask(body) for body in questions_at(spec, stores, moment, CANARIES, seed + number)]
         log = {p.prediction_id: p for p in stores.predictions.recent(spec.name, CANARIES)}
         planted = {(a["prediction_id"], n) for a, n in zip(answers, source.wrong, strict=True) if n}
-        found = {(d.prediction_id, d.feature) for v in parity(spec, list(log.values()), stores) for d in v.examples}
-        rows.append({"view": f"canary: {kind}", "look-ups": len(planted), "differences": len(found & planted)})
+        found = {
+            (d.prediction_id, d.feature) for v in parity(spec, list(log.values()), stores) for d in v.examples
+        }
+        rows.append(
+            {"view": f"canary: {kind}", "look-ups": len(planted), "differences": len(found & planted)}
+        )
         if planted != found or not planted:
             failures.append(f"canary, {kind}: {len(planted)} values planted, {len(found & planted)} of them named"
                             f" and {len(found - planted)} others")  # fmt: skip

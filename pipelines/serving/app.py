@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pipelines.catalog import ModelSpec
 from pipelines.serving.access import DeclaredOnly, public
 from pipelines.serving.docs import page
-from pipelines.serving.metrics import Metrics
+from pipelines.serving.metrics import FeatureHealth, Metrics
 from pipelines.serving.predictor import (
     CannotAnswer,
     FeatureSource,
@@ -74,6 +74,7 @@ def create_app(
 ) -> FastAPI:
     """The app; it answers /health at once and loads the champions in the background."""
     metrics = Metrics()
+    metrics.registry.register(FeatureHealth.of(settings.database))
     predictors = {name: Predictor(spec, models, features, metrics) for name, spec in specs.items()}
     service = Service(predictors, predictions, metrics)
 

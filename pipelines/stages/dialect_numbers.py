@@ -23,6 +23,15 @@ class Writer(Protocol):
 Handler = Callable[[Any, Any], str]
 
 
+def once(node: exp.Expr, body: Callable[..., str], *texts: str) -> str:
+    """What `body` makes of texts that it repeats. Windows in them are computed once: Spark would not see that."""
+    if node.find(exp.Window) is None:
+        return body(*texts)
+    fields = ", ".join(f"'v{n}', {text}" for n, text in enumerate(texts))
+    names = [f"s.v{n}" for n in range(len(texts))]
+    return f"transform(array(named_struct({fields})), s -> {body(*names)})[0]"
+
+
 def _div(v: Writer, node: exp.Div) -> str:
     if type_of(node) not in FLOATS:
         refuse(node, "divide numbers; an interval becomes seconds by epoch()")
@@ -30,11 +39,20 @@ def _div(v: Writer, node: exp.Div) -> str:
     if isinstance(node.right, exp.Literal) and float(node.right.this) != 0:
         text = f"({top} / {bottom})"
     else:
-        by_zero = "CAST('Infinity' AS DOUBLE)"
-        if type_of(node.right) in FLOATS:
-            by_zero = f"CASE WHEN CAST({bottom} AS STRING) = '-0.0' THEN CAST('-Infinity' AS DOUBLE) ELSE {by_zero} END"
-        text = f"CASE WHEN {bottom} = 0D THEN {top} * {by_zero} ELSE {top} / {bottom} END"
+        text = once(node, _signed if type_of(node.right) in FLOATS else _divided, top, bottom)
     return f"CAST({text} AS FLOAT)" if type_of(node) == "FLOAT" else text
+
+
+def _divided(top: str, bottom: str, by_zero: str = "CAST('Infinity' AS DOUBLE)") -> str:
+    """As IEEE 754 says: a number by zero is infinite, zero by zero is NaN."""
+    return f"CASE WHEN {bottom} = 0D THEN {top} * {by_zero} ELSE {top} / {bottom} END"
+
+
+def _signed(top: str, bottom: str) -> str:
+    infinite = "CAST('Infinity' AS DOUBLE)"
+    return _divided(
+        top, bottom, f"CASE WHEN CAST({bottom} AS STRING) = '-0.0' THEN - {infinite} ELSE {infinite} END"
+    )
 
 
 def _int_div(v: Writer, node: exp.IntDiv) -> str:
@@ -52,7 +70,10 @@ def _mod(v: Writer, node: exp.Mod) -> str:
         return f"CAST({text} AS {spark_type(kind, node)})"
     if kind != "DOUBLE":
         refuse(node, "take % of integers or DOUBLE")
-    top, bottom = v.to(node.left, kind), v.to(node.right, kind)
+    return once(node, _remainder, v.to(node.left, kind), v.to(node.right, kind))
+
+
+def _remainder(top: str, bottom: str) -> str:
     return f"CASE WHEN {bottom} = 0D THEN {top} * CAST('NaN' AS DOUBLE) ELSE {top} % {bottom} END"
 
 
@@ -78,7 +99,12 @@ def _round(v: Writer, node: exp.Round) -> str:
         return v.emit(node.this)
     x, scale = v.to(node.this, kind), f"{10**places}D"
     if digits is None:
-        return _rounded(x)
+        return once(node, _rounded, x)
+    return once(node, lambda x: _rounded_to(x, scale), x)
+
+
+def _rounded_to(x: str, scale: str) -> str:
+    """To a place after the point, by DuckDB's way: scaled, rounded, scaled back."""
     found = f"({_rounded(f'({x} * {scale})')}) / {scale}"
     return f"CASE WHEN abs({x} * {scale}) < CAST('Infinity' AS DOUBLE) THEN {found} ELSE {x} END"
 
@@ -92,7 +118,9 @@ def _step(sign: str, order: str) -> Handler:
             return f"CAST({node.key}({v.emit(node.this)}) AS {kind})"
         if kind != "DOUBLE" or len([one for one in node.args.values() if one]) > 1:
             refuse(node, "take it of one DOUBLE or DECIMAL")
-        x = v.to(node.this, kind)
+        return once(node, whole, v.to(node.this, kind))
+
+    def whole(x: str) -> str:
         return f"CASE WHEN rint({x}) {order} {x} THEN rint({x}) {sign} 1D ELSE rint({x}) END"
 
     return emit
@@ -105,7 +133,7 @@ def guarded(text: str, wrong: str, why: str, otherwise: str) -> str:
 
 def _sqrt(v: Writer, node: exp.Sqrt) -> str:
     x = v.to(node.this, "DOUBLE")
-    return guarded(x, "< 0D", "square root of a negative number", f"sqrt({x})")
+    return once(node, lambda x: guarded(x, "< 0D", "square root of a negative number", f"sqrt({x})"), x)
 
 
 def _log(v: Writer, node: exp.Expr) -> str:
@@ -117,7 +145,7 @@ def _log(v: Writer, node: exp.Expr) -> str:
             refuse(node, "take ln, log2 or log10")
         name = f"log{found}"
     x = v.to(of, "DOUBLE")
-    return guarded(x, "<= 0D", "logarithm of no positive number", f"{name}({x})")
+    return once(node, lambda x: guarded(x, "<= 0D", "logarithm of no positive number", f"{name}({x})"), x)
 
 
 def _plain(v: Writer, node: exp.Func) -> str:

@@ -14,7 +14,7 @@ from pipelines.contracts import EvergreenError
 ALL_ROWS = (exp.Select, exp.SetOperation)
 NO_VALUE: tuple[Any, ...] = (
     exp.DataType, exp.Var, exp.Identifier, exp.WindowSpec, exp.Star, exp.Ordered, exp.Order, exp.Distinct,
-    exp.Where, exp.Filter, exp.IgnoreNulls, exp.RespectNulls, exp.Tuple, exp.Alias,
+    exp.Where, exp.IgnoreNulls, exp.RespectNulls, exp.Tuple, exp.Alias,
 )  # fmt: skip
 TYPE = "duckdb_type"
 SCALARS = {

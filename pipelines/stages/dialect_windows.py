@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from sqlglot import exp
 
+from pipelines.stages.dialect_numbers import once
 from pipelines.stages.dialect_times import TIMES, day_time
 from pipelines.stages.dialect_types import FLOATS, INTEGERS, Types, in_window, refuse, spark_type, type_of
 
@@ -131,8 +132,7 @@ class Windows:
         number = guard(f"CAST({self._emit(of)} AS DOUBLE)")
         if type(node) in SPREADS:
             found = f"{SPREADS[type(node)]}({number}){over}"
-            finite = f"WHEN {found} < CAST('Infinity' AS DOUBLE) THEN {found}"
-            return f"CASE WHEN {found} IS NULL THEN NULL {finite} ELSE raise_error('{node.key} is out of range') END"
+            return once(node.parent if over else node, lambda x: _finite(x, node.key), found)
         share = 0.5 if isinstance(node, exp.Median) else self._types.constant(node.expression)
         if _type_outside(node) != "DOUBLE" or isinstance(share, list):
             refuse(node, "take one share at a time, of DOUBLE")
@@ -256,6 +256,11 @@ def _type_outside(node: exp.Expr) -> str:
     while in_window(node):
         node = node.parent
     return type_of(node)
+
+
+def _finite(x: str, name: str) -> str:
+    finite = f"WHEN {x} < CAST('Infinity' AS DOUBLE) THEN {x}"
+    return f"CASE WHEN {x} IS NULL THEN NULL {finite} ELSE raise_error('{name} is out of range') END"
 
 
 def _scale(kind: str) -> int:

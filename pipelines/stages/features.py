@@ -1,7 +1,8 @@
 """Computes the feature tables from silver, up to a moment, and brings them online."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pyarrow.compute as pc
@@ -9,9 +10,10 @@ import pyarrow.compute as pc
 from pipelines import catalog
 from pipelines.catalog import DatasetSpec
 from pipelines.contracts import FeatureRun, IngestResult, NothingToDo
-from pipelines.stages import leakage
+from pipelines.stages import health, leakage
 from pipelines.stages.view_rows import JUST_BEFORE, TICK, TIMES, rows, sources_of
 from pipelines.stores import Stores
+from pipelines.stores.health import ViewHealth
 from pipelines.stores.tracking import CHAMPION, PREVIOUS
 from pipelines.stores.views import ViewVersion
 
@@ -21,6 +23,15 @@ FILES = 64  # a table of more is brought into few
 Say = Callable[[str], None]
 Window = tuple[datetime, datetime]
 """From (excluded) and until (included): rows that became known in it."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What one window's computation made; `first` is the earliest event time of its rows."""
+
+    rows: int
+    first: datetime | None
+    health: ViewHealth
 
 
 def watermark(stores: Stores, specs: Iterable[DatasetSpec], patience: timedelta) -> datetime:
@@ -42,13 +53,20 @@ def compute(as_of: datetime, stores: Stores, say: Say = lambda _: None) -> Featu
     A batch that landed late recomputes what it could have been known by, no more. Versions of views that are
     no longer defined are kept up while a champion, or the one before it, was trained on them.
     """
-    rows, versions = {}, {}
-    for version in live(stores):
-        done = _catch_up(version, as_of, stores, say)
-        if done is not None:
-            rows[_named(version, stores)] = done
-        versions[_named(version, stores)] = stores.tables.version("features", version.table) or 0
-    return FeatureRun(as_of, rows, versions)
+    made = {version: catch_up(version, as_of, stores, say) for version in live(stores)}
+    return _run(as_of, made, stores)
+
+
+def _run(as_of: datetime, made: Mapping[ViewVersion, Sequence[Written]], stores: Stores) -> FeatureRun:
+    """What was done, under each view's name; with its version if it is not the current one."""
+    current = stores.features.current.values()
+    names = {version: version.view if version in current else str(version) for version in made}
+    return FeatureRun(
+        as_of,
+        {names[version]: sum(w.rows for w in written) for version, written in made.items() if written},
+        {name: stores.tables.version("features", v.table) or 0 for v, name in names.items()},
+        tuple(health.alerts(w.health for written in made.values() for w in written)),
+    )
 
 
 def backfill(
@@ -58,26 +76,28 @@ def backfill(
 
     The end is what each view has reached, at most: `compute` does what comes after.
     """
-    rows: dict[str, int] = {}
+    made: dict[ViewVersion, list[Written]] = {}
     for version in [v for v in live(stores) if v.view in set(views)]:
         reached = stores.progress.reached(version.consumer)
         if reached is None:
             raise NothingToDo(f"{version} was never computed; run `evergreen features compute` first")
         end = min(window[1], reached)
         job = f"{version.consumer}:from {window[0].isoformat()} to {end.isoformat()}"
-        rows[_named(version, stores)] = _again(version, (window[0], end), step, job, stores, say)
+        made[version] = _again(version, (window[0], end), step, job, stores, say)
         stores.progress.forget(job)
-    return FeatureRun(window[1], rows)
+    return _run(window[1], made, stores)
 
 
-def _again(version: ViewVersion, window: Window, step: timedelta, job: str, stores: Stores, say: Say) -> int:
-    done, total = stores.progress.reached(job) or window[0], 0
+def _again(
+    version: ViewVersion, window: Window, step: timedelta, job: str, stores: Stores, say: Say
+) -> list[Written]:
+    done, made = stores.progress.reached(job) or window[0], []
     for part in parts(window, step):
         if part[1] > done:
-            total += write(version, part, stores, say)[0]
+            made.append(write(version, part, stores, say))
             stores.progress.mark(job, (), part[1])
     _bring_online(version, window[0], window[1], stores)
-    return total
+    return made
 
 
 def live(stores: Stores) -> list[ViewVersion]:
@@ -93,13 +113,8 @@ def live(stores: Stores) -> list[ViewVersion]:
     return list(found)
 
 
-def _named(version: ViewVersion, stores: Stores) -> str:
-    """A view's name; with its version if it is not the current one."""
-    return version.view if stores.features.current.get(version.view) == version else str(version)
-
-
-def _catch_up(version: ViewVersion, as_of: datetime, stores: Stores, say: Say) -> int | None:
-    """Compute what a view lacks; how many rows that made, None if it was up to date."""
+def catch_up(version: ViewVersion, as_of: datetime, stores: Stores, say: Say) -> list[Written]:
+    """Compute what a view lacks and bring it online; what that made, window by window."""
     windows, new = pending(version, as_of, stores)
     first_time = stores.progress.reached(version.consumer) is None
     if not windows and stores.tables.version("features", version.table) is None:
@@ -108,16 +123,16 @@ def _catch_up(version: ViewVersion, as_of: datetime, stores: Stores, say: Say) -
         )  # nothing known yet: an empty table can be asked
     if windows:
         leakage.check(version, windows[0][0], as_of, stores)
-    made = []
+    made: list[Written] = []
     for part in [part for window in windows for part in parts(window)]:
         made.append(write(version, part, stores, say))
         if first_time:  # what became known later is in the parts that follow
             known = {arrival for arrival, first in new.items() if first <= part[1]}
             stores.progress.mark(version.consumer, known, part[1])
     if made or stores.features.materialized(version) is None:
-        _bring_online(version, min((first for _, first in made if first), default=None), as_of, stores)
+        _bring_online(version, min((w.first for w in made if w.first), default=None), as_of, stores)
         stores.progress.mark(version.consumer, new, as_of)
-    return sum(count for count, _ in made) if made else None
+    return made
 
 
 def _bring_online(version: ViewVersion, start: datetime | None, as_of: datetime, stores: Stores) -> None:
@@ -175,18 +190,19 @@ def parts(window: Window, size: timedelta = CHUNK) -> list[Window]:
     return [(a, b) for a, b in zip(cuts, [*cuts[1:], end], strict=True) if a < b]
 
 
-def write(version: ViewVersion, window: Window, stores: Stores, say: Say) -> tuple[int, datetime | None]:
-    """Compute one window and put it in place of what was there; its rows and their earliest event time."""
+def write(version: ViewVersion, window: Window, stores: Stores, say: Say) -> Written:
+    """Compute one window, check it, and put it in place of what was there; a critical check that fails stops it."""
     begun = time.monotonic()
     table = rows(version, *window, stores).sort_by(
         "event_timestamp"
     )  # so that a read of a window skips files
+    seconds = time.monotonic() - begun
+    found = health.examine(version.view, version.number, table, window[1], seconds, stores)
     stores.tables.replace("features", version.table, table, _known_in(window))
     stores.tables.compact("features", version.table, FILES)
-    seconds = time.monotonic() - begun
     say(f"{version}: {table.num_rows:,} rows known until {window[1]:%Y-%m-%d %H:%M}, {seconds:.1f} s")
     first = pc.min(table["event_timestamp"]).as_py() if table.num_rows else None
-    return table.num_rows, first
+    return Written(table.num_rows, first, health.published(found, stores))
 
 
 def _known_in(window: Window) -> str:

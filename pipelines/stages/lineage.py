@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from pipelines import catalog
 from pipelines.catalog import ModelSpec
@@ -10,6 +11,9 @@ from pipelines.stages.view_rows import sources_of
 from pipelines.stores import Stores
 from pipelines.stores.tracking import CHAMPION, PREVIOUS, Version
 from pipelines.stores.views import ViewVersion
+
+if TYPE_CHECKING:
+    from feast import FeatureView
 
 
 @dataclass(frozen=True)
@@ -52,11 +56,12 @@ class Broken:
 
 def facts(stores: Stores) -> list[ViewFacts]:
     """Every current view, by name."""
-    return [_facts(version, stores) for version in stores.features.current.values()]
+    views = zip(stores.features.views(), stores.features.current.values(), strict=True)
+    return [_facts(view, version, stores) for view, version in views]
 
 
-def _facts(version: ViewVersion, stores: Stores) -> ViewFacts:
-    view, online = stores.features.definition(version), stores.features.materialized(version)
+def _facts(view: "FeatureView", version: ViewVersion, stores: Stores) -> ViewFacts:
+    online = stores.features.materialized(version)
     return ViewFacts(
         name=version.view,
         version=version.number,

@@ -92,7 +92,7 @@ class Features:
 
     def views(self) -> "list[FeatureView]":
         """The current Feast definitions, by name."""
-        return [self.definition(version) for version in self.current.values()]
+        return [self.store.get_feature_view(name) for name in self.current]
 
     def definition(self, version: ViewVersion) -> "FeatureView":
         """A version's Feast definition."""
@@ -164,7 +164,8 @@ class Features:
     def materialized(self, version: ViewVersion) -> "Materialized | None":
         """How far a view has come online; None before its first materialization."""
         store = self.store._get_provider().online_store
-        return store.materialized(self.store.config, self.definition(version))
+        found: Materialized | None = store.materialized(self.store.config, self.definition(version))
+        return found
 
     def online(
         self,

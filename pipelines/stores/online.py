@@ -9,6 +9,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from operator import itemgetter
@@ -148,6 +149,12 @@ class SqliteOnlineStore(OnlineStore):  # type: ignore[misc]
             reading = layout.reading(requested_features)
             found = _found(session.connection, reading, [values for _, values in keys])
         return [_answer(found.get(values), reading) for _, values in keys]
+
+    @contextmanager
+    def snapshot(self, config: RepoConfig) -> Iterator[None]:
+        """All that this thread reads within, values and `materialized` of all views, is from one moment."""
+        with snapshot(self._existing(config)):
+            yield
 
     def _read_features_per_fv(self, config: RepoConfig, *rest: Any) -> None:
         """All views of a question are read from one snapshot."""

@@ -7,6 +7,7 @@ and never looks at created times. Here the server itself compares and writes, a 
 import asyncio
 import logging
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Literal
@@ -138,6 +139,10 @@ class RedisOnlineStore(feast_redis.RedisOnlineStore):  # type: ignore[misc]
         return Materialized(
             datetime.fromisoformat(texts["as_of"]), version, datetime.fromisoformat(texts["at"])
         )
+
+    def snapshot(self, config: RepoConfig) -> AbstractContextManager[None]:
+        """Nothing: Redis has no moment that several questions share. Ask `materialized` before and after."""
+        return nullcontext()
 
     def note(self, config: RepoConfig, view: Any, reached: Materialized) -> None:
         """Records how far a view has come; never backwards."""

@@ -100,19 +100,24 @@ class Reading:
     def __init__(self, layout: Layout, features: Sequence[Column]) -> None:
         self.kinds = [(feature.name, kind_of(feature.value_type)) for feature in features]
         self.width = len(layout.keys)
-        keys = [quoted(key.column) for key in layout.keys]
-        columns = ", ".join([*keys, EVENT, *(quoted(feature.column) for feature in features)])
-        self._select = f"select {columns} from {quoted(layout.table)} where"
-        self._key = keys[0] if self.width == 1 else f"({', '.join(keys)})"
+        table = quoted(layout.table)
+        keys = [f"{table}.{quoted(key.column)}" for key in layout.keys]
+        values = [f"{table}.{quoted(name)}" for name in (EVENT, *(feature.column for feature in features))]
+        self._select = f"select {', '.join([*keys, *values])} from"
+        # SQLite searches an index for `a in (...)`, but would scan the table for `(a, b) in (values ...)`.
+        matches = " and ".join(f"{key} = column{at}" for at, key in enumerate(keys, 1))
+        self._where = f"{table} where {keys[0]} in" if len(keys) == 1 else f"cross join {table} on {matches}"
         self._queries: dict[int, str] = {}
 
     def query(self, count: int) -> str:
         """Reads the rows of so many keys: the keys, the event time and the features."""
         if count not in self._queries:
-            row = "?" if self.width == 1 else f"({', '.join('?' * self.width)})"
-            rows = ", ".join([row] * count)
-            asked = f"({rows})" if self.width == 1 else f"(values {rows})"
-            self._queries[count] = f"{self._select} {self._key} in {asked}"
+            rows = ", ".join([f"({', '.join('?' * self.width)})"] * count)
+            self._queries[count] = (
+                f"{self._select} {self._where} ({', '.join('?' * count)})"
+                if self.width == 1
+                else f"{self._select} (values {rows}) {self._where}"
+            )
         return self._queries[count]
 
 
@@ -225,6 +230,11 @@ def _own(connection: Connection, spot: Place) -> None:
 
 
 def _create(connection: Connection, spot: Place, asked: Layout) -> Layout:
+    if connection.execute("select 1 from sqlite_master where name = ?", (spot.table,)).fetchone():
+        raise EvergreenError(
+            f"the online store's file has a table {spot.table} of another layout, such as that of Feast's own store;"
+            " set another path, or remove the file and materialize anew"
+        )
     connection.execute(asked.create)
     query = "insert into _feature_views (table_name, project, feature_view, versioned_name, columns)"
     row = (spot.table, spot.project, spot.view, spot.versioned, _text(asked))

@@ -177,7 +177,7 @@ def _columns(filled: list[ViewHealth], definition: Definition) -> str:
     rows = "".join(_column(name, told.get(name, "key"), filled) for name in order)
     return (
         f"<h2>Columns</h2><p class=soft>Numbers are of the last run with rows, as of {filled[-1].as_of:%Y-%m-%d %H:%M}"
-        f" UTC. Charts show the last {len(filled)} such runs, oldest first: the share of nulls from 0 to 100 %; then"
+        f" UTC. Charts show such runs, {len(filled)} of them, oldest first: the share of nulls from 0 to 100 %; then"
         " the median, the middle half and 98 % of the values.</p>"
         f"<table><tr>{heads}<th>nulls by run<th>values by run</tr>{rows}</table>"
         f"{_checks(filled[-1])}"
@@ -256,4 +256,6 @@ def _bytes(count: float) -> str:
 def _number(value: float | None) -> str:
     if value is None:
         return ""
-    return f"{value:,.0f}" if float(value).is_integer() and abs(value) < 1e15 else f"{value:,.4g}"
+    if float(value).is_integer() and abs(value) < 1e15:
+        return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.0f}"  # 2001 is a year
+    return f"{value:,.4g}"

@@ -12,6 +12,7 @@ from fastapi import Depends, FastAPI, HTTPException
 from fastapi import Path as Part
 from fastapi.responses import HTMLResponse
 
+from evergreen_airflow.feature_pages import router
 from pipelines.catalog import datasets
 from pipelines.contracts import IngestResult
 from pipelines.settings import settings
@@ -25,6 +26,7 @@ STYLE = (
 )
 
 app = FastAPI(title="Evergreen", docs_url=None, redoc_url=None, openapi_url=None)
+app.include_router(router)
 Digest = Annotated[str, Part(pattern="^[0-9a-f]{64}$")]
 
 

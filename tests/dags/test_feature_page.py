@@ -147,7 +147,7 @@ def test_a_view_has_a_page_with_each_columns_recent_runs(page: Any) -> None:
         "EWR",
         "JFK",
         "2.25",
-        "last 5 such runs",
+        "5 of them",
     ):
         assert said in found.text, said
     lines = [each["points"] for each in found.of("polyline")]

@@ -1,4 +1,4 @@
-"""Rules of corrections: a moment's features say what was known then, however late and in whatever order one computes."""
+"""Rules of corrections: a moment's features say what was known then, in whatever order one computes."""
 
 import shutil
 from datetime import UTC, datetime, timedelta

@@ -27,10 +27,10 @@ def test_a_planted_view_is_refused_by_name_and_nothing_of_it_is_published(
     stores = sandbox(home, written(SPEC, leak, PROJECT / "feature_repo", tmp_path / "repo"))
     version = stores.features.version("planted")
     if leak.honest:
-        assert features._catch_up(version, AS_OF, stores, print)
+        assert features.catch_up(version, AS_OF, stores, print)
         return
     with pytest.raises(ReadsTheFuture, match=leak.name):
-        features._catch_up(version, AS_OF, stores, print)
+        features.catch_up(version, AS_OF, stores, print)
     assert not stores.tables.version("features", version.table)
     assert stores.features.materialized(version) is None
 

@@ -14,7 +14,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource
 from feast.data_format import DeltaFormat, ParquetFormat
-from feast.data_source import PushMode, PushSource
+from feast.data_source import PushMode, PushSource, RequestSource
 from feast.errors import (
     EntityTimestampInferenceException,
     FeastEntityDFMissingColumnsError,
@@ -467,6 +467,40 @@ def test_a_feature_computed_on_demand_is_refused_and_its_code_not_loaded(store: 
         DeltaOfflineStore.get_historical_features(
             store.config, [stats()], [*ANSWERS, "computed:twice"], orders(), None, "test"
         )
+
+
+def test_code_in_the_registry_is_not_loaded_for_other_features(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twice = PandasTransformation(
+        udf=lambda frame: pd.DataFrame({"twice": frame["order_id"] * 2}), udf_string=""
+    )
+    fields = [Field(name="twice", dtype=Int64)]
+    request = RequestSource(name="request", schema=[Field(name="order_id", dtype=Int64)])
+    store.apply(
+        [OnDemandFeatureView(name="computed", sources=[request], schema=fields, feature_transformation=twice)]
+    )
+    load = "feast.transformation.udf_rehydrate.resolve_udf"
+    monkeypatch.setattr(load, lambda *_, **__: pytest.fail("code of the registry was loaded"))
+    store.registry.refresh()
+    with pytest.raises(pytest.fail.Exception):
+        store.list_on_demand_feature_views()
+    answer = store.get_historical_features(orders(), ANSWERS).to_df()
+    assert answer["trips"].fillna(0).tolist() == [10, 20, 30, 0]
+
+
+@pytest.mark.parametrize("kind", ["category", "string", "object", "large"])
+def test_keys_of_text_may_be_of_any_kind(kind: str, store: FeatureStore, lake: Path) -> None:
+    rows = {"customer_id": ["c", "d"], "score": [1, 2], "event_timestamp": moments(0, 0)}
+    pq.write_table(pa.table(rows), lake / "scores.parquet")
+    schema = [Field(name="customer_id", dtype=String), Field(name="score", dtype=Int64)]
+    place = FileSource(path="scores.parquet", timestamp_field="event_timestamp")
+    store.apply([FeatureView(name="scores", entities=[customer], schema=schema, source=place)])
+    keys = pd.Series(["d", "x", "c"]).astype("string[pyarrow]" if kind == "large" else kind)
+    frame = pd.DataFrame({"customer_id": keys, "event_timestamp": [at(1)] * 3})
+    answer = store.get_historical_features(frame, ["scores:score"]).to_df()
+    assert answer["score"].fillna(0).tolist() == [2, 0, 1]
+    assert answer["customer_id"].dtype == frame["customer_id"].dtype
 
 
 def test_versions_of_a_view_are_asked_by_reference_and_never_named_in_the_answer(lake: Path) -> None:

@@ -58,9 +58,13 @@ def test_a_change_of_the_sql_is_a_version_with_a_table_of_its_own(home: Path, re
     run = features.compute(AS_OF, after)
     assert set(run.rows) == {"origin_weather"}
     assert [v.number for v in after.features.registered.versions("origin_weather")] == [1, 2]
-    old, new = (after.tables.dataset("features", f"origin_weather/v{n}").to_table().to_pandas() for n in (1, 2))
+    old, new = (
+        after.tables.dataset("features", f"origin_weather/v{n}").to_table().to_pandas() for n in (1, 2)
+    )
     assert len(old) == len(new) > 500
-    pd.testing.assert_series_equal(((old.temp - 32) / 1.8).sort_values(ignore_index=True), new.temp.sort_values(ignore_index=True))
+    pd.testing.assert_series_equal(
+        ((old.temp - 32) / 1.8).sort_values(ignore_index=True), new.temp.sort_values(ignore_index=True)
+    )
 
 
 def test_old_and_new_versions_are_online_side_by_side(home: Path, repo: Path) -> None:
@@ -102,7 +106,9 @@ def test_what_cannot_change_a_value_makes_no_version(home: Path, repo: Path, nam
     assert features.compute(AS_OF, after).rows == {}
     assert after.features.version("origin_weather").number == 1
     if name.endswith(".py"):
-        assert {v.name: v.owner for v in after.features.store.list_feature_views()}["origin_weather"] == "somebody"
+        assert {v.name: v.owner for v in after.features.store.list_feature_views()}[
+            "origin_weather"
+        ] == "somebody"
 
 
 def test_a_change_of_the_ttl_is_a_version(home: Path, repo: Path) -> None:

@@ -85,6 +85,8 @@ lag(i) over (order by t, i, x, d, k); lead(x, 2) over (partition by k order by t
 lag(d, 1, 0) over (partition by k order by t, i, x, d); last_value(t) over (order by t nulls first)
 last_value(i ignore nulls) over (order by t, i, x, d, k)
 nth_value(d, 2) over (order by t, i, x, d, k)
+sum(i) over w / sum(d) over w; avg(d) over w % 2.0; round(avg(d) over w, 1); floor(avg(i) over w)
+sqrt(count(*) over w); t - lag(t) over (order by t, i, x, d, k) > interval 1 day; sum(d) over w // count(i) over w
 """
 QUERIES = """
 select k, sum(i) s, avg(i) m, count(*) n, min(t), max(k), avg(d) filter (where d > 1) f from a group by all
@@ -92,6 +94,9 @@ select k, sum(i > 1), count_if(i > 1), bool_and(i > 0), bool_or(i > 0), median(i
 select k as kk, count(distinct i), sum(i * 1.5), avg(i * 1.25) from a group by kk having count(*) > 1
 select time_bucket(interval 1 day, t) as b, sum(i) / sum(d) as r from a group by 1
 select avg(i), count(i), count_if(i > 1), sum(i), max(i) from a where false
+select k, sum(i) filter (where d > 0) / count(*) filter (where d > 0) as r from a group by k
+select k, i - avg(i) over (partition by k) as dev, (i = max(i) over (partition by k))::int as top from a
+select b.k, b.t, max(a.i) as m from a join a as b on a.k = b.k and a.t <= b.t and a.t > b.t - interval 6 hours group by all
 select distinct k, i > 1 as y from a
 select distinct on (k) k, d, i from a order by k, d desc, i
 select k, i, d from a qualify rank() over (partition by k order by d) = 1
@@ -188,9 +193,8 @@ def agree(sql: str, rows: pa.Table, silver: SparkSilver) -> None:
 
 
 def selected(expressions: list[str]) -> str:
-    return (
-        f"select {', '.join(f'{text} as c{n}' for n, text in enumerate(expressions))}, k, t, i, d, x from a"
-    )
+    named = ", ".join(f"{text} as c{n}" for n, text in enumerate(expressions))
+    return f"select {named}, k, t, i, d, x from a window w as (partition by k order by t)"
 
 
 @pytest.mark.parametrize("line", lines(VALUES) + lines(WINDOWS))

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from deltalake import write_deltalake
+from deltalake import DeltaTable, write_deltalake
 from feast import Entity, FeatureView, Field, FileSource
 from feast.types import Int64, String
 from feast.value_type import ValueType
@@ -21,12 +21,14 @@ from hypothesis import strategies as st
 
 from pipelines.contracts import EvergreenError
 from pipelines.stores.offline import DeltaOfflineStore, DeltaOfflineStoreConfig, pinned
+from pipelines.stores.offline.engine import connection
+from pipelines.stores.offline.sources import source
 
 START = datetime(2013, 1, 1, tzinfo=UTC)
 TTL = timedelta(minutes=8)
 KEYS = ["a", "b", "c", None]
 ZONES = [UTC, ZoneInfo("Asia/Kathmandu"), ZoneInfo("America/New_York")]
-GENTLY = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+GENTLY = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 minutes = st.integers(0, 20)
 times = st.one_of(minutes, st.just(None))
 
@@ -342,6 +344,49 @@ def test_a_pinned_version_that_does_not_exist_is_named(tmp_path: Path) -> None:
     landed([Row("a", 1, 1, 1)], tmp_path)
     with pinned({"v": 7}), pytest.raises(EvergreenError, match=r"no version 7 .*newest is 0"):
         historical(tmp_path, entity_rows([("a", 1)]), view())
+
+
+def test_a_pinned_version_whose_files_are_gone_is_named(tmp_path: Path) -> None:
+    landed([Row("a", 1, 1, 1)], tmp_path)
+    landed([Row("a", 1, 1, 2)], tmp_path)
+    DeltaTable(f"{tmp_path}/v").vacuum(0, dry_run=False, enforce_retention_duration=False)
+    with pinned({"v": 0}), pytest.raises(EvergreenError, match="version 0 to a vacuum"):
+        historical(tmp_path, entity_rows([("a", 1)]), view())
+
+
+def test_a_pin_on_files_without_versions_is_refused(tmp_path: Path) -> None:
+    pq.write_table(table([Row("a", 1, 1, 1)]), tmp_path / "v.parquet")
+    with pinned({"v.parquet": 0}), pytest.raises(EvergreenError, match="no versions"):
+        historical(tmp_path, entity_rows([("a", 1)]), view(path="v.parquet"))
+
+
+def test_more_than_memory_and_disk_hold_says_what_to_raise(tmp_path: Path) -> None:
+    place = DeltaOfflineStoreConfig(lake=str(tmp_path), memory_mb=16, temp_directory=str(tmp_path / "spill"))
+
+    def too_much() -> None:
+        with connection(place) as duck:
+            duck.execute("set max_temp_directory_size = '1kb'")
+            duck.execute("create temp table many as select random() from range(10_000_000)")
+
+    with pytest.raises(EvergreenError, match="memory_mb"):
+        too_much()
+
+
+def test_days_are_moments_at_midnight(tmp_path: Path) -> None:
+    day = START.date()
+    found = {"key": ["a"], "value": [1], "second": [1], "event_timestamp": [day], "created_timestamp": [day]}
+    pq.write_table(pa.table(found), tmp_path / "v.parquet")
+    frame = pd.DataFrame({"key": "a", "event_timestamp": [day, day - timedelta(days=1)]})
+    assert values(historical(tmp_path, frame, view(path="v.parquet")), "value") == [(1,), None]
+
+
+def test_a_store_of_s3_is_reached_at_the_endpoint_that_the_source_names(tmp_path: Path) -> None:
+    place = view(path="s3://bucket/v", s3_endpoint_override="http://localhost:9000").batch_source
+    found = source(config(tmp_path).offline_store, place)
+    assert found.uri == "s3://bucket/v"
+    assert found.options == {"AWS_ENDPOINT_URL": "http://localhost:9000", "AWS_ALLOW_HTTP": "true"}
+    system, path = found.files()
+    assert (system.type_name, path) == ("s3", "bucket/v")
 
 
 def test_a_question_about_a_table_that_does_not_exist_names_the_remedy(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from pipelines.contracts import EvergreenError
 from pipelines.stores import online_wire as wire
 from pipelines.stores.online import Materialized, SqliteOnlineStore
+from pipelines.stores.online_tables import place, wanted
 from pipelines.stores.online_values import KINDS
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -138,6 +139,21 @@ def test_keys_of_several_columns_are_found_in_the_order_asked(
     found = store.online_read(where, both, [pair(*p) for p in wanted])
     numbers = [values and values["f"].int64_val for _, values in found]
     assert numbers == [pairs.index(p) if p in pairs else None for p in wanted]
+
+
+@pytest.mark.parametrize("keys", [[("k", Int64)], [("k", Int64), ("b", String)]])
+def test_keys_are_searched_for_and_no_table_is_scanned(keys: Any, tmp_path: Path) -> None:
+    where = config(tmp_path)
+    asked = view(keys=keys)
+    layout = wanted(place(where, asked), asked)
+    connection = sqlite3.connect(":memory:")
+    connection.execute(layout.create)
+    plan = connection.execute(
+        f"explain query plan {layout.reading(None).query(8)}", (1,) * 8 * len(keys)
+    ).fetchall()
+    steps = [step for *_, step in plan if "p_v" in step]
+    assert steps
+    assert all(step.startswith("SEARCH") for step in steps)
 
 
 def test_many_keys_at_once_come_back_in_order_with_none_for_the_missing(tmp_path: Path) -> None:
@@ -382,6 +398,33 @@ def test_readers_never_wait_and_see_a_whole_write_or_nothing_of_it(tmp_path: Pat
 
     store.write_arrow(where, view(), batches())
     assert set(read()) == {1}
+
+
+def test_a_snapshot_holds_values_and_how_far_they_came_together(tmp_path: Path) -> None:
+    store, where = SqliteOnlineStore(), config(tmp_path)
+    store.write_arrow(where, view(), arrow([(1, 0, 0, 5)]), reached=Materialized(at(1), 1, at(1)))
+    with store.snapshot(where):
+        before = store.materialized(where, view())
+        rows = arrow([(1, 1, 1, 6)])
+        writer = threading.Thread(
+            target=lambda: store.write_arrow(where, view(), rows, reached=Materialized(at(2), 2, at(2)))
+        )
+        writer.start()
+        writer.join()
+        assert online(store, where, [1]) == [5]
+        assert store.materialized(where, view()) == before
+    assert online(store, where, [1]) == [6]
+    assert store.materialized(where, view()) == Materialized(at(2), 2, at(2))
+
+
+def test_a_file_of_feasts_own_store_is_named_and_not_touched(tmp_path: Path) -> None:
+    store, where = SqliteOnlineStore(), config(tmp_path)
+    (tmp_path / "data").mkdir()
+    with sqlite3.connect(tmp_path / "data/online.db") as other:
+        other.execute("create table p_v (entity_key blob, feature_name text, value blob)")
+    with pytest.raises(EvergreenError, match="another layout"):
+        store.update(where, [], [view()], [], [], partial=True)
+    assert online(store, where, [1]) == [None]
 
 
 def test_the_async_calls_do_as_the_others(tmp_path: Path) -> None:

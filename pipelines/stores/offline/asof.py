@@ -4,6 +4,12 @@ A row can be seen from k, the later of when it happened (e) and when it became k
 seen before it happened later than it did: among such rows, in the order of k, the last one seen is the newest.
 So an ASOF JOIN on k is exact once the others are gone, and where every row is known at once, or all after the same
 delay, none need go. Only keys and times take part; rows that tie are told apart at the end, if a question met them.
+
+Measured with 200k questions, 1M rows, 1,000 keys, 8 columns, 2 cores (a bare ASOF JOIN: 0.22 s for whole-number
+keys, 0.34 s for text): copying the rows with all values 0.09 s and once more by key 0.20 s, without values 0.04 s and
+0.02 s; the join itself 0.13 s by a key's number, 0.24 s by text; the values of the winners from a second scan 0.04 s.
+Looking for ties in all rows 0.05 s, among rows that questions met 0.02 s. Dropping overtaken rows by a window in the
+order of k, e and c 0.45 s, in the order of k alone 0.20 s.
 """
 
 from dataclasses import dataclass

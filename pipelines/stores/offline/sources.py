@@ -73,12 +73,19 @@ class Source:
         return bool(system.get_file_info(path).type != FileType.NotFound)
 
     def table(self) -> DeltaTable:
+        """The Delta table at its version."""
         try:
-            return DeltaTable(self.uri, version=self.version, storage_options=self.options or None)
+            found = DeltaTable(self.uri, version=self.version, storage_options=self.options or None)
         except TableNotFoundError as error:
             raise self._missing() from error
         except (DeltaError, OSError) as error:
             raise self._no_such_version(error) from error
+        if self.version is not None and not _whole(found):
+            raise EvergreenError(
+                f"feature table {self.name} at {self.uri} has lost files of version {self.version} to a vacuum;"
+                " pin a newer version"
+            )
+        return found
 
     def _missing(self) -> EvergreenError:
         return EvergreenError(
@@ -139,6 +146,12 @@ class Source:
         raise EvergreenError(
             f"source {self.name} at {self.uri} has no column {before!r}; it has {', '.join(schema.names)}"
         )
+
+
+def _whole(table: DeltaTable) -> bool:
+    """Whether all files of a local table are there; others are not looked at."""
+    folder = local(table.table_uri)
+    return folder is None or all((local(uri) or folder).exists() for uri in table.file_uris())
 
 
 def source(settings: Any, data_source: DataSource | None, view: str = "") -> Source:
