@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run stop test check format lock clean install bench-ingest
+.PHONY: help run stop test check format lock clean install spark bench-ingest bench-features
 
 ROWS ?= 300000 3000000
 
@@ -42,6 +42,13 @@ check: $(READY)  ## lock, format, lint, types, imports
 bench-ingest: $(READY)  ## ingest against pandas, side by side; ROWS="300000 3000000 30000000" sizes it
 	@$(BIN)/python -m benchmarks.ingest --rows $(ROWS)
 
+bench-features: $(READY)  ## joins, materialization and online reads against stock Feast; JOINS="--labels 5000 ..." sizes it
+	@$(BIN)/python -m benchmarks.historical $(JOINS)
+	@$(BIN)/python -m benchmarks.materialize $(ONLINE)
+
+spark: $(READY)  ## add what runs the features on Spark; it needs Java 17
+	@VIRTUAL_ENV=$(VENV) $(UV) pip install -q --require-hashes -r locks/spark.txt
+
 format: $(READY)  ## format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
@@ -50,6 +57,7 @@ COMPILE = $(UV) pip compile -q --universal --generate-hashes --no-header --no-an
 lock:  ## renew the locks after a change of pyproject.toml
 	$(COMPILE) --group dev -o locks/default.txt
 	$(COMPILE) --extra production -c locks/default.txt -o locks/production.txt
+	$(COMPILE) --extra spark -c locks/default.txt -o locks/spark.txt
 	grep -A200 '^uv==' locks/default.txt | awk 'NR==1 || /^ /{print; next} {exit}' > locks/uv.txt
 
 clean: stop  ## stop, and remove all state

@@ -34,6 +34,8 @@ class Settings(BaseSettings):
     tracking_uri: str | None = Field(None, description="MLflow's tracking URI; SQLite under home if unset")
     artifact_root: str | None = Field(None, description="where MLflow keeps artifacts; home/mlartifacts")
     online_store: str = Field("sqlite", pattern="^(sqlite|redis)$", description="Feast's online store")
+    feature_engine: str = Field("duckdb", pattern="^(duckdb|spark)$", description="what computes feature SQL")
+    spark_master: str = Field("local[*]", description="Spark's master when feature_engine=spark")
     redis_url: SecretStr | None = Field(None, description="host:port of Redis when online_store=redis")
     host: str = Field("127.0.0.1", description="the interface our own servers bind to")
     airflow_port: int = Field(8080, description="Airflow's UI and API")

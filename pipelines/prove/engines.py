@@ -85,7 +85,7 @@ class _Sides:
         sources = datasets_in(sql)
         window = {"start": self._start(sources), "end": self._end}
         begun = time.monotonic()
-        given = {name: silver.utc(moment) for name, moment in window.items() if f"${name}" in sql}
+        given = {name: moment.replace(tzinfo=None) for name, moment in window.items() if f"${name}" in sql}
         ours = self._duckdb.execute(sql, given).to_arrow_table()
         between = time.monotonic()
         theirs = self._spark.query(sql, window)

@@ -3,6 +3,9 @@
 Random rows with late corrections land in a Delta table while random windows of it are brought online: shuffled,
 repeated, overlapping, some by a process that is killed midway and then again in peace. After each window all
 keys are held against a plain dictionary of the newest values, and meanwhile somebody keeps reading.
+
+The promise is the online store's. Each writer and reader has a registry file of its own: Feast's file registry
+is emptied before it is written, so that who shares one may be told that a view does not exist (Feast 0.67).
 """
 
 import os
@@ -112,7 +115,7 @@ class Campaign:
     def run(self, windows: int, say: Say) -> dict[str, Any]:
         """Brings the windows online, each held against the newest values; what was tried and what broke."""
         self.folder.mkdir(parents=True)
-        self._store = opened(self.folder, self.online)
+        self._store = opened(self.folder, self.online, "writer")
         coming = self._rows()
         size = -(-len(coming) // PARTS)
         reader = Reader(self)
@@ -238,7 +241,7 @@ class Reader(threading.Thread):
         self._states: list[State] = [{}]
         self._at = 0
         self._ended = threading.Event()
-        self._store = opened(campaign.folder, campaign.online)
+        self._store = opened(campaign.folder, campaign.online, "reader")
 
     def expect(self, state: State) -> None:
         """A state that may be online from now on."""
@@ -274,8 +277,8 @@ def _at(minute: int) -> datetime:
     return START + timedelta(minutes=minute)
 
 
-def opened(folder: Path, online: dict[str, Any]) -> Any:
-    """Feast's own FeatureStore with one view, as a deployment has it."""
+def opened(folder: Path, online: dict[str, Any], whose: str) -> Any:
+    """Feast's own FeatureStore with one view and somebody's own registry."""
     from feast import Entity, FeatureStore, FeatureView, Field, FileSource
     from feast.repo_config import RepoConfig
     from feast.types import Int64
@@ -287,15 +290,14 @@ def opened(folder: Path, online: dict[str, Any]) -> Any:
     view = FeatureView(name="v", entities=[key], ttl=timedelta(0), schema=fields, source=source)
     config = RepoConfig(
         project="p", provider="local", repo_path=folder, entity_key_serialization_version=3,
-        registry={"path": str(folder / "registry.db"), "serve_features_while_materializing": True},
+        registry={"path": str(folder / f"{whose}.registry"), "serve_features_while_materializing": True},
         offline_store={
             "type": "pipelines.stores.offline.DeltaOfflineStore", "lake": str(folder / "lake"),
         },
         batch_engine={"type": "pipelines.stores.materialization.BulkComputeEngine"}, online_store=online,
     )  # fmt: skip
     store = FeatureStore(config=config)
-    if not (folder / "registry.db").exists():
-        store.apply([key, view])
+    store.apply([key, view])
     return store
 
 
@@ -320,7 +322,7 @@ def _die(
     from pipelines.stores import online_batches
 
     online_batches.ROWS = rows
-    store = opened(folder, online)
+    store = opened(folder, online, f"killed{os.getpid()}")
     kept, told = store._get_provider().online_store, []
     write = kept.write_arrow
 

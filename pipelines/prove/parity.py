@@ -16,7 +16,7 @@ from pipelines.prove.worlds import BEGIN, END, Upstream, World, folder, sandbox
 from pipelines.serving.schemas import example
 from pipelines.stages import features
 from pipelines.stages.parity import ViewParity, parity
-from pipelines.stages.silver import Silver
+from pipelines.stages.silver import connect
 from pipelines.stores import Stores
 from pipelines.stores.predictions import Prediction
 
@@ -98,7 +98,7 @@ def questions_at(
     """Requests with entities that occur, mixed, and some that do not; for events before, at and long after now."""
     dice = random.Random(seed)  # noqa: S311
     source = dataset(spec.label.dataset)
-    known = Silver(stores, [source], moment, moment - timedelta(days=4)).connection
+    known = connect(stores, [source], moment, moment - timedelta(days=4))
     columns = [name for name in spec.entities if name in source.columns]
     names = ", ".join(f'"{name}"' for name in columns)
     rows = known.execute(

@@ -265,15 +265,9 @@ def _is_value(node: exp.Expr) -> bool:
     if isinstance(node, NO_VALUE) or isinstance(node.parent, exp.TableAlias | exp.Table):
         return False
     kinds = (
-        exp.Condition,
-        exp.Func,
-        exp.Interval,
-        exp.Paren,
-        exp.Subquery,
-        exp.Null,
-        exp.Boolean,
+        exp.Condition, exp.Func, exp.Filter, exp.Interval, exp.Paren, exp.Subquery, exp.Null, exp.Boolean,
         exp.Literal,
-    )
+    )  # fmt: skip
     if isinstance(node, exp.Subquery | exp.Unnest) and isinstance(node.parent, exp.From | exp.Join):
         return False
     if isinstance(node, exp.Window) and node.arg_key == "windows":

@@ -1,7 +1,6 @@
 """The SQL of features, written for DuckDB, as Spark SQL that gives the same values.
 
-DuckDB itself says what type every expression has; each construct is then written out for Spark by a rule
-that is tested value by value. A construct without a rule is refused by name.
+DuckDB itself says what type each expression has; each construct has a rule, tested value by value, or is refused.
 """
 
 from collections.abc import Mapping

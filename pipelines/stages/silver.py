@@ -7,35 +7,32 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.catalog import Column, DatasetSpec
+from pipelines.stages.engines import DuckDB, Engine
+from pipelines.stages.engines import utc as utc
 from pipelines.stores import Stores
+from pipelines.stores.tables import silver_schema
 
 KINDS = {"string": "varchar", "integer": "bigint", "float": "double", "timestamp": "timestamp"}
 
 
-def utc(moment: datetime) -> datetime:
-    """The naive UTC time that SQL files compare with."""
-    return moment.astimezone(UTC).replace(tzinfo=None)
-
-
 class Silver:
-    """A DuckDB session with a relation per dataset: the rows known in (since, as_of], as `at` a moment.
+    """A session with a relation per dataset: the rows known in (since, as_of], as `at` a moment.
 
     Times are naive UTC, so that the SQL means the same on every engine. A row that corrects an earlier one
-    replaces it from the moment the correction was known, not before.
+    replaces it from the moment the correction was known, not before. `version` is the Delta version of silver
+    that is read, by default the newest.
     """
 
     def __init__(
         self,
+        engine: Engine,
         stores: Stores,
         datasets: Iterable[DatasetSpec],
         as_of: datetime,
         since: datetime | None = None,
         version: int | None = None,
     ) -> None:
-        spill = str(stores.settings.home / "tmp" / "duckdb")
-        self.connection = duckdb.connect(config={"threads": stores.settings.threads, "temp_directory": spill})
-        self.connection.execute("set TimeZone = 'UTC'")
-        self._datasets = tuple(datasets)
+        self._engine, self._datasets = engine, tuple(datasets)
         for spec in self._datasets:
             self._load(spec, stores, as_of, since, version)
         self.at(as_of)
@@ -44,29 +41,29 @@ class Silver:
         """Shows each dataset as it was known at the moment."""
         for spec in self._datasets:
             columns = ", ".join(f'"{name}"' for name in spec.columns)
-            self.connection.execute(f"""
-                create or replace temp view {spec.name} as select {columns} from versions_{spec.name}
-                where __known <= timestamp '{utc(moment)}'
-                  and (__corrected is null or __corrected > timestamp '{utc(moment)}')
-            """)
+            self._engine.view(
+                spec.name,
+                f"select {columns} from versions_{spec.name} where known_from <= timestamp '{utc(moment)}'"
+                f" and (known_until is null or known_until > timestamp '{utc(moment)}')",
+            )
         return self
 
     def corrections(self, after: datetime, until: datetime) -> list[datetime]:
         """The moments in (after, until] at which a row that was known came to be another."""
         found: set[datetime] = set()
         for spec in self._datasets:
-            rows = self.connection.execute(
-                f"select distinct __corrected from versions_{spec.name}"
-                " where __corrected > ? and __corrected <= ? and __corrected > __known",
-                [utc(after), utc(until)],
-            ).fetchall()
-            found.update(moment.replace(tzinfo=UTC) for (moment,) in rows)
+            rows = self._engine.query(
+                f"select distinct known_until from versions_{spec.name}"
+                " where known_until > $after and known_until <= $until and known_until > known_from",
+                {"after": utc(after), "until": utc(until)},
+            )
+            found.update(moment.replace(tzinfo=UTC) for moment in rows["known_until"].to_pylist())
         return sorted(found)
 
     def query(self, sql: str, parameters: Mapping[str, datetime]) -> pa.Table:
         """The answer to a SQL file; `$name` in it is the parameter of that name."""
         given = {name: utc(value) for name, value in parameters.items() if f"${name}" in sql}
-        return self.connection.execute(sql, given).to_arrow_table()
+        return self._engine.query(sql, given)
 
     def _load(
         self,
@@ -76,14 +73,14 @@ class Silver:
         since: datetime | None,
         version: int | None,
     ) -> None:
-        landed = stores.tables.silver(spec, version)
+        table = stores.tables.table("silver", spec.name, version)
+        landed = silver_schema(spec).empty_table() if table is None else table
+        have = [field.name for field in (landed.schema if table is None else table.schema().fields)]
         order = [batch.digest for batch in stores.ledger.batches(spec.name)]
-        arrived = pa.table({"digest": pa.array(order, pa.string()), "n": range(len(order))})
-        self.connection.register("landed", landed)
-        self.connection.register("arrived", arrived)
-        self.connection.execute(_versions(spec, as_of, since, landed.schema.names))
-        self.connection.unregister("landed")
-        self.connection.unregister("arrived")
+        arrived = pa.table({"digest": pa.array(order, pa.string()), "n": pa.array(range(len(order)), pa.int64())})
+        self._engine.register(f"landed_{spec.name}", landed)
+        self._engine.register(f"arrived_{spec.name}", arrived)
+        self._engine.keep(f"versions_{spec.name}", _versions(spec, self._engine, as_of, since, have))
 
 
 def connect(
@@ -97,25 +94,28 @@ def connect(
 
     `version` is the Delta version of silver that is read, by default the newest.
     """
-    return Silver(stores, datasets, as_of, since, version).connection
+    engine = DuckDB(stores.settings)
+    Silver(engine, stores, datasets, as_of, since, version)
+    return engine.connection
 
 
-def _versions(spec: DatasetSpec, as_of: datetime, since: datetime | None, have: list[str]) -> str:
-    """SQL of all versions of all rows, each with when it was known and when another took its place.
+def _versions(
+    spec: DatasetSpec, engine: Engine, as_of: datetime, since: datetime | None, have: list[str]
+) -> str:
+    """SQL of all versions of all rows, each with since and until when it was what one knew.
 
     Of rows known at one moment that differ, the one that arrived last counts.
     """
     columns = ", ".join(f'{_column(name, column, have)} as "{name}"' for name, column in spec.columns.items())
     known = f'"{spec.available_at}"'
-    after = f"and {known} > timestamptz '{since.isoformat()}'" if since else ""
+    after = f"and {known} > {engine.moment(since)}" if since else ""
     keys = ", ".join(f'"{key}"' for key in spec.key)
     return f"""
-        create temp table versions_{spec.name} as
-        select {columns}, cast({known} as timestamp) as __known, cast(lead({known}) over (
+        select {columns}, cast({known} as timestamp) as known_from, cast(lead({known}) over (
             partition by {keys} order by {known}, n nulls first, _batch desc
-        ) as timestamp) as __corrected
-        from landed left join arrived on digest = _batch
-        where {known} <= timestamptz '{as_of.isoformat()}' {after}
+        ) as timestamp) as known_until
+        from landed_{spec.name} left join arrived_{spec.name} on digest = _batch
+        where {known} <= {engine.moment(as_of)} {after}
     """
 
 

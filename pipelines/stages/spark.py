@@ -93,8 +93,9 @@ class SparkSilver:
         self._session = session(master, conf or {}).newSession()
         for name, value in MEANING.items():
             self._session.conf.set(name, value)
-        self._folder = Path(tempfile.mkdtemp(prefix="evergreen-spark-"))
+        self._files = tempfile.TemporaryDirectory(prefix="evergreen-spark-", ignore_cleanup_errors=True)
         self._schemas: dict[str, pa.Schema] = {}
+        self._kept: list[DataFrame] = []
         for name, relation in (relations or {}).items():
             self.register(name, relation)
 
@@ -110,8 +111,10 @@ class SparkSilver:
         """Forget the relations. The process's Spark goes on; `stop` ends it."""
         for name in self._schemas:
             self._session.catalog.dropTempView(name)
+        for found in self._kept:
+            found.unpersist()
         self._schemas.clear()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._files.cleanup()
 
     def register(self, name: str, relation: Relation) -> None:
         """Show a relation by a name, in place of what had it. Times with a zone become naive UTC."""
@@ -121,6 +124,12 @@ class SparkSilver:
     def view(self, name: str, sql: str, parameters: Mapping[str, datetime] | None = None) -> None:
         """Show the answer to a query by a name; it is computed each time it is read."""
         found, schema = self._asked(sql, parameters or {})
+        self._show(name, found, schema)
+
+    def keep(self, name: str, sql: str, parameters: Mapping[str, datetime] | None = None) -> None:
+        """Show the answer to a query by a name; it is computed when first read, and kept until `close`."""
+        found, schema = self._asked(sql, parameters or {})
+        self._kept.append(found.cache())
         self._show(name, found, schema)
 
     def query(self, sql: str, parameters: Mapping[str, datetime] | None = None) -> pa.Table:
@@ -155,7 +164,8 @@ class SparkSilver:
 
     def _written(self, name: str, table: pa.Table) -> Snapshot:
         """An Arrow table as a Parquet file of this session."""
-        path = self._folder / f"{len(list(self._folder.iterdir()))}-{name}.parquet"
+        folder = Path(self._files.name)
+        path = folder / f"{len(list(folder.iterdir()))}-{name}.parquet"
         table = table.cast(_plain(table.schema))
         pq.write_table(table, path, coerce_timestamps="us", version="2.6", row_group_size=131_072)
         return Snapshot((str(path),), table.schema)

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.catalog import datasets
+from pipelines.stages.engines import engine
 from pipelines.stages.silver import Silver
 from pipelines.stores import Stores
 from pipelines.stores.views import ViewVersion
@@ -28,7 +29,7 @@ def rows(version: ViewVersion, start: datetime, as_of: datetime, stores: Stores)
     """
     since = start - version.look_back - TICK
     sources = [datasets()[name] for name in sorted(sources_of(version.sql))]
-    known = Silver(stores, sources, as_of, since)
+    known = Silver(engine(stores.settings), stores, sources, as_of, since)
     cuts = [moment - JUST_BEFORE for moment in known.corrections(start, as_of)]
     ends = [*dict.fromkeys(cut for cut in cuts if cut > start), as_of]
     made = [

@@ -58,7 +58,7 @@ class Sessions(threading.local):
     def existing(self, path: str, timeout: float) -> Session | None:
         """The session of a file; None if there is no file. Within a snapshot it stays the same."""
         held = self._open.get(path)
-        if held is not None and held[1].reading:
+        if held is not None and held[1].reading and held[0][0] == os.getpid():
             return held[1]
         try:
             found = os.stat(path)

@@ -63,12 +63,12 @@ class Tables:
 
     def version(self, layer: str, name: str) -> int | None:
         """The newest version of a table; None if there is no such table."""
-        table = self._open(layer, name)
+        table = self.table(layer, name)
         return None if table is None else int(table.version())
 
     def committed(self, layer: str, name: str, txn: str) -> int | None:
         """The transaction's version if a commit with this id is in the table, durably; else None."""
-        table = self._open(layer, name)
+        table = self.table(layer, name)
         version = None if table is None else table.transaction_version(txn)
         if version is not None:
             flush(self.uri(layer, name))
@@ -116,7 +116,7 @@ class Tables:
 
     def compact(self, layer: str, name: str, files: int) -> None:
         """Brings the rows of a table of more than so many files into few; earlier versions stay readable."""
-        table = self._open(layer, name)
+        table = self.table(layer, name)
         if table is not None and len(table.file_uris()) > files:
             with suppress(CommitFailedError):  # somebody else is writing; another time
                 table.optimize.compact()
@@ -124,7 +124,7 @@ class Tables:
 
     def evolve(self, spec: DatasetSpec) -> None:
         """Gives silver the dataset's columns: new ones are added, wider types rewrite it, nothing is lost."""
-        table = self._open("silver", spec.name)
+        table = self.table("silver", spec.name)
         if table is None:
             return
         wanted, have = silver_schema(spec), {f.name: f.type for f in pa.schema(table.schema().to_arrow())}
@@ -162,7 +162,7 @@ class Tables:
 
     def dataset(self, layer: str, name: str, version: int | None = None) -> pads.Dataset | None:
         """A table's rows at a version (the newest if None); None if there is no such table."""
-        table = self._open(layer, name, version)
+        table = self.table(layer, name, version)
         return None if table is None else rows_of(table)
 
     def silver(self, spec: DatasetSpec, version: int | None = None) -> pads.Dataset:
@@ -170,23 +170,24 @@ class Tables:
         found = self.dataset("silver", spec.name, version)
         return found if found is not None else pads.dataset(silver_schema(spec).empty_table())
 
-    def _open(self, layer: str, name: str, version: int | None = None) -> DeltaTable | None:
+    def table(self, layer: str, name: str, version: int | None = None) -> DeltaTable | None:
+        """A table at a version (the newest if None); None if there is no such table."""
         try:
             return DeltaTable(self.uri(layer, name), version=version)
         except TableNotFoundError:
             return None
 
     def _open_or_create(self, layer: str, name: str, schema: pa.Schema) -> DeltaTable:
-        table = self._open(layer, name)
+        table = self.table(layer, name)
         if table is not None:
             return table
         try:
             DeltaTable.create(self.uri(layer, name), schema, mode="ignore")
         except (CommitFailedError, DeltaError, OSError):
-            if self._open(layer, name) is None:
+            if self.table(layer, name) is None:
                 raise
         flush(self.uri(layer, name))
-        return cast(DeltaTable, self._open(layer, name))
+        return cast(DeltaTable, self.table(layer, name))
 
     def _write(
         self,

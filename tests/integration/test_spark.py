@@ -94,8 +94,12 @@ def test_a_relation_can_be_shown_as_of_a_moment_by_a_view_of_the_same_sql() -> N
             select k, v from versions where known <= $at
             qualify row_number() over (partition by k order by known desc) = 1
         """
-        for at, value in ((noon(2), 1), (noon(4), 2)):
-            silver.view("a", newest, {"at": at})
+        for at, value, show in (
+            (noon(2), 1, silver.view),
+            (noon(4), 2, silver.view),
+            (noon(2), 1, silver.keep),
+        ):
+            show("a", newest, {"at": at})
             assert silver.query("select v from a").to_pylist() == [{"v": value}]
 
 

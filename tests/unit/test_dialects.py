@@ -96,7 +96,7 @@ select time_bucket(interval 1 day, t) as b, sum(i) / sum(d) as r from a group by
 select avg(i), count(i), count_if(i > 1), sum(i), max(i) from a where false
 select k, sum(i) filter (where d > 0) / count(*) filter (where d > 0) as r from a group by k
 select k, i - avg(i) over (partition by k) as dev, (i = max(i) over (partition by k))::int as top from a
-select b.k, b.t, max(a.i) as m from a join a as b on a.k = b.k and a.t <= b.t and a.t > b.t - interval 6 hours group by all
+select b.k, max(a.i) as m from a join a as b on a.k = b.k and a.t between b.t - interval 6 hours and b.t group by all
 select distinct k, i > 1 as y from a
 select distinct on (k) k, d, i from a order by k, d desc, i
 select k, i, d from a qualify rank() over (partition by k order by d) = 1

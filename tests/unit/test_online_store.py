@@ -319,6 +319,20 @@ def test_rows_without_a_key_or_event_time_are_left_out_and_said(tmp_path: Path, 
     assert "2 rows" in caplog.text
 
 
+@pytest.mark.parametrize(
+    "kind", [MICROSECONDS, pa.timestamp("ns", "Europe/Berlin"), pa.timestamp("ms"), pa.timestamp("s", "UTC")]
+)
+def test_times_are_moments_in_whatever_unit_and_zone_the_source_has_them(kind: Any, tmp_path: Path) -> None:
+    store, where = SqliteOnlineStore(), config(tmp_path)
+    rows = arrow([(1, 2, 0, 5)])
+    store.write_arrow(where, view(), rows.set_column(1, "at", rows["at"].cast(kind)))
+    store.online_write_batch(where, view(), [written(1, 1, 0, f=6)], None)
+    assert store.online_read(where, view(), [key(1)])[0][0] == at(2)
+    naive = (key(1), {"f": Value(int64_val=7)}, at(2).replace(tzinfo=None), at(1).replace(tzinfo=None))
+    store.online_write_batch(where, view(), [naive], None)
+    assert online(store, where, [1]) == [7]
+
+
 def test_a_column_that_the_source_lacks_is_named(tmp_path: Path) -> None:
     with pytest.raises(EvergreenError, match="no column f"):
         SqliteOnlineStore().write_arrow(config(tmp_path), view(), arrow([(1, 0, 0, 5)]).drop_columns("f"))

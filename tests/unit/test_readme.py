@@ -46,7 +46,9 @@ def test_every_picture_and_link_of_ours_exists() -> None:
         (["replay", "flight_delays", "--from", "soon"], 1, "not a day"),
         (["predict", "flight_delays", "carrier"], 1, "not name=value"),
         (["predict", "flight_delays", "color=red"], 1, "takes no color"),
-        (["features", "--as-of", "2013-04-01"], 1, "needs a zone"),
+        (["features", "compute", "--as-of", "2013-04-01"], 1, "needs a zone"),
+        (["features", "backfill", "--from", "soon", "--to", "2013-01-02"], 1, "not a day"),
+        (["impact", "wings"], 1, "feature:VIEW"),
         (["validate", "nowhere.csv"], 1, "no dataset has a pattern"),
     ],
 )

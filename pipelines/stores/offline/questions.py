@@ -120,7 +120,7 @@ def _tables(settings: Any, query: str) -> Iterator[tuple[tuple[str, ...], Source
         if not source.exists():
             raise EvergreenError(
                 f"entity rows' SQL reads {'.'.join(name)}, but there is no Delta table at {source.uri};"
-                " land its files, run `evergreen features`, or mend the name"
+                " land its files, run `evergreen features compute`, or mend the name"
             )
         yield name, source
 

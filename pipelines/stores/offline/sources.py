@@ -89,7 +89,7 @@ class Source:
 
     def _missing(self) -> EvergreenError:
         return EvergreenError(
-            f"feature table {self.name} does not exist yet at {self.uri}; run `evergreen features`"
+            f"feature table {self.name} does not exist yet at {self.uri}; run `evergreen features compute`"
         )
 
     def _no_such_version(self, error: Exception) -> EvergreenError:
