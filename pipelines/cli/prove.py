@@ -132,3 +132,30 @@ def as_of(
 
     with explained():
         _conclude(prove(model, rows, steps, seed, _say), as_json_text)
+
+
+@app.command()
+def materialization(
+    keys: Annotated[int, typer.Option(min=1, help="how many keys have values")] = 10_000,
+    windows: Annotated[int, typer.Option(min=1, help="how many windows are brought online")] = 100,
+    seed: Seed = 0,
+    as_json_text: AsJson = False,
+) -> None:
+    """Shuffled, repeated, overlapping and killed windows leave each key's newest value online."""
+    from pipelines.prove.materialization import prove
+
+    with explained():
+        _conclude(prove(keys, windows, seed, _say), as_json_text)
+
+
+@app.command()
+def engines(
+    month: Annotated[str, typer.Option(help="a month of 2013, such as 2013-01")] = "2013-01",
+    days: Annotated[int | None, typer.Option(min=1, help="only its first days")] = None,
+    as_json_text: AsJson = False,
+) -> None:
+    """Every feature view on DuckDB and on Spark: the same rows, the same values."""
+    from pipelines.prove.engines import prove
+
+    with explained():
+        _conclude(prove(month, _say, days), as_json_text)

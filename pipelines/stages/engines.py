@@ -36,6 +36,9 @@ class Engine(Protocol):
     def moment(self, moment: datetime) -> str:
         """SQL for a time that registered rows are compared with."""
 
+    def close(self) -> None:
+        """Forget all relations."""
+
 
 class DuckDB:
     """An in-memory database that spills below the home."""
@@ -61,6 +64,9 @@ class DuckDB:
     def moment(self, moment: datetime) -> str:
         return f"timestamptz '{moment.isoformat()}'"
 
+    def close(self) -> None:
+        self.connection.close()
+
 
 class Spark:
     """The process's Spark session, as pipelines/stages/spark.py has it."""
@@ -76,7 +82,7 @@ class Spark:
         self._session.register(name, Snapshot.of(rows) if isinstance(rows, DeltaTable) else rows)
 
     def keep(self, name: str, sql: str) -> None:
-        self._session.view(name, sql)
+        self._session.keep(name, sql)
 
     def view(self, name: str, sql: str) -> None:
         self._session.view(name, sql)
@@ -87,6 +93,9 @@ class Spark:
 
     def moment(self, moment: datetime) -> str:
         return f"timestamp '{utc(moment)}'"
+
+    def close(self) -> None:
+        self._session.close()
 
 
 def engine(settings: Settings) -> Engine:

@@ -77,7 +77,9 @@ class Silver:
         landed = silver_schema(spec).empty_table() if table is None else table
         have = [field.name for field in (landed.schema if table is None else table.schema().fields)]
         order = [batch.digest for batch in stores.ledger.batches(spec.name)]
-        arrived = pa.table({"digest": pa.array(order, pa.string()), "n": pa.array(range(len(order)), pa.int64())})
+        arrived = pa.table(
+            {"digest": pa.array(order, pa.string()), "n": pa.array(range(len(order)), pa.int64())}
+        )
         self._engine.register(f"landed_{spec.name}", landed)
         self._engine.register(f"arrived_{spec.name}", arrived)
         self._engine.keep(f"versions_{spec.name}", _versions(spec, self._engine, as_of, since, have))

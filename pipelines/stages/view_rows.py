@@ -1,6 +1,7 @@
 """A feature view's rows of a stretch of time, each from what was known at its moment."""
 
 import re
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
@@ -29,14 +30,15 @@ def rows(version: ViewVersion, start: datetime, as_of: datetime, stores: Stores)
     """
     since = start - version.look_back - TICK
     sources = [datasets()[name] for name in sorted(sources_of(version.sql))]
-    known = Silver(engine(stores.settings), stores, sources, as_of, since)
-    cuts = [moment - JUST_BEFORE for moment in known.corrections(start, as_of)]
-    ends = [*dict.fromkeys(cut for cut in cuts if cut > start), as_of]
-    made = [
-        _between(known.at(end), version, begin, end)
-        for begin, end in zip([start, *ends], ends, strict=False)
-        if begin < end
-    ]
+    with closing(engine(stores.settings)) as session:
+        known = Silver(session, stores, sources, as_of, since)
+        cuts = [moment - JUST_BEFORE for moment in known.corrections(start, as_of)]
+        ends = [*dict.fromkeys(cut for cut in cuts if cut > start), as_of]
+        made = [
+            _between(known.at(end), version, begin, end)
+            for begin, end in zip([start, *ends], ends, strict=False)
+            if begin < end
+        ]
     return pa.concat_tables(made)
 
 

@@ -19,7 +19,9 @@ def test_training_rows_do_not_know_the_future() -> None:
     assert sum(row.get("refused") == "yes" for row in proof.rows) >= 6
 
 
-def test_a_world_in_which_corrections_are_seen_too_early_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_world_in_which_corrections_are_seen_too_early_is_found_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(view_rows.Silver, "corrections", lambda *_: [])
     monkeypatch.setattr(leakage, "check", lambda *_: None)
     proof = as_of.prove("flight_delays", rows=600, steps=4, seed=3, say=quiet)

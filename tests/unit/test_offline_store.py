@@ -390,7 +390,7 @@ def test_a_store_of_s3_is_reached_at_the_endpoint_that_the_source_names(tmp_path
 
 
 def test_a_question_about_a_table_that_does_not_exist_names_the_remedy(tmp_path: Path) -> None:
-    with pytest.raises(EvergreenError, match="evergreen features"):
+    with pytest.raises(EvergreenError, match="evergreen features compute"):
         historical(tmp_path, entity_rows([("a", 1)]), view())
 
 
