@@ -4,8 +4,9 @@ Random rows with late corrections land in a Delta table while random windows of 
 repeated, overlapping, some by a process that is killed midway and then again in peace. After each window all
 keys are held against a plain dictionary of the newest values, and meanwhile somebody keeps reading.
 
-The promise is the online store's. Each writer and reader has a registry file of its own: Feast's file registry
-is emptied before it is written, so that who shares one may be told that a view does not exist (Feast 0.67).
+The promise is the online store's alone. Each writer and reader has a registry file of its own, as Feast's file
+registry is emptied before it is written: who reloads a shared one just then is told that a view does not exist
+(Feast 0.67). This proof says nothing of that.
 """
 
 import os

@@ -12,8 +12,9 @@ from pipelines.stages.view_rows import TIMES, rows
 from pipelines.stores import Stores
 from pipelines.stores.views import ViewVersion
 
-CUTS = 6
-"""At how many moments a new version is asked twice: then, and with what became known later."""
+EVENLY, EARLY = 5, 6
+"""A new version is asked twice, then and with what became known later, at so many moments spread evenly and at so many
+that halve the time again and again: what depends on the largest value ever shows only while that is to come."""
 SPAN = timedelta(days=2)
 """How much before such a moment is compared."""
 REACH = timedelta(days=62)
@@ -46,11 +47,12 @@ def check(version: ViewVersion, start: datetime, as_of: datetime, stores: Stores
 
 
 def cuts(version: ViewVersion, start: datetime, end: datetime) -> Iterator[datetime]:
-    """Moments spread over (start, end), the same for the same version."""
+    """Moments within (start, end), the same for the same version."""
     dice = random.Random(version.digest)  # noqa: S311 - a choice of samples, no secret
-    step = (end - start) / CUTS
-    for n in range(CUTS):
-        yield start + step * (n + dice.random())
+    for n in range(EVENLY):
+        yield start + (end - start) * ((n + dice.random()) / EVENLY)
+    for n in range(1, EARLY + 1):
+        yield start + (end - start) * (0.5**n * (0.75 + dice.random() / 2))
 
 
 def compare(

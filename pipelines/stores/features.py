@@ -1,8 +1,9 @@
 """Feast, as this deployment has it: definitions, point-in-time rows and online values."""
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -59,6 +60,8 @@ class Features:
         from feast import FeatureStore
         from feast.repo_config import RepoConfig
 
+        # It warns that a file registry needs no serve_features_while_materializing; a killed run shows it does.
+        logging.getLogger("feast.repo_config").setLevel(logging.ERROR)
         (self.settings.home / "feast").mkdir(parents=True, exist_ok=True)
         repo, mark = self.settings.feature_repo, self.settings.home / "feast" / "applied"
         store = FeatureStore(config=RepoConfig(**self._config(), repo_path=repo))
@@ -153,7 +156,10 @@ class Features:
         """
         done = self.materialized(version)
         begin = min((t for t in (start, done.as_of if done else None) if t), default=BEGINNING)
-        with redirect_stdout(StringIO()):  # Feast prints, and stdout may be somebody's JSON
+        with (
+            redirect_stdout(StringIO()),
+            redirect_stderr(StringIO()),
+        ):  # Feast prints; our callers tell of progress
             self.store.materialize(
                 start_date=begin if done else BEGINNING,
                 end_date=max(end, done.as_of) if done else end,
