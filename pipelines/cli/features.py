@@ -40,7 +40,9 @@ def _listed(views: list[dict[str, Any]]) -> Table:
 
 def _lineage(view: dict[str, Any]) -> str:
     sources = (f"{s['dataset']}: {s['files']} files, the last {s['newest']}" for s in view["sources"])
-    users = ", ".join([*view["models"], *view["model_versions"]]) or "nobody"
+    trained = view["model_versions"]
+    known = [f"{len(trained)} model versions, the newest {trained[0]}"] if trained else []
+    users = ", ".join([*view["models"], *known]) or "nobody"
     times = f"computed to {view['computed_to'] or 'never'}\nonline to {view['online_to'] or 'never'}"
     return "\n".join([*sources, f"used by {users}", times])
 
