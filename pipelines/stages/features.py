@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 import pyarrow.compute as pc
 
 from pipelines import catalog
-from pipelines.catalog import DatasetSpec
 from pipelines.contracts import FeatureRun, IngestResult, NothingToDo
 from pipelines.stages import health, leakage
 from pipelines.stages.view_rows import JUST_BEFORE, TICK, TIMES, rows, sources_of
@@ -32,19 +31,6 @@ class Written:
     rows: int
     first: datetime | None
     health: ViewHealth
-
-
-def watermark(stores: Stores, specs: Iterable[DatasetSpec], patience: timedelta) -> datetime:
-    """The moment up to which every dataset has landed, one that is late held back `patience` at most.
-
-    Raises NothingToDo while nothing has landed.
-    """
-    known = [stores.ledger.watermark(spec.name) for spec in specs if not spec.reference]
-    landed = [moment for moment in known if moment is not None]
-    if not landed:
-        raise NothingToDo("no file has been ingested yet; land one, or run `evergreen replay flight_delays`")
-    oldest = min(landed) if len(landed) == len(known) else datetime.min.replace(tzinfo=UTC)
-    return max(oldest, max(landed) - patience)
 
 
 def compute(as_of: datetime, stores: Stores, say: Say = lambda _: None) -> FeatureRun:

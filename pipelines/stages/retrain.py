@@ -48,7 +48,8 @@ def ingest(dataset: str) -> list[dict[str, Any]]:
 
 def features(as_of: str | None = None, say: Callable[[str], None] = print) -> dict[str, Any]:
     """Bring feature tables and the online store up to `as_of`, or to all that has landed; `say` is told of progress."""
-    from pipelines.stages.features import compute, watermark
+    from pipelines.stages.features import compute
+    from pipelines.stages.watermark import watermark
 
     shared = stores()
     end = moment(as_of) or watermark(shared, catalog.datasets().values(), PATIENCE)
@@ -67,7 +68,7 @@ def plan(
 
     `now` is the wall clock that cool-down and quiet hours go by. Only `force` with a reason overrides them.
     """
-    from pipelines.stages.features import watermark
+    from pipelines.stages.watermark import watermark
 
     spec, shared = catalog.model(model), stores()
     needed = [catalog.dataset(name) for name in spec.datasets]
@@ -124,10 +125,10 @@ def monitor(model: str, as_of: str | None = None, now: str | None = None) -> dic
 
     Drift or decay becomes a signal, once per champion version and moment, that `plan` finds.
     """
-    from pipelines.stages.features import watermark
     from pipelines.stages.monitor import monitor as watch
     from pipelines.stages.monitor import signal
     from pipelines.stages.training_set import observed
+    from pipelines.stages.watermark import watermark
 
     spec, shared = catalog.model(model), stores()
     needed = [catalog.dataset(name) for name in spec.datasets]

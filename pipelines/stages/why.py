@@ -142,7 +142,7 @@ def _asked_again(version: Version, stores: Stores) -> list[dict[str, Any]]:
 
 def _next(spec: ModelSpec, now: datetime, stores: Stores) -> dict[str, Any]:
     """What is new since the last training, and what would hold one back now."""
-    from pipelines.stages.features import watermark
+    from pipelines.stages.watermark import watermark
 
     needed = [catalog.dataset(name) for name in spec.datasets]
     try:

@@ -11,6 +11,7 @@ from pipelines import catalog
 from pipelines.contracts import NothingToDo
 from pipelines.stages import features
 from pipelines.stages.training_set import build, labels
+from pipelines.stages.watermark import watermark
 from pipelines.stores import Stores
 from tests.integration.conftest import AS_OF
 
@@ -152,11 +153,11 @@ def test_a_late_batch_recomputes_from_where_it_could_have_been_known(flown: Stor
 
 def test_features_of_nothing_say_that_there_is_nothing(stores: Stores) -> None:
     with pytest.raises(NothingToDo, match="evergreen replay"):
-        features.watermark(stores, catalog.datasets().values(), timedelta(hours=36))
+        watermark(stores, catalog.datasets().values(), timedelta(hours=36))
 
 
 def test_a_dataset_that_is_late_holds_the_others_back_only_so_long(flown: Stores) -> None:
     needed = list(catalog.datasets().values())
     newest = max(flown.ledger.watermark(spec.name) for spec in needed if not spec.reference)
-    assert newest - timedelta(hours=36) <= features.watermark(flown, needed, timedelta(hours=36)) <= newest
-    assert features.watermark(flown, needed, timedelta(0)) == newest
+    assert newest - timedelta(hours=36) <= watermark(flown, needed, timedelta(hours=36)) <= newest
+    assert watermark(flown, needed, timedelta(0)) == newest

@@ -103,7 +103,7 @@ def test_the_same_question_asked_again_is_told(kept: Stores) -> None:
 
 
 def test_what_waits_now_is_told(kept: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.stages.features.watermark", lambda *_: AS_OF)
+    monkeypatch.setattr("pipelines.stages.watermark.watermark", lambda *_: AS_OF)
     land(kept, "second", rows=70)
     kept.signals.record(Signal(MODEL, 1, AS_OF, Cause.DECAY, "it lost 0.2 more", NOW + HOUR))
     coming = why(MODEL, NOW + HOUR, kept)["next"]
