@@ -1,11 +1,7 @@
 """Great Expectations judges a batch: rows that break a row rule, and faults that stop the whole batch."""
 
 import json
-import os
 import re
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +11,7 @@ import pyarrow as pa
 from pipelines.catalog import DatasetSpec
 from pipelines.contracts import EvergreenError, TransientError
 from pipelines.stages import reports
+from pipelines.stages.expectations import batch_of, gx
 from pipelines.stages.history import Bounds, parameters
 from pipelines.stages.staging import BAD, LANDED, Staging
 from pipelines.stores import Stores
@@ -57,16 +54,16 @@ def validate(spec: DatasetSpec, staged: Staging, stores: Stores, digest: str = "
 
 def load_suite(spec: DatasetSpec, folder: Path) -> Any:
     """The dataset's Great Expectations suite; an EvergreenError if it is missing or any part is invalid."""
-    gx = _gx()
+    library = gx()
     path = folder / f"{spec.name}.json"
     if not path.is_file():
         raise EvergreenError(f"dataset {spec.name!r} has no expectations; write them to {path}")
     try:
         text = json.loads(path.read_text())
-        suite = gx.ExpectationSuite(
+        suite = library.ExpectationSuite(
             name=text["name"], expectations=text["expectations"], meta=text.get("meta")
         )
-    except (ValueError, KeyError, TypeError, gx.exceptions.GreatExpectationsError) as error:
+    except (ValueError, KeyError, TypeError, library.exceptions.GreatExpectationsError) as error:
         raise EvergreenError(f"{path}: not a Great Expectations suite: {error}; mend it") from error
     # GX leaves out, with no more than a log line, what it does not understand.
     if len(suite.expectations) != len(text["expectations"]) or not suite.expectations:
@@ -74,28 +71,9 @@ def load_suite(spec: DatasetSpec, folder: Path) -> Any:
     return suite
 
 
-def _gx() -> Any:
-    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")  # it is read once, when GX is imported
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import great_expectations
-    return great_expectations
-
-
 def _run(suite: Any, staged: Staging, bounds: Bounds) -> list[dict[str, Any]]:
     """Each expectation's result as plain JSON, computed by GX's SQL engine inside the staging database."""
-    from sqlalchemy.pool import StaticPool
-
-    context = _gx().get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False, "metric_calculations": False}
-    source = context.data_sources.add_sql(
-        "duckdb",
-        connection_string=staged.url,
-        kwargs={"poolclass": StaticPool, "connect_args": {"config": dict(staged.config)}},
-    )
-    with _kept(source):
-        asset = source.add_table_asset(LANDED, table_name=LANDED)
-        batch = asset.add_batch_definition_whole_table("all").get_batch()
+    with batch_of(staged.url, staged.config, LANDED) as batch:
         outcome = batch.validate(suite, result_format=SUMMARY, expectation_parameters=bounds)
         results = [result.to_json_dict() for result in outcome.results]
         for result in results:
@@ -108,7 +86,7 @@ def _run(suite: Any, staged: Staging, bounds: Bounds) -> list[dict[str, Any]]:
 def _suite_of(results: list[dict[str, Any]]) -> Any:
     """The expectations behind some results, their bounds filled in."""
     configs = [result["expectation_config"] for result in results]
-    return _gx().ExpectationSuite(
+    return gx().ExpectationSuite(
         name="again",
         expectations=[
             {
@@ -141,22 +119,7 @@ def _answerable(suite: Any, bounds: Bounds) -> Any:
     wanted = [
         e for e in suite.expectations if set(PARAMETER.findall(str(e.configuration.kwargs))) <= set(bounds)
     ]
-    return _gx().ExpectationSuite(name=suite.name, expectations=wanted)
-
-
-@contextmanager
-def _kept(source: Any) -> Iterator[None]:
-    """One connection for all of GX's queries: it closes them before it fetches, which DuckDB does not survive."""
-    execution = source.get_execution_engine()
-    with execution.engine.connect() as connection:
-        connection.exec_driver_sql("SET TimeZone = 'UTC'")
-
-        @contextmanager
-        def kept() -> Iterator[Any]:
-            yield connection
-
-        execution.get_connection = kept
-        yield
+    return gx().ExpectationSuite(name=suite.name, expectations=wanted)
 
 
 def _set_rows_aside(results: list[dict[str, Any]], staged: Staging) -> int:

@@ -1,16 +1,13 @@
 """The suites of expectations/features/, and what Great Expectations says of computed rows by them."""
 
 import json
-import os
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipelines.contracts import EvergreenError, TransientError
 from pipelines.stages import reports
+from pipelines.stages.expectations import batch_of, gx
 from pipelines.stages.health.measures import COMPUTED, Loaded
 from pipelines.stages.history import Bounds
 from pipelines.stages.validate import PARAMETER
@@ -47,7 +44,7 @@ def load(view: str, version: int, folder: Path) -> Suite | None:
     try:
         found = tuple(json.loads(path.read_text())["expectations"])
         read = _suite(list(found)).expectations
-    except (ValueError, KeyError, TypeError, _gx().exceptions.GreatExpectationsError) as error:
+    except (ValueError, KeyError, TypeError, gx().exceptions.GreatExpectationsError) as error:
         raise EvergreenError(f"{path}: not a Great Expectations suite: {error}; mend it") from error
     # GX leaves out, with no more than a log line, what it does not understand.
     if len(read) != len(found) or not found:
@@ -68,49 +65,15 @@ def checked(suite: Suite, rows: Loaded, bounds: Bounds) -> tuple[Check, ...]:
     return tuple(sorted(found, key=lambda check: (check.passed, check.severity != CRITICAL)))
 
 
-def _gx() -> Any:
-    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")  # it is read once, when GX is imported
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import great_expectations
-    return great_expectations
-
-
 def _suite(expectations: list[Expectation]) -> Any:
-    return _gx().ExpectationSuite(name="features", expectations=expectations)
+    return gx().ExpectationSuite(name="features", expectations=expectations)
 
 
 def _run(expectations: list[Expectation], rows: Loaded, bounds: Bounds) -> list[dict[str, Any]]:
     """Each expectation's result as plain JSON, computed by GX's SQL engine inside the rows' database."""
-    from sqlalchemy.pool import StaticPool
-
-    context = _gx().get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False, "metric_calculations": False}
-    source = context.data_sources.add_sql(
-        "duckdb",
-        connection_string=rows.url,
-        kwargs={"poolclass": StaticPool, "connect_args": {"config": dict(rows.config)}},
-    )
-    with _kept(source):
-        batch = source.add_table_asset(COMPUTED, table_name=COMPUTED)
-        batch = batch.add_batch_definition_whole_table("all").get_batch()
+    with batch_of(rows.url, rows.config, COMPUTED) as batch:
         outcome = batch.validate(_suite(expectations), result_format=SUMMARY, expectation_parameters=bounds)
         return [result.to_json_dict() for result in outcome.results]
-
-
-@contextmanager
-def _kept(source: Any) -> Iterator[None]:
-    """One connection for all of GX's queries: it closes them before it fetches, which DuckDB does not survive."""
-    execution = source.get_execution_engine()
-    with execution.engine.connect() as connection:
-        connection.exec_driver_sql("SET TimeZone = 'UTC'")
-
-        @contextmanager
-        def kept() -> Iterator[Any]:
-            yield connection
-
-        execution.get_connection = kept
-        yield
 
 
 def _check(result: dict[str, Any]) -> Check:

@@ -1,0 +1,48 @@
+"""Great Expectations as this project asks it: its SQL engine inside a DuckDB database of ours."""
+
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+
+def gx() -> Any:
+    """The library, without a word to anybody."""
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")  # it is read once, when GX is imported
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import great_expectations
+    return great_expectations
+
+
+@contextmanager
+def batch_of(url: str, config: Mapping[str, Any], table: str) -> Iterator[Any]:
+    """A whole table of a DuckDB database as a batch that can be validated.
+
+    `config` is the one with which this process has the database open.
+    """
+    from sqlalchemy.pool import StaticPool
+
+    context = gx().get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False, "metric_calculations": False}
+    opened = {"poolclass": StaticPool, "connect_args": {"config": dict(config)}}
+    source = context.data_sources.add_sql("duckdb", connection_string=url, kwargs=opened)
+    with _kept(source):
+        asset = source.add_table_asset(table, table_name=table)
+        yield asset.add_batch_definition_whole_table("all").get_batch()
+
+
+@contextmanager
+def _kept(source: Any) -> Iterator[None]:
+    """One connection for all of GX's queries: it closes them before it fetches, which DuckDB does not survive."""
+    execution = source.get_execution_engine()
+    with execution.engine.connect() as connection:
+        connection.exec_driver_sql("SET TimeZone = 'UTC'")
+
+        @contextmanager
+        def kept() -> Iterator[Any]:
+            yield connection
+
+        execution.get_connection = kept
+        yield
