@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import prometheus_client  # noqa: F401 - as in serving: once Feast is there first, counters are kept in files
 import pytest
 
 from pipelines.settings import Settings, settings

@@ -126,7 +126,7 @@ def _line_ends(dice: Random, content: bytes) -> bytes:
 
 
 def _gzip_broken(dice: Random, content: bytes) -> bytes:
-    packed = gzip.compress(content)
+    packed = gzip.compress(content, mtime=0)
     return dice.choice([_truncation, _bit_flips, _concatenated, _inserted])(dice, packed)
 
 
@@ -152,7 +152,7 @@ def mutant(dice: Random, sheet: Sheet) -> Mutant:
         return _mutated(dice, "parquet", ".parquet", parquet(columns_of(sheet), **options), BINARY)
     found = _mutated(dice, "csv", ".csv", sheet.content, TEXT)
     if kind == "gz":
-        return Mutant(f"{found.story}, packed", ".csv.gz", gzip.compress(found.content))
+        return Mutant(f"{found.story}, packed", ".csv.gz", gzip.compress(found.content, mtime=0))
     if kind == "broken gz":
         return Mutant(f"{found.story}, packed and broken", ".csv.gz", _gzip_broken(dice, found.content))
     return found
