@@ -71,7 +71,8 @@ def health(
     def table(rows: list[dict[str, Any]]) -> Any:
         if not rows:
             return "Nothing was computed yet; run `evergreen features compute`."
-        return grid("Feature health", list(rows[0]), ([str(v) for v in row.values()] for row in rows))
+        names = [name for name in rows[0] if name not in HIDDEN]
+        return grid("Feature health", names, ([_short(row[name]) for name in names] for row in rows))
 
     with explained():
         show(overview(Stores(settings()), view), as_json_text, table)
@@ -103,6 +104,14 @@ def backfill(
         if window[0] >= window[1]:
             raise EvergreenError(f"--from {start} is not before --to {end}")
         show(as_json(run(names, window, STEPS[step], stores, progress)), as_json_text, computed)
+
+
+HIDDEN = {"version", "bytes", "total", "checks", "p01", "p25", "p75", "p99", "std", "distinct"}
+"""Left to --json: a terminal is narrow."""
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _day(text: str) -> datetime:

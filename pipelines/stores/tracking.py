@@ -5,6 +5,7 @@ import importlib
 import json
 import os
 import tempfile
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -99,6 +100,9 @@ class Tracking:
         import mlflow
         from mlflow.tracking import MlflowClient
 
+        warnings.filterwarnings(
+            "ignore", message=".*noload.*"
+        )  # MLflow's word to SQLAlchemy, not ours to mend
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         logging.getLogger("alembic").setLevel(logging.WARNING)
         self.settings.home.mkdir(parents=True, exist_ok=True)
@@ -178,10 +182,12 @@ class Tracking:
 
     def inputs(self, version: Version) -> list[str]:
         """The columns a version takes, as its signature in MLflow names them."""
-        from mlflow.models import get_model_info
+        from mlflow.artifacts import download_artifacts
+        from mlflow.models import Model
 
         self.client  # noqa: B018 - sets MLflow's addresses
-        signature = get_model_info(version.source).signature
+        with tempfile.TemporaryDirectory() as folder:
+            signature = Model.load(download_artifacts(f"{version.source}/MLmodel", dst_path=folder)).signature
         return list(signature.inputs.input_names()) if signature else []
 
     def load_baseline(self, version: Version) -> Any:

@@ -54,6 +54,12 @@ def test_the_run_tells_data_code_and_environment(stores: Stores, champion) -> No
     }
 
 
+def test_a_version_tells_the_columns_it_takes(stores: Stores, champion) -> None:
+    version = stores.tracking.newest("flight_delays")
+    model = stores.tracking.load("flight_delays", version.version)
+    assert stores.tracking.inputs(version) == list(model.feature_names_in_)
+
+
 def test_training_again_on_the_same_rows_makes_no_second_version(
     stores: Stores, champion, tmp_path: Path
 ) -> None:
