@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.catalog import ModelSpec, dataset, model
 from pipelines.prove import Proof, Say
+from pipelines.prove.ingestion import scratch
 from pipelines.prove.leaks import Leak, leaks, written
-from pipelines.prove.worlds import BEGIN, END, Upstream, World, folder, sandbox
+from pipelines.prove.worlds import BEGIN, END, Upstream, World, sandbox
 from pipelines.settings import PROJECT
 from pipelines.stages import features, leakage
 from pipelines.stages.leakage import ReadsTheFuture
@@ -35,7 +36,7 @@ def prove(name: str, rows: int, steps: int, seed: int, say: Say) -> Proof:
     the one that knows all; they must be equal to the bit. Then features that read the future are planted.
     """
     spec, source = model(name), Upstream(model(name))
-    with folder() as home:
+    with scratch() as home:
         end = _until(spec, source, rows, say)
         made = source.plant(BEGIN, end, max(SHARE, LEAST / rows), seed)
         say(f"{made.corrections:,} corrections and {made.late:,} late rows planted up to {end:%Y-%m-%d}")
@@ -91,7 +92,7 @@ def _lived(
 
     names = hindsight.features.feature_names(spec)
     later = moments[len(moments) // 2 : -1]
-    chosen = set(random.Random(seed).sample(later, min(ASKED, len(later))))  # noqa: S311
+    chosen = set(random.Random(seed).sample(later, min(ASKED, len(later))))  # noqa: S311 - a choice of cases
     parts, same, failures, since = [], 0, [], pd.Timestamp(BEGIN - timedelta(days=1))
     for number, moment in enumerate(moments):
         then.live(moment)

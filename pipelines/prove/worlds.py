@@ -1,10 +1,6 @@
 """Homes in which time passes: real rows land when they become known, with corrections and late rows among them."""
 
 import json
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -152,13 +148,3 @@ class World:
             refused = [r for r in ingest_dataset(spec, self.stores) if not r.state.taken]
             if refused:
                 raise EvergreenError(f"{spec.name}: a replayed file was refused: {refused[0].reason}")
-
-
-@contextmanager
-def folder() -> Iterator[Path]:
-    """A folder that is gone afterwards."""
-    path = Path(tempfile.mkdtemp(prefix="evergreen-proof-"))
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)

@@ -104,9 +104,8 @@ def catch_up(version: ViewVersion, as_of: datetime, stores: Stores, say: Say) ->
     windows, new = pending(version, as_of, stores)
     first_time = stores.progress.reached(version.consumer) is None
     if not windows and stores.tables.version("features", version.table) is None:
-        write(
-            version, (as_of - JUST_BEFORE, as_of), stores, say
-        )  # nothing known yet: an empty table can be asked
+        # Nothing is known yet: an empty table can be asked.
+        write(version, (as_of - JUST_BEFORE, as_of), stores, say)
     if windows:
         leakage.check(version, windows[0][0], as_of, stores)
     made: list[Written] = []

@@ -2,12 +2,14 @@
 
 import random
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime, timedelta
 
 import duckdb
 import pyarrow as pa
 
 from pipelines.contracts import EvergreenError
+from pipelines.stages.engines import DuckDB
 from pipelines.stages.view_rows import TIMES, rows
 from pipelines.stores import Stores
 from pipelines.stores.views import ViewVersion
@@ -59,10 +61,20 @@ def compare(
     version: ViewVersion, then: pa.Table, later: pa.Table, window: tuple[datetime, datetime], stores: Stores
 ) -> None:
     """ReadsTheFuture if rows known in the window differ between `then` and `later`, by more than rounding."""
-    connection = duckdb.connect(config={"threads": stores.settings.threads})
-    connection.execute("set TimeZone = 'UTC'")
-    connection.register("then_all", then)
-    connection.register("later_all", later)
+    session = DuckDB(stores.settings)
+    with closing(session.connection) as connection:
+        connection.register("then_all", then)
+        connection.register("later_all", later)
+        _compare(version, window, then.column_names, connection, stores)
+
+
+def _compare(
+    version: ViewVersion,
+    window: tuple[datetime, datetime],
+    columns: list[str],
+    connection: duckdb.DuckDBPyConnection,
+    stores: Stores,
+) -> None:
     known = "greatest(event_timestamp, created_timestamp)"
     for name in ("then", "later"):
         connection.execute(
@@ -73,7 +85,7 @@ def compare(
     if any(
         connection.execute(differ.format(*pair)).fetchone() for pair in (("then", "later"), ("later", "then"))
     ):
-        _explain(version, window[1], then.column_names, connection, stores)
+        _explain(version, window[1], columns, connection, stores)
 
 
 def _explain(

@@ -12,6 +12,7 @@ from pipelines.catalog import ModelSpec, dataset
 from pipelines.contracts import EvergreenError, NothingToDo, TrainingSet
 from pipelines.stages import silver
 from pipelines.stores import Stores
+from pipelines.stores.tracking import file_digest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -129,13 +130,8 @@ def _described(
         holdout_start=as_of - spec.training.holdout,
         holdout_rows=len(held),
         versions=dict(versions),
-        content=_sha256(path),
+        content=file_digest(path),
     )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def observed(spec: ModelSpec, as_of: datetime, stores: Stores) -> "tuple[pd.DataFrame, pd.DataFrame]":

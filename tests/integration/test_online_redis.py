@@ -166,7 +166,7 @@ def test_a_feast_writer_between_two_of_ours_is_taken_into_account(empty: str, tm
 
 
 def test_writers_at_once_leave_the_newest_value(empty: str, tmp_path: Path) -> None:
-    config, rng = opened(tmp_path, empty).config, Random(0)  # noqa: S311
+    config, rng = opened(tmp_path, empty).config, Random(0)  # noqa: S311 - a choice of cases
     rows = [(k, minute, minute, minute) for k in range(50) for minute in range(40)]
     rng.shuffle(rows)
     parts = [[written(*r) for r in rows[i::4]] for i in range(4)]
