@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.catalog import Champion, ModelSpec
+from pipelines.catalog import Comparison, ModelSpec
 from pipelines.contracts import Candidate, Decision, EvergreenError, Rule, TrainingSet, Verdict, as_json
 from pipelines.stages import statistics
 from pipelines.stages.train import inputs_of
@@ -144,18 +144,18 @@ def _bounds(spec: ModelSpec, found: dict[str, float]) -> list[Rule]:
     return rules
 
 
-def paired(name: str, rule: Champion, held: "pd.DataFrame", scores: Scores) -> Rule:
+def paired(name: str, rule: Comparison, held: "pd.DataFrame", scores: Scores) -> Rule:
     """The candidate against another on the same rows, blocked by hour and origin of the question."""
     import numpy as np
 
     labels = held["label"].to_numpy(dtype="float64")
     ours, theirs = (statistics.losses(rule.metric, labels, scores[who]) for who in ("candidate", name))
     hours = held["event_timestamp"].astype("int64").to_numpy() // np.int64(3_600_000_000)
-    found = statistics.improvement(ours, theirs, hours, rule.confidence)
+    found = statistics.improvement(ours, theirs, hours, rule.level)
     bound = 0.0 if rule.rule == "better" else -rule.margin
     why = (
         f"{rule.metric} improves on the {name} by {found.mean:.5f} "
-        f"({rule.confidence:.0%} interval {found.low:.5f} to {found.high:.5f}, {found.blocks} hours); "
+        f"({rule.level:.0%} interval {found.low:.5f} to {found.high:.5f}, {found.blocks} hours); "
         f"must lie above {bound}"
     )
     return Rule(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipelines.catalog import Champion
+from pipelines.catalog import Comparison
 from pipelines.contracts import Decision
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def improvement(
     return Improvement(float(gain.mean()), float(low), float(high), len(sums))
 
 
-def decide(rule: Champion, found: Improvement) -> Decision:
+def decide(rule: Comparison, found: Improvement) -> Decision:
     """PASS only if the whole interval is on the right side of the bound; FAIL only if all is on the wrong."""
     bound = 0.0 if rule.rule == "better" else -rule.margin
     if found.low > bound:

@@ -81,7 +81,7 @@ def test_changed_code_starts_one_training_and_a_changed_card_none(
 ) -> None:
     copy = tmp_path / "code" / "models" / MODEL
     shutil.copytree(catalog.models()[MODEL].folder, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(catalog, "HERE", tmp_path / "code")
+    monkeypatch.setattr("pipelines.catalog.model_spec.HERE", tmp_path / "code")
     (copy / "CARD.md").write_text("better words")
     with pytest.raises(NothingToDo):
         plan(NOW + HOUR, woken="schedule")

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipelines.catalog import Champion
+from pipelines.catalog import Comparison
 from pipelines.contracts import Decision, EvergreenError
 from pipelines.stages.evaluate import evaluate
 from pipelines.stages.promote import promote, verdict_of
@@ -97,7 +97,7 @@ def test_a_candidate_that_learned_nothing_fails_and_changes_nothing(
 def test_a_tied_candidate_is_inconclusive_where_better_is_asked(
     stores: Stores, champion, tmp_path: Path
 ) -> None:
-    strict = spec(champion=Champion(rule="better"))
+    strict = spec(champion=Comparison(rule="better"))
     rows = training_set(tmp_path, name="t")
     made = train(
         strict.model_copy(update={"parameters": {**SPEC.parameters, "random_state": 1}}), rows, stores

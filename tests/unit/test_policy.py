@@ -260,7 +260,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     copy = tmp_path / "models" / "flight_delays"
     shutil.copytree(SPEC_FILE.parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(catalog, "HERE", tmp_path)
+    monkeypatch.setattr("pipelines.catalog.model_spec.HERE", tmp_path)
     return copy
 
 

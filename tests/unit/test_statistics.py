@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.catalog import Champion
+from pipelines.catalog import Comparison
 from pipelines.contracts import Decision, Rule
 from pipelines.stages.evaluate import overall
 from pipelines.stages.statistics import Improvement, decide, improvement, losses
 
-BETTER, NOT_WORSE = Champion(rule="better"), Champion(rule="not_worse", margin=0.01)
+BETTER, NOT_WORSE = Comparison(rule="better"), Comparison(rule="not_worse", margin=0.01)
 
 
 def compared(gap: float, seed: int, rows: int = 1000) -> Improvement:

@@ -1,0 +1,71 @@
+"""What lands: one spec per kind of file."""
+
+import re
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from pipelines.catalog.types import NAME, Spec
+
+COLUMN_NAME = r"[A-Za-z][A-Za-z0-9_]{0,99}"
+
+
+class Column(Spec):
+    """One column as it lands. Timestamps must carry a zone and are kept in UTC."""
+
+    type: Literal["string", "integer", "float", "timestamp"]
+    description: str
+    nullable: bool = False
+    since: int = Field(1, ge=1, description="the dataset's version that brought it; older files lack it")
+    deprecated: int | None = Field(None, ge=2, description="the version from which files may leave it out")
+
+    @model_validator(mode="after")
+    def may_be_missing_only_if_null(self) -> "Column":
+        if self.optional and not self.nullable:
+            raise ValueError("a column that files may lack must be nullable: true")
+        return self
+
+    @property
+    def optional(self) -> bool:
+        """Whether a file may lack the column."""
+        return self.since > 1 or self.deprecated is not None
+
+
+class DatasetSpec(Spec):
+    """A kind of file that lands."""
+
+    name: str = Field(pattern=NAME)
+    description: str
+    owner: str
+    version: int = Field(1, ge=1, description="raised by each change of the columns")
+    pattern: str = Field(description="glob that a file's name matches")
+    key: tuple[str, ...] = Field(min_length=1)
+    event_time: str = Field(description="the column that says when it happened")
+    available_at: str = Field(description="the column that says when it could be known")
+    columns: dict[str, Column] = Field(min_length=1)
+    sweep: str = Field("*/5 * * * *", description="cron of the sweep that makes a lost event harmless")
+    reference: bool = Field(False, description="true: lands rarely, no feature waits for it")
+    max_bad_share: float = Field(0.2, ge=0, le=1, description="more bad rows than this refuse the file")
+    max_bytes: int = Field(
+        2_000_000_000, gt=0, description="larger files, also once decompressed, are refused"
+    )
+    null_values: tuple[str, ...] = ("",)
+    manifest: bool = Field(False, description="true: NAME waits for NAME.manifest.json with its size")
+
+    @property
+    def required(self) -> list[str]:
+        """The columns every file must have."""
+        return [name for name, column in self.columns.items() if not column.optional]
+
+    @model_validator(mode="after")
+    def named_columns_exist(self) -> "DatasetSpec":
+        missing = {*self.key, self.event_time, self.available_at} - set(self.columns)
+        if missing:
+            raise ValueError(f"key, event_time or available_at name no column: {sorted(missing)}")
+        odd = [name for name in self.columns if re.fullmatch(COLUMN_NAME, name) is None]
+        if odd:
+            raise ValueError(f"{odd[0]!r} is no column name: a letter, then letters, digits and _")
+        newest = max(max(c.since, c.deprecated or 1) for c in self.columns.values())
+        if newest > self.version:
+            raise ValueError(f"a column speaks of version {newest}, but version is {self.version}; raise it")
+        return self

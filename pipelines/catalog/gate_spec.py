@@ -1,0 +1,197 @@
+"""What a candidate must show before it may serve, and how a version becomes champion."""
+
+from datetime import timedelta
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from pipelines.catalog.types import Duration, Spec
+
+Task = Literal["classification", "regression"]
+# Which task a metric is for, and whether more of it is better.
+METRICS: dict[str, tuple[Task, bool]] = {
+    "roc_auc": ("classification", True),
+    "average_precision": ("classification", True),
+    "accuracy": ("classification", True),
+    "f1": ("classification", True),
+    "log_loss": ("classification", False),
+    "brier": ("classification", False),
+    "calibration_error": ("classification", False),
+    "r2": ("regression", True),
+    "mae": ("regression", False),
+    "rmse": ("regression", False),
+    "median_ae": ("regression", False),
+}
+Metric = Literal[
+    "roc_auc", "average_precision", "accuracy", "f1", "log_loss", "brier", "calibration_error",
+    "r2", "mae", "rmse", "median_ae",
+]  # fmt: skip
+BETTER, NOT_WORSE = 0.95, 0.998
+TOO_GOOD: dict[Metric, float] = {"roc_auc": 0.99, "r2": 0.999}
+Value = str | int | float | bool | None
+
+
+class Comparison(Spec):
+    """`better`: the paired interval of the improvement lies above 0. `not_worse`: above -margin.
+
+    The default confidence of `better` calls an equal model better in 2.5% of cases; that of `not_worse` clears a
+    model that is worse by the margin in 0.1%.
+    """
+
+    metric: Metric = "log_loss"
+    rule: Literal["better", "not_worse"] = "better"
+    margin: float = Field(0.0, ge=0, description="how much worse is still not worse")
+    confidence: float | None = Field(None, gt=0.5, lt=1, description="of the two-sided interval")
+    stale_after: Duration | None = Field(
+        None, description="`better`: against a champion older than this, not worse by the margin is enough"
+    )
+
+    @model_validator(mode="after")
+    def margin_where_needed(self) -> "Comparison":
+        if self.margin == 0 and (self.rule == "not_worse" or self.stale_after is not None):
+            raise ValueError("`not_worse` and `stale_after` need a margin above 0")
+        return self
+
+    @property
+    def level(self) -> float:
+        """The confidence of its interval."""
+        return self.confidence or (BETTER if self.rule == "better" else NOT_WORSE)
+
+    @property
+    def bound(self) -> float:
+        """What the whole interval of the improvement must lie above."""
+        return 0.0 if self.rule == "better" else -self.margin
+
+
+class Slices(Spec):
+    """Parts of the rows on which the candidate may not be worse than the champion, all of them at once."""
+
+    columns: tuple[str, ...] = Field((), description="each value of each of these is a slice")
+    metric: Metric = "log_loss"
+    margin: float = Field(0.05, gt=0, description="how much worse a slice may be")
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="of all slices together")
+    minimum_rows: int = Field(200, gt=0, description="smaller slices are told of, not judged")
+    floors: dict[Metric, float] = Field(default_factory=dict, description="at least this in every slice")
+    ceilings: dict[Metric, float] = Field(default_factory=dict, description="at most this in every slice")
+    search: bool = Field(True, description="also look for the worst slice of any columns, and judge it")
+
+
+class Calibration(Spec):
+    """How far probabilities may be from what happens: mean gap over equally filled bins, and of the mean."""
+
+    bins: int = Field(10, ge=2)
+    error: float = Field(0.1, gt=0, le=1, description="mean |predicted - happened| over the bins, at most")
+
+
+class Fairness(Spec):
+    """A fairlearn measure between the groups of a column, at most."""
+
+    group: str
+    measure: Literal["demographic_parity_difference", "equalized_odds_difference", "equal_opportunity_difference"] = (
+        "equalized_odds_difference"
+    )  # fmt: skip
+    at_most: float = Field(gt=0, le=1)
+    minimum_rows: int = Field(200, gt=0, description="smaller groups are told of, not judged")
+
+
+class Invariance(Spec):
+    """Changing these columns must not move an answer by more than `within`."""
+
+    name: str
+    change: dict[str, Value] = Field(min_length=1)
+    within: float = Field(0.0, ge=0)
+
+
+class Direction(Spec):
+    """Adding these amounts must move answers up (or down) in at least `share` of the rows that have the columns."""
+
+    name: str
+    add: dict[str, float] = Field(min_length=1)
+    expect: Literal["up", "down"]
+    share: float = Field(0.5, gt=0, le=1)
+
+
+class Minimum(Spec):
+    """One question whose answer must lie in a range; what is not named is the spec's example, features missing."""
+
+    name: str
+    question: dict[str, Value] = Field(default_factory=dict)
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @model_validator(mode="after")
+    def has_a_bound(self) -> "Minimum":
+        if self.at_least is None and self.at_most is None:
+            raise ValueError("name at_least, at_most or both")
+        return self
+
+
+class Behaviour(Spec):
+    """Tests of the model as a function, declared as data."""
+
+    invariances: tuple[Invariance, ...] = ()
+    directions: tuple[Direction, ...] = ()
+    minimums: tuple[Minimum, ...] = ()
+    rows: int = Field(500, gt=0, description="how many held-out rows they are tried on")
+
+
+class ServingLimits(Spec):
+    """What the model may cost where it serves; measured there, in a process of its own."""
+
+    p99_ms: float = Field(250, gt=0, description="the slowest answer of a hundred, milliseconds")
+    megabytes: float = Field(200, gt=0, description="the model file")
+    load_seconds: float = Field(60, gt=0, description="until the first answer; longer is stopped")
+    questions: int = Field(200, gt=0, description="held-out rows that are asked one by one")
+
+
+class Gate(Spec):
+    """Every rule must say PASS; what is left out has a default that blocks."""
+
+    metrics: tuple[Metric, ...] = Field((), description="reported; all of the task's if left out")
+    floors: dict[Metric, float] = Field(min_length=1, description="at least, or for losses at most")
+    ceilings: dict[Metric, float] = Field(default_factory=dict)
+    suspicious: dict[Metric, float] = Field(
+        default_factory=lambda: dict(TOO_GOOD),
+        description="as good as this is taken for a leak until a person has looked",
+    )
+    minimum_rows: int = Field(500, gt=0)
+    minimum_blocks: int = Field(20, gt=1, description="hours with rows; fewer tell nothing")
+    baseline: Comparison = Field(default_factory=Comparison)
+    champion: Comparison = Field(default_factory=Comparison)
+    guards: tuple[Comparison, ...] = Field(
+        (), description="more comparisons with the champion; all must hold"
+    )
+    anchor: Comparison | None = Field(None, description="with the version that is pinned as alias `anchor`")
+    slices: Slices = Field(default_factory=Slices)
+    calibration: Calibration | None = Field(default_factory=Calibration)
+    fairness: tuple[Fairness, ...] = ()
+    behaviour: Behaviour = Field(default_factory=Behaviour)
+    serving: ServingLimits = Field(default_factory=ServingLimits)
+
+    @property
+    def named(self) -> set[str]:
+        """Every metric that a rule speaks of."""
+        compared = [self.baseline, self.champion, *self.guards, *([self.anchor] if self.anchor else [])]
+        bounds = [self.floors, self.ceilings, self.slices.floors, self.slices.ceilings]
+        return {*self.metrics, *(c.metric for c in compared), *(m for bound in bounds for m in bound)}
+
+
+class Promotion(Spec):
+    """How a version that passed becomes champion, and how long old ones are kept."""
+
+    approval: bool = Field(False, description="a person must approve as well")
+    approval_timeout: Duration = Field(timedelta(hours=24), description="no answer until then means no")
+    verdict_valid: Duration = Field(timedelta(days=7), description="an older verdict must be given again")
+    keep: int = Field(10, ge=2, description="versions kept besides champion, previous and anchor")
+
+
+def fitting(task: Task, gate: Gate) -> str | None:
+    """What to say if a rule speaks of a metric of the other task; None if all fit."""
+    foreign = sorted(name for name in gate.named if METRICS[name][0] != task)
+    return f"{', '.join(foreign)}: no metric of {task}" if foreign else None
+
+
+def for_regression(gate: dict[str, Any]) -> dict[str, Any]:
+    """A gate as written, its unnamed metrics being those of regression."""
+    rules = {name: {"metric": "mae", **(gate.get(name) or {})} for name in ("baseline", "champion", "slices")}
+    return {"calibration": None, **gate, **rules}
