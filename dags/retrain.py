@@ -58,13 +58,13 @@ def build(spec: ModelSpec) -> None:
         def evaluate(candidate: dict, rows: dict) -> dict:
             from pipelines.stages import retrain
 
-            return stage(retrain.evaluate, spec.name, candidate, rows)
+            return stage(retrain.evaluate, spec.name, candidate, rows, now=wall_clock())
 
         @task(outlets=[Asset(f"model_{spec.name}")])
         def promote(verdict: dict) -> dict:
             from pipelines.stages import retrain
 
-            return stage(retrain.promote, spec.name, verdict["version"])
+            return stage(retrain.promote, spec.name, verdict["version"], now=wall_clock())
 
         planned = plan()
         rows = training_set(planned)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, NoReturn
 
 
@@ -178,6 +179,10 @@ class TrainingSet:
     content: str = ""
 
     @property
+    def file(self) -> Path:
+        return Path(self.path)
+
+    @property
     def views(self) -> dict[str, int]:
         """The version of each feature view that the rows are from."""
         tables = [name.split("/")[1:] for name in self.versions if name.startswith("features/")]
@@ -203,9 +208,24 @@ class Decision(StrEnum):
     INCONCLUSIVE = "INCONCLUSIVE"
 
 
+class Kind(StrEnum):
+    """How a rule decides. FACT: it is so or not. AT_LEAST, AT_MOST: the value against the bound.
+
+    ABOVE: the whole interval against the bound, INCONCLUSIVE where it holds the bound.
+    """
+
+    FACT = "fact"
+    AT_LEAST = "at least"
+    AT_MOST = "at most"
+    ABOVE = "above"
+
+
 @dataclass(frozen=True)
 class Rule:
-    """One rule of the gate, with the number it saw and the bound it held it against."""
+    """One rule of the gate, with what it saw and the bound it held that against.
+
+    `metric` is what was measured, `rows` on how many rows, `confidence` that of the interval from `low` to `high`.
+    """
 
     name: str
     decision: Decision
@@ -214,11 +234,18 @@ class Rule:
     bound: float | None = None
     low: float | None = None
     high: float | None = None
+    kind: Kind = Kind.FACT
+    metric: str | None = None
+    rows: int | None = None
+    confidence: float | None = None
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate said of exactly one model digest, and why."""
+    """What the gate said of exactly one model digest, and why.
+
+    `evidence` is the digest of the file with every held-out row's label and answers, from which the numbers follow.
+    """
 
     model: str
     version: int
@@ -230,6 +257,13 @@ class Verdict:
     champion_version: int | None
     training_set: str
     as_of: datetime
+    judged_at: datetime
+    champion_digest: str | None = None
+    anchor_version: int | None = None
+    spec_digest: str = ""
+    code: str = ""
+    environment: str = ""
+    evidence: str = ""
     record: str | None = None
 
 

@@ -31,6 +31,9 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(
         None, description="ledger and prediction log; SQLite under home if unset"
     )
+    keys: Path | None = Field(
+        None, description="the folder of the keys for models and audit log; home/keys if unset"
+    )
     tracking_uri: str | None = Field(None, description="MLflow's tracking URI; SQLite under home if unset")
     artifact_root: str | None = Field(None, description="where MLflow keeps artifacts; home/mlartifacts")
     online_store: str = Field("sqlite", pattern="^(sqlite|redis)$", description="Feast's online store")
@@ -52,6 +55,10 @@ class Settings(BaseSettings):
     @property
     def landing_path(self) -> Path:
         return self.landing or self.home / "landing"
+
+    @property
+    def keys_path(self) -> Path:
+        return self.keys or self.home / "keys"
 
     @property
     def lake_uri(self) -> str:

@@ -144,7 +144,7 @@ class _Champion:
     def champion(self, model: str) -> "_Champion":
         return self
 
-    def load(self, model: str, version: int) -> StandIn:
+    def load_licensed(self, model: str, version: int) -> StandIn:
         return self.pipeline
 
 

@@ -43,10 +43,10 @@ class ChampionLike(Protocol):
 
 
 class ModelSource(Protocol):
-    """Where champions come from; `load` verifies the digest before it builds anything."""
+    """Where champions come from; `load_licensed` verifies that a version may serve before it builds anything."""
 
     def champion(self, model: str) -> ChampionLike | None: ...
-    def load(self, model: str, version: int) -> Any: ...
+    def load_licensed(self, model: str, version: int) -> Any: ...
 
 
 class FeatureSource(Protocol):
@@ -206,7 +206,7 @@ class Predictor:
 
     def _warmed(self, champion: ChampionLike) -> Served:
         """The champion, loaded, after it has answered the spec's example."""
-        pipeline = self._models.load(self.spec.name, champion.version)
+        pipeline = self._models.load_licensed(self.spec.name, champion.version)
         from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
         served = Served(

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from pipelines.catalog import Decay, ModelSpec
 from pipelines.contracts import Cause, DecayFinding, EvergreenError, MonitorReport, NothingToDo, Signal
 from pipelines.stages import drift
-from pipelines.stages.evaluate import chances, measures
-from pipelines.stages.statistics import Improvement, improvement, losses
+from pipelines.stages.gate.case import answers
+from pipelines.stages.gate.intervals import Improvement, improvement, losses
+from pipelines.stages.gate.metrics import measures
 from pipelines.stages.train import NOT_INPUT
 from pipelines.stores import Stores
 from pipelines.stores.tracking import Version
@@ -50,7 +51,7 @@ def monitor(
         columns={name: effect for name, (effect, _) in columns.items()},
         rows_reference=len(reference),
         rows_current=len(current),
-        metrics=measures(current["label"], chances(model, current)) if len(current) else {},
+        metrics=measures(spec.task, current["label"].to_numpy("float64"), answers(model, current)),
         html=str(html),
         json=str(plain),
         version=champion.version,
@@ -116,7 +117,7 @@ def _loss(rule: Decay, model: Any, rows: "pd.DataFrame") -> Improvement:
     """The mean loss with its interval: an improvement on losing nothing, widened since the days are few."""
     import numpy as np
 
-    lost = losses(rule.metric, rows["label"].to_numpy(dtype="float64"), chances(model, rows))
+    lost = losses(rule.metric, rows["label"].to_numpy(dtype="float64"), answers(model, rows))
     days = rows["event_timestamp"].dt.floor("D").astype("int64").to_numpy()
     return widened(improvement(np.zeros_like(lost), lost, days, rule.confidence), rule.confidence)
 

@@ -3,54 +3,45 @@
 from datetime import datetime
 
 from pipelines.catalog import ModelSpec
-from pipelines.contracts import Decision, EvergreenError, Promotion, Rule, Verdict
-from pipelines.stages.evaluate import read_record
+from pipelines.contracts import Decision, EvergreenError, Promotion
+from pipelines.stages.gate import notary, record
 from pipelines.stores import Stores
-from pipelines.stores.tracking import CHAMPION, PREVIOUS, file_digest
+from pipelines.stores.licences import Licence, licensed
+from pipelines.stores.locks import exclusive
+from pipelines.stores.tracking import CHAMPION, PREVIOUS
 
 
-def verdict_of(spec: ModelSpec, version: int, stores: Stores) -> Verdict:
-    """The verdict on a version, read from its decision record after checking the record's digest."""
-    tags = stores.tracking.version(spec.name, version).tags
-    if "record_digest" not in tags:
-        raise EvergreenError(
-            f"version {version} was not judged; run `evergreen evaluate {spec.name} --version {version}`"
-        )
-    path = stores.settings.home / "decisions" / spec.name / f"{version}.json"
-    plain = read_record(path, tags["record_digest"])
-    rules = tuple(Rule(**rule | {"decision": Decision(rule["decision"])}) for rule in plain["rules"])
-    known = {name: plain[name] for name in Verdict.__dataclass_fields__}
-    return Verdict(
-        **known
-        | {
-            "decision": Decision(plain["decision"]),
-            "rules": rules,
-            "as_of": datetime.fromisoformat(plain["as_of"]),
-        }
-    )
+def promote(spec: ModelSpec, version: int, stores: Stores, now: datetime) -> Promotion:
+    """Make a version champion if its verdict is PASS and nothing changed since it was given."""
+    with exclusive(f"champion-{spec.name}", stores.settings):
+        champion = stores.tracking.champion(spec.name)
+        reason = _refused(spec, version, stores, champion.version if champion else None)
+        if reason is not None:
+            return Promotion(spec.name, False, champion.version if champion else None, None, reason)
+        return _move(spec, version, stores, now, champion.version if champion else None)
 
 
-def promote(spec: ModelSpec, verdict: Verdict, stores: Stores) -> Promotion:
-    """Make the judged version champion if its verdict is PASS and nothing changed since it was given."""
-    champion = stores.tracking.champion(spec.name)
-    now = champion.version if champion else None
-
-    def refused(reason: str) -> Promotion:
-        return Promotion(spec.name, False, now, None, reason)
-
+def _refused(spec: ModelSpec, version: int, stores: Stores, now: int | None) -> str | None:
+    """Why a version does not become champion; None if it may."""
+    if now == version:
+        return f"version {now} is champion already; nothing to do"
+    verdict = record.read(stores.tracking.version(spec.name, version), stores)
     if verdict.decision is not Decision.PASS:
-        return refused(f"version {verdict.version} is {verdict.decision.value}; the champion stays")
-    if now == verdict.version:
-        return refused(f"version {now} is champion already; nothing to do")
+        return f"version {version} is {verdict.decision.value}; the champion stays"
     if now != verdict.champion_version:
-        return refused(
-            f"the champion is {now} now, the gate compared with {verdict.champion_version}; judge again"
-        )
-    version = stores.tracking.version(spec.name, verdict.version)
-    found = file_digest(stores.tracking.file(version))
-    if not verdict.digest == version.digest == found:
-        return refused(f"version {verdict.version} is not the file that was judged; it is refused")
-    if champion is not None:
-        stores.tracking.set_alias(spec.name, PREVIOUS, champion.version)
-    stores.tracking.set_alias(spec.name, CHAMPION, verdict.version)
-    return Promotion(spec.name, True, verdict.version, now, f"passed its gate on {verdict.rows:,} rows")
+        return f"the champion is {now} now, the gate compared with {verdict.champion_version}; judge again"
+    try:
+        notary.attested(spec, version, stores)
+    except EvergreenError as error:
+        return str(error)
+    return None
+
+
+def _move(spec: ModelSpec, version: int, stores: Stores, now: datetime, before: int | None) -> Promotion:
+    tags = stores.tracking.version(spec.name, version).tags
+    licence = Licence(spec.name, version, tags["digest"], "PASS", tags[record.DIGEST], stores.who, now)
+    stores.tracking.tag(spec.name, version, licensed(licence, stores.keys))
+    if before is not None:
+        stores.tracking.set_alias(spec.name, PREVIOUS, before)
+    stores.tracking.set_alias(spec.name, CHAMPION, version)
+    return Promotion(spec.name, True, version, before, "passed its gate")

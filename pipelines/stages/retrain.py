@@ -101,21 +101,23 @@ def train(
     return dict(as_json(candidate))
 
 
-def evaluate(model: str, candidate: dict[str, Any], training_set: dict[str, Any]) -> dict[str, Any]:
-    from pipelines.stages.evaluate import evaluate as judge
+def evaluate(
+    model: str, candidate: dict[str, Any], training_set: dict[str, Any], now: str | None = None
+) -> dict[str, Any]:
+    from pipelines.stages.gate import evaluate as judge
 
     made = Candidate(**candidate | {"as_of": _required(candidate["as_of"])})
-    return dict(as_json(judge(catalog.model(model), made, _training_set(training_set), stores())))
+    rows = _training_set(training_set)
+    return dict(as_json(judge(catalog.model(model), made, rows, stores(), _clock(now))))
 
 
 def promote(model: str, version: int, now: str | None = None) -> dict[str, Any]:
     """Make a version champion if its gate said PASS, and write on it since when, and whom it replaced."""
     from pipelines.stages.promote import promote as move
-    from pipelines.stages.promote import verdict_of
     from pipelines.stages.why import crown
 
     spec, shared = catalog.model(model), stores()
-    answer = move(spec, verdict_of(spec, version, shared), shared)
+    answer = move(spec, version, shared, _clock(now))
     crown(spec, version, _clock(now), shared)
     return dict(as_json(answer))
 
@@ -157,23 +159,23 @@ def newest(model: str) -> int:
     return int(version.version)
 
 
-def judge(model: str, version: int | None = None) -> dict[str, Any]:
+def judge(model: str, version: int | None = None, now: str | None = None) -> dict[str, Any]:
     """The gate's verdict on a version that was trained before."""
     spec, shared = catalog.model(model), stores()
     found = shared.tracking.version(model, version or newest(model))
-    from pipelines.stages.evaluate import evaluate as run
+    from pipelines.stages.gate import evaluate as run
     from pipelines.stages.training_set import build
 
     made = Candidate(
         model, found.version, found.run_id, found.digest, found.as_of, found.tags["training_set"]
     )
     rows = build(spec, found.as_of, shared, found.views)
-    return dict(as_json(run(spec, made, rows, shared)))
+    return dict(as_json(run(spec, made, rows, shared, _clock(now))))
 
 
 def out_of_time(model: str, version: int | None, month: str) -> dict[str, Any]:
     """A version's metrics beside the baseline's on a whole month after its training."""
-    from pipelines.stages.evaluate import evaluate_on
+    from pipelines.stages.gate import evaluate_on
     from pipelines.stages.training_set import month_of
 
     spec, shared = catalog.model(model), stores()

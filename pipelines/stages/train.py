@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 import warnings
 from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from pipelines.catalog import ModelSpec
 from pipelines.contracts import Candidate, EvergreenError, TrainingSet
 from pipelines.settings import PROJECT
 from pipelines.stores import Stores
+from pipelines.stores.licences import origin
 from pipelines.stores.tracking import MODEL_FILE, Version, file_digest, trusted_types
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 RECORD = "record.json"
 LONGEST = 2000
+LIBRARIES = ("numpy", "pandas", "scikit-learn", "scipy", "skops")
 NOT_INPUT = ("event_timestamp", "label_known_at", "label", "split")
 
 
@@ -120,6 +123,7 @@ def _facts(training_set: TrainingSet, trigger: str, code: str, record: Mapping[s
         "training_rows": training_set.content,
         "feature_views": json.dumps(training_set.views, sort_keys=True),
         "spec_digest": code,
+        "libraries": json.dumps(libraries(), sort_keys=True),
     }
     if not record:
         return facts
@@ -133,6 +137,24 @@ def _facts(training_set: TrainingSet, trigger: str, code: str, record: Mapping[s
         "forced": str(record["forced"]).lower(),
         "batches": batches,
     }
+
+
+def environment() -> str:
+    """The digest of the lock that everything here was installed from."""
+    return file_digest(PROJECT / "locks" / "default.txt")
+
+
+def commit() -> str:
+    """The commit the code is at, `unknown` outside a git checkout."""
+    done = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() or "unknown"
+
+
+def libraries() -> dict[str, str]:
+    """The versions of what a model file is written and read with."""
+    return {name: metadata.version(name) for name in LIBRARIES}
 
 
 def _register(
@@ -154,9 +176,9 @@ def _register(
     _log_facts(spec, training_set, stores, run_id, facts, rows)
     _log_record(stores, run_id, record)
     source, digest = _log_model(spec, stores, run_id, fitted[0], inputs)
-    made = {"digest": digest, "baseline_digest": _log_baseline(stores, run_id, fitted[1])}
+    made = facts | {"digest": digest, "baseline_digest": _log_baseline(stores, run_id, fitted[1])}
     client.set_terminated(run_id)
-    return _new_version(spec, stores, run_id, source, facts | made)
+    return _new_version(spec, stores, run_id, source, made | origin(spec.name, made, stores.keys))
 
 
 def _log_record(stores: Stores, run_id: str, record: Mapping[str, Any]) -> None:
@@ -198,9 +220,9 @@ def _log_facts(
     tags = {
         **facts,
         "delta_versions": json.dumps(training_set.versions, sort_keys=True),
-        "lock_digest": file_digest(PROJECT / "locks" / "default.txt"),
-        "git_commit": _commit(),
-        "mlflow.source.git.commit": _commit(),
+        "lock_digest": environment(),
+        "git_commit": commit(),
+        "mlflow.source.git.commit": commit(),
     }
     counts = {
         "rows_train": training_set.rows,
@@ -274,11 +296,3 @@ def _log_baseline(stores: Stores, run_id: str, plain: Any) -> str:
         dump(plain, path)
         stores.tracking.log_files(run_id, "baseline", path)
         return file_digest(path)
-
-
-def _commit() -> str:
-    """The commit the code is at, `unknown` outside a git checkout."""
-    done = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=PROJECT, capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip() or "unknown"

@@ -96,10 +96,10 @@ def _from_millis(millis: int) -> datetime:
 
 def _gate(spec: ModelSpec, version: Version, stores: Stores) -> dict[str, Any]:
     """What the gate said, rule by rule; or why that cannot be told."""
-    from pipelines.stages.promote import verdict_of
+    from pipelines.stages.gate import record
 
     try:
-        verdict = verdict_of(spec, version.version, stores)
+        verdict = record.read(version, stores)
     except EvergreenError as error:
         return {"decision": None, "explanation": str(error), "rules": []}
     compared = verdict.champion_version

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
+    from pipelines.stores.audit import Audit
     from pipelines.stores.features import Features
+    from pipelines.stores.keys import Keys
     from pipelines.stores.ledger import Ledger
     from pipelines.stores.predictions import Predictions
     from pipelines.stores.progress import Progress
@@ -18,7 +20,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Stores:
+    """`who` is on whose behalf they are used; the audit log names it."""
+
     settings: Settings
+    who: str = "evergreen"
+
+    @cached_property
+    def keys(self) -> "Keys":
+        from pipelines.stores.keys import Keys
+
+        return Keys(self.settings.keys_path)
+
+    @cached_property
+    def audit(self) -> "Audit":
+        from pipelines.stores.audit import Audit
+
+        return Audit(self.settings, self.keys)
 
     @cached_property
     def tables(self) -> "Tables":
@@ -54,7 +71,7 @@ class Stores:
     def tracking(self) -> "Tracking":
         from pipelines.stores.tracking import Tracking
 
-        return Tracking(self.settings)
+        return Tracking(self.settings, self.keys)
 
     @cached_property
     def predictions(self) -> "Predictions":

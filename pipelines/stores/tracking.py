@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.contracts import EvergreenError
 from pipelines.settings import Settings
+from pipelines.stores.keys import Keys
+from pipelines.stores.licences import Licence, licence_of, verify_origin
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -23,7 +25,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
-CHAMPION, PREVIOUS = "champion", "previous"
+CHAMPION, PREVIOUS, ANCHOR = "champion", "previous", "anchor"
 MODEL_FILE = "model.skops"
 # Reviewed: each of these only holds numbers or trees. skops trusts scikit-learn's own estimators by itself.
 # A partial is trusted because skops asks for the function in it by name as well; ours holds check_array.
@@ -90,8 +92,8 @@ def _load_verified(path: str, digest: str, model: str) -> Any:
 class Tracking:
     """Runs, versions and aliases of one MLflow."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(self, settings: Settings, keys: Keys) -> None:
+        self.settings, self.keys = settings, keys
 
     @cached_property
     def client(self) -> "MlflowClient":
@@ -176,9 +178,19 @@ class Tracking:
         return path
 
     def load(self, model: str, version: int) -> Any:
-        """The fitted Pipeline of a version, its digest and types verified before anything is loaded."""
+        """The fitted Pipeline of a version; its signature, digest and types are verified before anything is loaded."""
         found = self.version(model, version)
+        verify_origin(model, version, found.tags, self.keys)
         return _load_verified(str(self.file(found)), found.digest, model)
+
+    def load_licensed(self, model: str, version: int) -> Any:
+        """As `load`, for serving: only a version that passed its gate, or that a person let pass."""
+        self.licence(self.version(model, version))
+        return self.load(model, version)
+
+    def licence(self, version: Version) -> Licence:
+        """What lets a version serve; EvergreenError if nothing does."""
+        return licence_of(version.model, version.version, version.tags, self.keys)
 
     def inputs(self, version: Version) -> list[str]:
         """The columns a version takes, as its signature in MLflow names them."""
@@ -192,6 +204,7 @@ class Tracking:
 
     def load_baseline(self, version: Version) -> Any:
         """The plain pipeline that was fitted beside a version, on the same rows."""
+        verify_origin(version.model, version.version, version.tags, self.keys)
         digest = version.tags["baseline_digest"]
         target = self.settings.home / "models" / version.model / str(version.version) / "baseline"
         path = target / MODEL_FILE
@@ -234,4 +247,4 @@ def _version(found: Any) -> Version:
 if __name__ == "__main__":  # makes MLflow's tables before several processes want to make them at once
     from pipelines.settings import settings
 
-    Tracking(settings()).client.search_experiments(max_results=1)
+    Tracking(settings(), Keys(settings().keys_path)).client.search_experiments(max_results=1)

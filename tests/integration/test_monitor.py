@@ -17,8 +17,8 @@ from pipelines import catalog
 from pipelines.catalog import Decay, ModelSpec
 from pipelines.contracts import Cause, DecayFinding, EvergreenError, NothingToDo
 from pipelines.settings import PROJECT
+from pipelines.stages.gate.intervals import Improvement, improvement
 from pipelines.stages.monitor import compared, decay, held_out, monitor, signal, widened
-from pipelines.stages.statistics import Improvement, improvement
 from pipelines.stores import Stores
 from pipelines.stores.tracking import MODEL_FILE, _load_verified
 from tests.retrainings import HOUR, MODEL, NOW, copied, crowned

@@ -77,7 +77,7 @@ class Models:
             raise ConnectionError("the registry is down")
         return self.alias
 
-    def load(self, model: str, version: int) -> Any:
+    def load_licensed(self, model: str, version: int) -> Any:
         if version not in self.loads:
             raise ValueError("the digest does not match")
         return self.loads[version]

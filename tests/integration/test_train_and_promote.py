@@ -1,6 +1,5 @@
 """Rules from a training set to a champion, on a real MLflow."""
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -9,19 +8,19 @@ import pytest
 
 from pipelines.catalog import Comparison
 from pipelines.contracts import Decision, EvergreenError
-from pipelines.stages.evaluate import evaluate
-from pipelines.stages.promote import promote, verdict_of
+from pipelines.stages.gate import evaluate, record
+from pipelines.stages.promote import promote
 from pipelines.stages.train import inputs_of, train
 from pipelines.stores import Stores
 from pipelines.stores.tracking import MODEL_FILE, _load_verified, file_digest
-from tests.training_sets import spec, training_set
+from tests.training_sets import NOW, spec, training_set
 
 SPEC = spec()
 
 
 def judged(stores: Stores, rows, model=SPEC):
     made = train(model, rows, stores)
-    return made, evaluate(model, made, rows, stores)
+    return made, evaluate(model, made, rows, stores, NOW)
 
 
 @pytest.fixture
@@ -30,7 +29,7 @@ def champion(stores: Stores, tmp_path: Path):
     rows = training_set(tmp_path)
     made, verdict = judged(stores, rows)
     assert verdict.decision is Decision.PASS, verdict.rules
-    assert promote(SPEC, verdict, stores).promoted
+    assert promote(SPEC, made.version, stores, NOW).promoted
     return made
 
 
@@ -87,9 +86,9 @@ def test_a_candidate_that_learned_nothing_fails_and_changes_nothing(
     stores: Stores, champion, tmp_path: Path
 ) -> None:
     noise = training_set(tmp_path, seed=1, signal=0.0, name="n")
-    _, verdict = judged(stores, noise)
+    made, verdict = judged(stores, noise)
     assert verdict.decision is Decision.FAIL
-    answer = promote(SPEC, verdict, stores)
+    answer = promote(SPEC, made.version, stores, NOW)
     assert not answer.promoted
     assert stores.tracking.champion("flight_delays").version == champion.version
 
@@ -102,13 +101,13 @@ def test_a_tied_candidate_is_inconclusive_where_better_is_asked(
     made = train(
         strict.model_copy(update={"parameters": {**SPEC.parameters, "random_state": 1}}), rows, stores
     )
-    verdict = evaluate(strict, made, rows, stores)
+    verdict = evaluate(strict, made, rows, stores, NOW)
     assert verdict.decision is Decision.INCONCLUSIVE
-    assert not promote(strict, verdict, stores).promoted
+    assert not promote(strict, made.version, stores, NOW).promoted
 
 
 def test_the_champion_is_not_compared_with_itself(stores: Stores, champion, tmp_path: Path) -> None:
-    verdict = evaluate(SPEC, champion, training_set(tmp_path), stores)
+    verdict = evaluate(SPEC, champion, training_set(tmp_path), stores, NOW)
     assert verdict.decision is Decision.INCONCLUSIVE
     assert any("itself" in rule.explanation for rule in verdict.rules)
 
@@ -125,34 +124,27 @@ def test_a_floor_that_is_missed_fails(stores: Stores, tmp_path: Path) -> None:
 
 def test_promoting_twice_changes_nothing_the_second_time(stores: Stores, champion) -> None:
     before = stores.tracking.champion("flight_delays")
-    again = promote(SPEC, verdict_of(SPEC, champion.version, stores), stores)
+    again = promote(SPEC, champion.version, stores, NOW)
     assert not again.promoted
     assert "already" in again.reason
     assert stores.tracking.champion("flight_delays") == before
 
 
-def test_a_verdict_on_another_file_promotes_nothing(stores: Stores, tmp_path: Path) -> None:
-    _, verdict = judged(stores, training_set(tmp_path))
+def test_a_verdict_given_against_another_champion_promotes_nothing(stores: Stores, tmp_path: Path) -> None:
+    first, _ = judged(stores, training_set(tmp_path))
+    second, verdict = judged(stores, training_set(tmp_path, seed=2, name="u"))
     assert verdict.decision is Decision.PASS
-    foreign = dataclasses.replace(verdict, digest="0" * 64)
-    assert not promote(SPEC, foreign, stores).promoted
-    assert stores.tracking.champion("flight_delays") is None
-
-
-def test_a_verdict_given_against_another_champion_promotes_nothing(
-    stores: Stores, champion, tmp_path: Path
-) -> None:
-    rows = training_set(tmp_path, seed=2, name="u")
-    _, verdict = judged(stores, rows)
-    stale = dataclasses.replace(verdict, decision=Decision.PASS, champion_version=None)
-    assert "judge again" in promote(SPEC, stale, stores).reason
+    assert promote(SPEC, first.version, stores, NOW).promoted
+    answer = promote(SPEC, second.version, stores, NOW)
+    assert not answer.promoted
+    assert "judge again" in answer.reason
 
 
 def test_an_edited_decision_record_is_refused(stores: Stores, champion) -> None:
-    record = stores.settings.home / "decisions" / "flight_delays" / f"{champion.version}.json"
-    record.write_text(record.read_text().replace("PASS", "PASS "))
+    path = record.path_of(SPEC.name, champion.version, stores)
+    path.write_text(path.read_text().replace("PASS", "PASS "))
     with pytest.raises(EvergreenError, match="not the record"):
-        verdict_of(SPEC, champion.version, stores)
+        record.read(stores.tracking.version(SPEC.name, champion.version), stores)
 
 
 def test_a_model_file_that_was_changed_is_refused(stores: Stores, champion) -> None:

@@ -11,7 +11,7 @@ from pipelines import catalog
 from pipelines.cli import app
 from pipelines.contracts import Cause, EvergreenError, Signal, Waiting
 from pipelines.stages import retrain
-from pipelines.stages.promote import promote, verdict_of
+from pipelines.stages.promote import promote
 from pipelines.stages.why import why
 from pipelines.stores import Stores
 from tests.retrainings import HOUR, MODEL, NOW, copied, crown, crowned, land, plan, train
@@ -87,7 +87,7 @@ def test_a_crash_between_promotion_and_its_note_is_mended_by_the_next_run(kept: 
     land(kept, "second")
     candidate, rows = train(kept, plan(NOW + HOUR), NOW + HOUR, name="b")
     retrain.evaluate(MODEL, candidate, rows)
-    assert promote(spec(), verdict_of(spec(), 2, kept), kept).promoted
+    assert promote(spec(), 2, kept, NOW + HOUR).promoted
     assert why(MODEL, NOW, kept)["reign"]["since"] is None
     retrain.promote(MODEL, 2, now=(NOW + 2 * HOUR).isoformat())
     retrain.promote(MODEL, 2, now=(NOW + 3 * HOUR).isoformat())

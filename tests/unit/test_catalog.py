@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from pipelines import catalog
+from pipelines.catalog.types import duration
 from pipelines.contracts import EvergreenError
 
-SPECS = sorted((Path(catalog.__file__).parent / "datasets").glob("*.yaml"))
+SPECS = sorted((catalog.HERE / "datasets").glob("*.yaml"))
 
 
 def test_every_dataset_of_the_catalog_is_named_as_its_file() -> None:
@@ -55,9 +56,9 @@ def test_an_unknown_name_lists_what_there_is() -> None:
 
 @pytest.mark.parametrize(("text", "value"), [("90m", timedelta(minutes=90)), ("7d", timedelta(days=7))])
 def test_durations_are_numbers_with_a_unit(text: str, value: timedelta) -> None:
-    assert catalog.duration(text) == value
+    assert duration(text) == value
 
 
 def test_a_duration_without_unit_is_refused() -> None:
     with pytest.raises(ValueError, match="30m, 36h or 7d"):
-        catalog.duration("90")
+        duration("90")

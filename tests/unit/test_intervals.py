@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from pipelines.catalog import Comparison
 from pipelines.contracts import Decision, Rule
-from pipelines.stages.evaluate import overall
-from pipelines.stages.statistics import Improvement, decide, improvement, losses
+from pipelines.stages.gate import overall
+from pipelines.stages.gate.intervals import Improvement, decide, improvement, losses
 
 BETTER, NOT_WORSE = Comparison(rule="better"), Comparison(rule="not_worse", margin=0.01)
 
