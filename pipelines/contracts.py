@@ -211,13 +211,15 @@ class Decision(StrEnum):
 class Kind(StrEnum):
     """How a rule decides. FACT: it is so or not. AT_LEAST, AT_MOST: the value against the bound.
 
-    ABOVE: the whole interval against the bound, INCONCLUSIVE where it holds the bound.
+    ABOVE: the whole interval against the bound, INCONCLUSIVE where it holds the bound. NOT_BELOW: the same, but PASS
+    where it holds the bound while the value lies no further below 0 than a third of the interval is long.
     """
 
     FACT = "fact"
     AT_LEAST = "at least"
     AT_MOST = "at most"
     ABOVE = "above"
+    NOT_BELOW = "not below"
 
 
 @dataclass(frozen=True)

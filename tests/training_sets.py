@@ -8,6 +8,7 @@ import pandas as pd
 
 from pipelines import catalog
 from pipelines.catalog import Comparison, ModelSpec
+from pipelines.catalog.gate_spec import Behaviour
 from pipelines.contracts import TrainingSet
 from pipelines.stores.tracking import file_digest
 
@@ -20,7 +21,13 @@ def spec(**gate: object) -> ModelSpec:
     real = catalog.model("flight_delays")
     small = {"max_iter": 30, "learning_rate": 0.2, "random_state": 0, "min_samples_leaf": 20}
     training = real.training.model_copy(update={"minimum_rows": 200})
-    eased = {"minimum_rows": 200, "champion": Comparison(rule="not_worse", margin=0.05), "guards": ()}
+    eased = {
+        "minimum_rows": 200,
+        "champion": Comparison(rule="not_worse", margin=0.05),
+        "guards": (),
+        "behaviour": Behaviour(),
+        "rebuild": False,  # made-up rows are in no table
+    }
     judged = real.gate.model_copy(update={**eased, **gate})
     return real.model_copy(update={"parameters": small, "training": training, "gate": judged})
 
@@ -55,13 +62,15 @@ def training_set(
 ) -> TrainingSet:
     """A training set on disk; `signal` is how much the one feature tells."""
     data = frame(rows, seed, signal)
-    path = folder / f"{name}.parquet"
+    digest = (name * 64)[:64]
+    path = folder / "training_sets" / "flight_delays" / f"{digest}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
     data.to_parquet(path, index=False)
     train = data[data.split == "train"]
     return TrainingSet(
         model="flight_delays",
         as_of=AS_OF,
-        digest=(name * 64)[:64],
+        digest=digest,
         path=str(path),
         rows=len(train),
         positives=int(train.label.sum()),

@@ -16,8 +16,12 @@ from pipelines.catalog.gate_spec import Gate as Gate
 from pipelines.catalog.model_spec import HERE as HERE
 from pipelines.catalog.model_spec import Decay as Decay
 from pipelines.catalog.model_spec import ModelSpec as ModelSpec
+from pipelines.catalog.model_spec import Onnx as Onnx
 from pipelines.catalog.model_spec import QuietHours as QuietHours
 from pipelines.catalog.model_spec import RequestField as RequestField
+from pipelines.catalog.search_spec import Choices as Choices
+from pipelines.catalog.search_spec import Range as Range
+from pipelines.catalog.search_spec import Search as Search
 from pipelines.catalog.types import Spec
 from pipelines.contracts import EvergreenError
 

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import Field, model_validator
 
 from pipelines.catalog.gate_spec import Gate, Promotion, Task, fitting, for_regression
+from pipelines.catalog.search_spec import Search
 from pipelines.catalog.types import NAME, Clock, Duration, Spec
 
 HERE = Path(__file__).resolve().parent.parent
@@ -79,6 +80,12 @@ class Training(Spec):
     )
 
 
+class Onnx(Spec):
+    """An ONNX form beside the model file, for those that run models without scikit-learn; needs `make onnx`."""
+
+    tolerance: float = Field(1e-5, ge=0, description="how far an answer of it may be from the model's own")
+
+
 class Decay(Spec):
     """When the champion has decayed: it loses more than at its gate, by over `margin`, beyond doubt."""
 
@@ -114,6 +121,10 @@ class ModelSpec(Spec):
     label: Labels
     features: tuple[str, ...] = Field(min_length=1, description="view:feature, or view:* for all")
     parameters: dict[str, float | int | str | bool | None] = Field(default_factory=dict)
+    search: Search | None = Field(
+        None, description="a search for better parameters; left out: none is offered"
+    )
+    onnx: Onnx | None = Field(None, description="left out: no ONNX form is made")
     threshold: float = Field(0.5, gt=0, lt=1)
     training: Training
     gate: Gate
@@ -137,6 +148,13 @@ class ModelSpec(Spec):
         wrong = fitting(self.task, self.gate)
         if wrong is not None:
             raise ValueError(f"gate: {wrong}")
+        return self
+
+    @model_validator(mode="after")
+    def search_fits(self) -> "ModelSpec":
+        wrong = self.search.unfit(self.task, self.parameters) if self.search else None
+        if wrong is not None:
+            raise ValueError(wrong)
         return self
 
     @model_validator(mode="after")
@@ -166,11 +184,16 @@ class ModelSpec(Spec):
     def digest(self) -> str:
         """Changes when a file that makes the model does; documentation and editors' leavings make nothing."""
         sha = hashlib.sha256()
-        for path in sorted(self.folder.rglob("*")):
+        for path in self.files:
             name = path.relative_to(self.folder).as_posix()
-            if path.is_file() and not LEAVINGS.search(name):
-                sha.update(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+            sha.update(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
         return sha.hexdigest()
+
+    @property
+    def files(self) -> list[Path]:
+        """The files that make the model, in order."""
+        found = [path for path in sorted(self.folder.rglob("*")) if path.is_file()]
+        return [path for path in found if not LEAVINGS.search(path.relative_to(self.folder).as_posix())]
 
 
 def _ticks(schedule: str) -> list[datetime]:

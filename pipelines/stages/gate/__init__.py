@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.catalog import ModelSpec
 from pipelines.contracts import Candidate, Decision, Rule, TrainingSet, Verdict
-from pipelines.stages.gate import bounds, comparisons, soundness
+from pipelines.stages import onnx
+from pipelines.stages.gate import (
+    behaviour,
+    bounds,
+    calibration,
+    comparisons,
+    fairness,
+    rebuild,
+    serving,
+    slices,
+    soundness,
+)
 from pipelines.stages.gate.case import Case, Check, answers, asked
 from pipelines.stages.gate.metrics import measures
 from pipelines.stages.train import commit, environment
@@ -18,7 +29,17 @@ if TYPE_CHECKING:
 
 FIRST: tuple[Check, ...] = (soundness.check,)
 """Tried on every candidate."""
-CHECKS: tuple[Check, ...] = (bounds.check, comparisons.check)
+CHECKS: tuple[Check, ...] = (
+    bounds.check,
+    comparisons.check,
+    slices.check,
+    calibration.check,
+    fairness.check,
+    behaviour.check,
+    serving.check,
+    rebuild.check,
+    onnx.check,
+)
 """Tried on every candidate whose answers are numbers."""
 
 

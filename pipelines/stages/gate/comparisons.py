@@ -1,9 +1,11 @@
 """The candidate against baseline, champion and anchor: paired, on identical rows."""
 
+from math import isfinite
+
 from pipelines.catalog import Comparison
 from pipelines.contracts import Decision, Kind, Rule
 from pipelines.stages.gate.case import Case
-from pipelines.stages.gate.intervals import decide, improvement, losses
+from pipelines.stages.gate.intervals import Improvement, decide, needed, paired_improvement
 
 
 def check(case: Case) -> list[Rule]:
@@ -21,18 +23,27 @@ def title(who: str, comparison: Comparison) -> str:
 
 def _champion(comparison: Comparison, case: Case) -> Rule:
     """The rule against the champion; a candidate is never compared with itself."""
-    champion, name = case.champion, title("champion", comparison)
-    if champion is None:
+    name = title("champion", comparison)
+    if case.champion is None:
         return Rule(name, Decision.PASS, "there is no champion yet; bounds and baseline decide")
+    why = unfit(case)
+    return (
+        Rule(name, Decision.INCONCLUSIVE, why)
+        if why
+        else paired("champion", _relaxed(comparison, case), case)
+    )
+
+
+def unfit(case: Case) -> str | None:
+    """Why nobody can be held against the champion on these rows; None if it can."""
+    champion = case.champion
+    if champion is None:
+        return "there is no champion yet"
     if champion.digest == case.version.digest:
-        return Rule(
-            name, Decision.INCONCLUSIVE, f"the candidate is the champion (version {champion.version}) itself"
-        )
+        return f"the candidate is the champion (version {champion.version}) itself"
     if (case.held["label_known_at"] < champion.as_of - case.spec.training.holdout).any():
-        return Rule(
-            name, Decision.INCONCLUSIVE, "the champion has learned from these rows; ask with newer ones"
-        )
-    return _against("champion", _relaxed(comparison, case), case)
+        return "the champion has learned from these rows; ask with newer ones"
+    return _silent("champion", case)
 
 
 def _relaxed(comparison: Comparison, case: Case) -> Comparison:
@@ -52,32 +63,62 @@ def _anchor(comparison: Comparison, case: Case) -> Rule:
 
 
 def _against(who: str, comparison: Comparison, case: Case) -> Rule:
-    name = title(who, comparison)
-    if who not in case.answers:
-        why = f"the {who} cannot answer for these rows: {case.absent.get(who, 'it was not asked')}"
-        return Rule(name, Decision.INCONCLUSIVE, why)
-    return paired(who, comparison, case)
+    why = _silent(who, case)
+    return Rule(title(who, comparison), Decision.INCONCLUSIVE, why) if why else paired(who, comparison, case)
+
+
+def _silent(who: str, case: Case) -> str | None:
+    if who in case.answers:
+        return None
+    return f"the {who} cannot answer for these rows: {case.absent.get(who, 'it was not asked')}"
 
 
 def paired(who: str, comparison: Comparison, case: Case) -> Rule:
     """The interval of the improvement on another's answers to the same rows."""
-    ours, theirs = (losses(comparison.metric, case.labels, case.answers[w]) for w in ("candidate", who))
-    found = improvement(ours, theirs, case.blocks, comparison.level)
-    why = (
-        f"{comparison.metric} improves on the {who} by {found.mean:.5f} "
-        f"({comparison.level:.1%} interval {found.low:.5f} to {found.high:.5f}, {found.blocks} hours); "
-        f"must lie above {comparison.bound}"
-    )
+    ours, theirs = case.answers["candidate"], case.answers[who]
+    found = paired_improvement(comparison.metric, case.labels, ours, theirs, case.blocks, comparison.level)
+    decision = decide(comparison, found)
+    why = f"{said(comparison.metric, who, found, comparison.level)}; must lie above {comparison.bound}"
+    if decision is Decision.INCONCLUSIVE:
+        why += wanting(comparison.margin, found, comparison.level, len(case.labels))
     return Rule(
         title(who, comparison),
-        decide(comparison, found),
+        decision,
         why,
         value=found.mean,
         bound=comparison.bound,
-        low=found.low,
-        high=found.high,
+        low=finite(found.low),
+        high=finite(found.high),
         kind=Kind.ABOVE,
         metric=comparison.metric,
         rows=len(case.labels),
         confidence=comparison.level,
     )
+
+
+def said(metric: str, who: str, found: Improvement, confidence: float) -> str:
+    """What an interval shows, in words."""
+    return (
+        f"{metric} improves on the {who} by {found.mean:.5f} "
+        f"({percent(confidence)} interval {found.low:.5f} to {found.high:.5f}, {found.blocks} hours)"
+    )
+
+
+def finite(end: float) -> float | None:
+    """The end of an interval as JSON can say it: None where it has no end."""
+    return end if isfinite(end) else None
+
+
+def percent(share: float) -> str:
+    """0.999 as 99.9%, with no digit lost."""
+    return f"{100 * share:.5g}%"
+
+
+def wanting(margin: float, found: Improvement, confidence: float, rows: int) -> str:
+    """How many rows would decide, should such rows spread no less: the next thing a person asks."""
+    effect = margin or abs(found.mean)
+    enough = needed(found, effect, confidence, rows)
+    if enough is None:
+        return ""
+    what = "a difference of the margin" if margin else "a difference such as this"
+    return f"; {what}, {effect:.5f}, shows eight times in ten with about {enough:,} rows (here {rows:,})"

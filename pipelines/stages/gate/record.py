@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 VERDICT, DIGEST, SIGNATURE = "verdict", "record_digest", "record_signature"
+HEAD = "audit_head"
+"""The tag with the head of the audit log at the verdict: a witness of the log that lies outside it."""
 EVIDENCE = "evidence.parquet"
 
 
@@ -31,7 +33,12 @@ def write(case: Case, verdict: Verdict) -> Verdict:
     digest = hashlib.sha256(text.encode()).hexdigest()
     _say(case, final, digest)
     signature = case.stores.keys.sign(_statement(case.version, digest))
-    tags = {VERDICT: final.decision.value, DIGEST: digest, SIGNATURE: signature}
+    tags = {
+        VERDICT: final.decision.value,
+        DIGEST: digest,
+        SIGNATURE: signature,
+        HEAD: str(case.stores.audit.head),
+    }
     case.stores.tracking.tag(case.spec.name, final.version, tags)
     return final
 
@@ -92,19 +99,21 @@ def _put(path: Path, text: str) -> None:
 
 
 def _show(case: Case, verdict: Verdict, path: Path) -> None:
-    """The page and the plots, beside the record and on the run."""
-    from pipelines.stages.gate.page import page
+    """Page, card, plots and what they show, beside the record and on the run."""
+    from pipelines.stages import card
+    from pipelines.stages.gate.details import details
     from pipelines.stages.plots import draw
 
-    folder, run = path.with_suffix(""), case.version.run_id
-    html = path.with_suffix(".html")
-    _put(html, page(verdict))
-    case.stores.tracking.log_metrics(run, verdict.metrics)
-    case.stores.tracking.log_files(run, "decision", path, html, folder / EVIDENCE)
-    if case.sound and case.spec.task == "classification":
-        case.stores.tracking.log_files(
-            run, "plots", *draw(case.spec, case.model, case.held, case.answers, folder)
+    folder, run, tracking = path.with_suffix(""), case.version.run_id, case.stores.tracking
+    told = details(case)
+    _put(folder / card.DETAILS, json.dumps(told, indent=2))
+    tracking.log_metrics(run, verdict.metrics)
+    tracking.log_files(run, "decision", path, folder / EVIDENCE, folder / card.DETAILS)
+    if case.sound:
+        tracking.log_files(
+            run, "plots", *draw(case.spec, case.labels, case.answers, told["importance"], folder)
         )
+    card.put(case.version, verdict, told, case.spec, case.stores)
 
 
 def _say(case: Case, verdict: Verdict, digest: str) -> None:
