@@ -1,9 +1,10 @@
 """The stores of one deployment, opened when first used and passed to the stages."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from pipelines.acting import acting
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ class Stores:
     """`who` is on whose behalf they are used; the audit log names it."""
 
     settings: Settings
-    who: str = "evergreen"
+    who: str = field(default_factory=acting)
 
     @cached_property
     def keys(self) -> "Keys":

@@ -45,15 +45,15 @@ class Online:
 class Features:
     """The feature repository with its offline and online stores."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(self, settings: Settings, registered: Views | None = None) -> None:
+        self.settings, self._registered = settings, registered
         self._questions: dict[tuple[Any, ...], _Question] = {}
         os.environ.setdefault("FEAST_USAGE", "False")
 
     @cached_property
     def registered(self) -> Views:
         """All versions of all views that this deployment ever had."""
-        return Views(self.settings.database)
+        return self._registered or Views(self.settings.database)
 
     @cached_property
     def _opened(self) -> "tuple[FeatureStore, dict[str, ViewVersion]]":

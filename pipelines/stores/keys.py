@@ -45,6 +45,12 @@ class Keys:
             _write_once(path, secrets.token_bytes(32))
         return path.read_bytes()
 
+    def exposed(self) -> list[str]:
+        """What others than the owner could read or replace, each with what to do."""
+        bars = {self.folder: 0o022, self.folder / SIGNING: 0o077, self.folder / AUDIT: 0o077}
+        open_to_others = [path for path, bar in bars.items() if path.exists() and path.stat().st_mode & bar]
+        return [f"{path} is open to others than its owner; `chmod go= {path}`" for path in open_to_others]
+
     @cached_property
     def _private(self) -> "Ed25519PrivateKey":
         from cryptography.hazmat.primitives import serialization as form
@@ -54,7 +60,10 @@ class Keys:
         if not path.exists():
             plain = (form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
             _write_once(path, Ed25519PrivateKey.generate().private_bytes(*plain))
-        key = form.load_pem_private_key(path.read_bytes(), None)
+        try:
+            key = form.load_pem_private_key(path.read_bytes(), None)
+        except ValueError:
+            key = None
         if not isinstance(key, Ed25519PrivateKey):
             raise EvergreenError(f"{path} is no Ed25519 key; put the deployment's signing key there")
         public = key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
@@ -71,7 +80,10 @@ class Keys:
             raise EvergreenError(
                 f"{path} is missing, so no model can be verified; copy it from where models are trained"
             )
-        key = form.load_pem_public_key(path.read_bytes())
+        try:
+            key = form.load_pem_public_key(path.read_bytes())
+        except ValueError:
+            key = None
         if not isinstance(key, Ed25519PublicKey):
             raise EvergreenError(f"{path} is no Ed25519 key; copy it from where models are trained")
         return key

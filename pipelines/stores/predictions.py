@@ -22,8 +22,8 @@ PREDICTIONS = sa.Table(
     sa.Column("request", sa.JSON, nullable=False),
     sa.Column("features", sa.JSON, nullable=False),
     sa.Column("known", sa.JSON),
-    sa.Column("probability", sa.Float(53), nullable=False),
-    sa.Column("threshold", sa.Float(53), nullable=False),
+    sa.Column("answer", sa.Float(53), nullable=False),
+    sa.Column("threshold", sa.Float(53)),
     sa.Column("degraded", sa.Boolean, nullable=False),
     sa.Column("asked_at", Utc, nullable=False),
     sa.Column("event_time", Utc),
@@ -36,6 +36,7 @@ PATIENCE_MS = 5_000
 class Prediction:
     """One answer. `asked_at` is the wall clock; `event_time` is the request's, None if it names none.
 
+    `answer` is a probability, which decides at `threshold`, or a regression's value, which has none.
     `known` says of each view how far it had come online: its version, as_of, and the Delta version of its table.
     """
 
@@ -46,8 +47,8 @@ class Prediction:
     entities: dict[str, Any]
     request: dict[str, Any]
     features: dict[str, Any]
-    probability: float
-    threshold: float
+    answer: float
+    threshold: float | None
     degraded: bool
     asked_at: datetime
     event_time: datetime | None

@@ -1,7 +1,5 @@
 """MLflow as this project uses it: runs, registered versions, aliases, and models loaded safely."""
 
-import hashlib
-import importlib
 import json
 import os
 import tempfile
@@ -9,14 +7,18 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.contracts import EvergreenError
+from pipelines.contracts import EvergreenError, TransientError
 from pipelines.settings import Settings
 from pipelines.stores.keys import Keys
-from pipelines.stores.licences import Licence, licence_of, verify_origin
+from pipelines.stores.licences import ORIGIN, Licence, licence_of, verify_origin
+from pipelines.stores.model_files import MODEL_FILE as MODEL_FILE
+from pipelines.stores.model_files import built, verified
+from pipelines.stores.model_files import file_digest as file_digest
+from pipelines.stores.model_files import trusted_types as trusted_types
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -26,20 +28,12 @@ os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 CHAMPION, PREVIOUS, ANCHOR = "champion", "previous", "anchor"
-MODEL_FILE = "model.skops"
-# Reviewed: each of these only holds numbers or trees. skops trusts scikit-learn's own estimators by itself.
-# A partial is trusted because skops asks for the function in it by name as well; ours holds check_array.
-TRUSTED = (
-    "functools.partial",
-    "numpy.dtype",
-    "sklearn._loss.link.Interval",
-    "sklearn._loss.link.LogitLink",
-    "sklearn._loss.loss.HalfBinomialLoss",
-    "sklearn.compose._column_transformer._RemainderColsList",
-    "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper",
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-    "sklearn.utils.validation.check_array",
-)
+RETIRED = "retired"
+"""The tag of a version whose files were deleted; it says when."""
+ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
+COMPLETE = {"digest", "as_of", ORIGIN}
+DESCRIPTION = "MLmodel"
+"""MLflow's description of a model: the columns it takes."""
 
 
 @dataclass(frozen=True)
@@ -58,35 +52,6 @@ class Version:
     def views(self) -> dict[str, int]:
         """The version of each feature view it was trained on; it must be asked with these."""
         return dict(json.loads(self.tags.get("feature_views", "{}")))
-
-
-def file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def trusted_types(model: str) -> list[str]:
-    """The allow-list of a model: the reviewed types and the classes its own estimator.py defines."""
-    module = f"pipelines.models.{model}.estimator"
-    own = vars(importlib.import_module(module)).values()
-    names = [f"{module}.{o.__name__}" for o in own if isinstance(o, type) and o.__module__ == module]
-    return [*TRUSTED, *names]
-
-
-@lru_cache(maxsize=8)
-def _load_verified(path: str, digest: str, model: str) -> Any:
-    from skops.io import get_untrusted_types, load
-
-    found = file_digest(Path(path))
-    if found != digest:
-        raise EvergreenError(
-            f"{model}: the model file's digest is {found[:12]}, registered was {digest[:12]}; "
-            "it was changed after training and is refused"
-        )
-    foreign = sorted(set(get_untrusted_types(file=path)) - set(trusted_types(model)))
-    if foreign:
-        raise EvergreenError(f"{model}: the model file holds types nobody reviewed: {', '.join(foreign)}")
-    return load(path, trusted=trusted_types(model))
 
 
 class Tracking:
@@ -127,31 +92,49 @@ class Tracking:
             return str(self.client.get_experiment_by_name(model).experiment_id)
 
     def versions(self, model: str) -> list[Version]:
-        """All complete versions, the newest first."""
+        """All complete versions, the newest first; one that was not registered whole by a training is none."""
         found = self.client.search_model_versions(f"name = '{model}'")
-        complete = [v for v in found if "digest" in v.tags and "as_of" in v.tags]
-        return sorted((_version(v) for v in complete), key=lambda v: v.version, reverse=True)
+        complete = [registered(v) for v in found if set(v.tags) >= COMPLETE]
+        return sorted(complete, key=lambda v: v.version, reverse=True)
 
     def newest(self, model: str) -> Version | None:
         return next(iter(self.versions(model)), None)
 
     def version(self, model: str, number: int) -> Version:
-        for found in self.versions(model):
-            if found.version == number:
-                return found
-        raise EvergreenError(f"{model} has no version {number}; `evergreen train {model}` makes one")
+        """A version by its number; EvergreenError if there is none, or not one that a training registered."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return registered(self.client.get_model_version(model, str(number)))
+        except MlflowException as error:
+            if error.error_code not in ABSENT:
+                raise
+            raise EvergreenError(
+                f"{model} has no version {number}; `evergreen train {model}` makes one"
+            ) from None
 
     def champion(self, model: str) -> Version | None:
         return self.aliased(model, CHAMPION)
 
     def aliased(self, model: str, alias: str) -> Version | None:
-        """The version an alias names; None if it names none."""
+        """The version an alias names; None if it names none. EvergreenError if no training registered it."""
         from mlflow.exceptions import MlflowException
 
         try:
-            return _version(self.client.get_model_version_by_alias(model, alias))
+            return registered(self.client.get_model_version_by_alias(model, alias))
         except MlflowException as error:
-            if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+            if error.error_code in ABSENT:
+                return None
+            raise
+
+    def named(self, model: str, alias: str) -> int | None:
+        """The number of the version an alias names, whoever registered that; None if it names none."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return int(self.client.get_model_version_by_alias(model, alias).version)
+        except MlflowException as error:
+            if error.error_code in ABSENT:
                 return None
             raise
 
@@ -159,61 +142,91 @@ class Tracking:
         """One write that readers see whole."""
         self.client.set_registered_model_alias(model, alias, str(version))
 
+    def drop_alias(self, model: str, alias: str) -> None:
+        """The alias names no version any more."""
+        self.client.delete_registered_model_alias(model, alias)
+
     def tag(self, model: str, version: int, tags: Mapping[str, str]) -> None:
         for key, value in tags.items():
             self.client.set_model_version_tag(model, str(version), key, value)
 
     def file(self, version: Version) -> Path:
-        """The version's model file on local disk, fetched if it is elsewhere."""
-        from mlflow.artifacts import download_artifacts
-
-        self.client  # noqa: B018 - sets MLflow's addresses
-        target = self.settings.home / "models" / version.model / str(version.version)
-        path = target / MODEL_FILE
-        if not path.exists() or file_digest(path) != version.digest:
-            target.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=target) as folder:
-                found = download_artifacts(f"{version.source}/{MODEL_FILE}", dst_path=folder)
-                Path(found).replace(path)
-        return path
+        """The version's model file on local disk, verified, and fetched if it is elsewhere."""
+        self._model_bytes(version)
+        return self._folder(version) / MODEL_FILE
 
     def load(self, model: str, version: int) -> Any:
         """The fitted Pipeline of a version; its signature, digest and types are verified before anything is loaded."""
-        found = self.version(model, version)
-        verify_origin(model, version, found.tags, self.keys)
-        return _load_verified(str(self.file(found)), found.digest, model)
+        return self.fitted(self.version(model, version))
+
+    def fitted(self, version: Version) -> Any:
+        """The fitted Pipeline of a version as it was read: these very tags are verified, and no others."""
+        verify_origin(version, self.keys)
+        return built(self._model_bytes(version), version.digest, version.model)
 
     def load_licensed(self, model: str, version: int) -> Any:
         """As `load`, for serving: only a version that passed its gate, or that a person let pass."""
-        self.licence(self.version(model, version))
-        return self.load(model, version)
+        found = self.version(model, version)
+        self.licence(found)
+        return self.fitted(found)
 
     def licence(self, version: Version) -> Licence:
-        """What lets a version serve; EvergreenError if nothing does."""
+        """What lets a version serve; EvergreenError if nothing does, or if it is not what was registered."""
+        verify_origin(version, self.keys)
         return licence_of(version.model, version.version, version.tags, self.keys)
 
     def inputs(self, version: Version) -> list[str]:
         """The columns a version takes, as its signature in MLflow names them."""
-        from mlflow.artifacts import download_artifacts
-        from mlflow.models import Model
+        import yaml
+        from mlflow.models import ModelSignature
 
-        self.client  # noqa: B018 - sets MLflow's addresses
-        with tempfile.TemporaryDirectory() as folder:
-            signature = Model.load(download_artifacts(f"{version.source}/MLmodel", dst_path=folder)).signature
+        verify_origin(version, self.keys)
+        source, digest = f"{version.source}/{DESCRIPTION}", version.tags["mlmodel_digest"]
+        said = yaml.safe_load(self._bytes(version, self._folder(version) / DESCRIPTION, source, digest))
+        signature = ModelSignature.from_dict(said["signature"]) if said.get("signature") else None
         return list(signature.inputs.input_names()) if signature else []
 
     def load_baseline(self, version: Version) -> Any:
-        """The plain pipeline that was fitted beside a version, on the same rows."""
-        verify_origin(version.model, version.version, version.tags, self.keys)
-        digest = version.tags["baseline_digest"]
-        target = self.settings.home / "models" / version.model / str(version.version) / "baseline"
-        path = target / MODEL_FILE
-        if not path.exists():
-            target.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=target) as folder:
-                found = self.client.download_artifacts(version.run_id, f"baseline/{MODEL_FILE}", folder)
-                Path(found).replace(path)
-        return _load_verified(str(path), digest, version.model)
+        """The plain pipeline that was fitted beside a version, on the same rows; verified as the version is."""
+        verify_origin(version, self.keys)
+        digest, path = version.tags["baseline_digest"], self._folder(version) / "baseline" / MODEL_FILE
+        source = f"runs:/{version.run_id}/baseline/{MODEL_FILE}"
+        return built(self._bytes(version, path, source, digest), digest, version.model)
+
+    def _folder(self, version: Version) -> Path:
+        """Where copies of a version's files lie on local disk."""
+        return self.settings.home / "models" / version.model / str(version.version)
+
+    def _model_bytes(self, version: Version) -> bytes:
+        source = f"{version.source}/{MODEL_FILE}"
+        return self._bytes(version, self._folder(version) / MODEL_FILE, source, version.digest)
+
+    def _bytes(self, version: Version, path: Path, source: str, digest: str) -> bytes:
+        """The bytes with this digest: from the local copy, or fetched and then kept there.
+
+        What is returned is what was verified. A local copy that was changed is fetched again.
+        """
+        what = f"{version.model} version {version.version}, {path.name}"
+        try:
+            return verified(path, digest, what)
+        except EvergreenError:
+            return self._fetched(path, source, digest, what)
+
+    def _fetched(self, path: Path, source: str, digest: str, what: str) -> bytes:
+        from mlflow.artifacts import download_artifacts
+
+        self.client  # noqa: B018 - sets MLflow's addresses
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            try:
+                found = download_artifacts(source, dst_path=folder)
+            except Exception as error:
+                raise TransientError(f"{what} cannot be fetched from {source}: {error}") from error
+            data = verified(Path(found), digest, what)
+            part = Path(folder) / "verified"
+            part.write_bytes(data)
+            part.replace(path)
+        return data
 
     def log_metrics(self, run_id: str, metrics: Mapping[str, Mapping[str, float]]) -> None:
         """The candidate's metrics by their names, the others' with who in front."""
@@ -231,17 +244,26 @@ class Tracking:
             self.client.log_artifact(run_id, str(path), folder)
 
 
-def _version(found: Any) -> Version:
+def registered(found: Any) -> Version:
+    """MLflow's version as ours; EvergreenError if it lacks what a training registers it with."""
     tags = dict(found.tags)
-    return Version(
-        model=found.name,
-        version=int(found.version),
-        run_id=found.run_id,
-        digest=tags["digest"],
-        as_of=datetime.fromisoformat(tags["as_of"]),
-        source=found.source,
-        tags=tags,
-    )
+    missing = COMPLETE - set(tags)
+    try:
+        return Version(
+            model=found.name,
+            version=int(found.version),
+            run_id=found.run_id,
+            digest=tags["digest"],
+            as_of=datetime.fromisoformat(tags["as_of"]),
+            source=found.source,
+            tags=tags,
+        )
+    except (KeyError, ValueError):
+        lacks = f"lacks {', '.join(sorted(missing))}" if missing else f"is as of {tags['as_of']!r}"
+        raise EvergreenError(
+            f"{found.name} version {found.version} was not registered by a training here (it {lacks}); refused. "
+            f"Point the alias at a version that was, or train one: `evergreen train {found.name}`"
+        ) from None
 
 
 if __name__ == "__main__":  # makes MLflow's tables before several processes want to make them at once

@@ -99,3 +99,15 @@ class Views:
             except sa.exc.IntegrityError:
                 continue  # another process registered a version first; look again
         raise EvergreenError(f"feature view {view}: others keep changing it; stop them and run again")
+
+
+class Known(Views):
+    """The versions of views as they are: what a checkout defines beyond them is told, and never registered."""
+
+    def register(self, view: str, digest: str, sql: str, definition: str) -> ViewVersion:
+        """The newest version if it has this digest, else what would be the next; nothing is written."""
+        newest = next(iter(self.versions(view)[::-1]), None)
+        if newest is not None and newest.digest == digest:
+            return newest
+        number = newest.number + 1 if newest else 1
+        return ViewVersion(view, number, digest, sql, definition, datetime.now(UTC))

@@ -1,0 +1,114 @@
+"""Models as ONNX, for those that run them without scikit-learn; with `make onnx`."""
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from pipelines.contracts import EvergreenError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+ONNX_FILE = "model.onnx"
+SAMPLE = 1000
+"""How many rows tell which of two forms is nearer; the gate compares every held-out row."""
+
+
+def exported(model: Any, inputs: "pd.DataFrame") -> bytes:
+    """A fitted Pipeline as ONNX, in float64 or float32, whichever answers more nearly as the Pipeline does.
+
+    EvergreenError names what has no ONNX form. The file holds numbers and operators, never code.
+    """
+    sample = inputs.head(SAMPLE)
+    wanted = _answers(model, sample)
+    made, wrong = [], ""
+    for exact in (True, False):
+        try:
+            content = _converted(model, inputs, exact)
+            made.append((float(abs(OnnxModel(content).answers(sample) - wanted).max()), content))
+        except EvergreenError:
+            raise
+        except Exception as error:  # its converters raise whatever they stumble over
+            wrong = wrong or f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
+    if not made:
+        raise EvergreenError(_without_form(model, wrong))
+    return min(made)[1]
+
+
+def _converted(model: Any, inputs: "pd.DataFrame", exact: bool) -> bytes:
+    options = {id(model): {"zipmap": False}} if hasattr(model, "predict_proba") else None
+    convert = _needed("skl2onnx").convert_sklearn
+    return bytes(
+        convert(model, initial_types=list(_types(inputs, exact)), options=options).SerializeToString()
+    )
+
+
+def _answers(model: Any, rows: "pd.DataFrame") -> Any:
+    return model.predict_proba(rows)[:, 1] if hasattr(model, "predict_proba") else model.predict(rows)
+
+
+def _without_form(model: Any, wrong: str) -> str:
+    parts = " > ".join(type(step).__name__ for _, step in getattr(model, "steps", [("", model)]))
+    return (
+        f"{parts} has no ONNX form here ({wrong}); leave `onnx` out of spec.yaml, or build the Pipeline of what "
+        "skl2onnx converts, on columns without times"
+    )
+
+
+class OnnxModel:
+    """An ONNX file that answers as the Pipeline it was made from."""
+
+    def __init__(self, content: bytes) -> None:
+        runtime = _needed("onnxruntime")
+        options = runtime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        self._session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        self.feature_names_in_ = [each.name for each in self._session.get_inputs()]
+
+    def answers(self, rows: "pd.DataFrame") -> "NDArray[Any]":
+        """One number per row: P(label = 1), or a regression's value."""
+        import numpy as np
+
+        kinds = {each.name: each.type for each in self._session.get_inputs()}
+        found = self._session.run(None, {name: _column(rows[name], kind) for name, kind in kinds.items()})
+        numbers = found[1][:, 1] if len(found) > 1 else found[0]
+        return np.asarray(numbers, dtype="float64").ravel()
+
+
+def _column(values: Any, kind: str) -> "NDArray[Any]":
+    """A column as a session takes it: n by 1, missing words as empty ones."""
+    if kind == "tensor(string)":
+        text = values.astype("object").where(values.notna(), "")
+        found: NDArray[Any] = text.to_numpy().reshape(-1, 1)
+        return found
+    numbers: NDArray[Any] = values.to_numpy("float64" if kind == "tensor(double)" else "float32").reshape(
+        -1, 1
+    )
+    return numbers
+
+
+def _types(inputs: "pd.DataFrame", exact: bool) -> Iterator[tuple[str, Any]]:
+    """The ONNX type of each column; times have none."""
+    from pandas.api import types
+
+    kinds = _needed("skl2onnx.common.data_types")
+    number = kinds.DoubleTensorType if exact else kinds.FloatTensorType
+    for name in inputs:
+        if types.is_datetime64_any_dtype(inputs[name]):
+            continue
+        kind = number if types.is_numeric_dtype(inputs[name]) else kinds.StringTensorType
+        yield str(name), kind([None, 1])
+
+
+def _needed(module: str) -> Any:
+    import importlib
+
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise EvergreenError(
+            f"ONNX needs {module.split('.')[0]}, which is not installed; run `make onnx`"
+        ) from error
