@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from pipelines import catalog
-from pipelines.cli import features, prove, quarantine, schema
+from pipelines.cli import audit, card, features, prove, quarantine, reproduce, schema, search, versions
 from pipelines.cli.common import GATE, MENDED, REFUSED, AsJson, console, explained, show
 from pipelines.contracts import EvergreenError
 from pipelines.settings import settings
@@ -25,8 +25,16 @@ app.add_typer(prove.app, name="prove")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(schema.app, name="schema")
 app.add_typer(features.app, name="features")
+app.add_typer(audit.app, name="audit")
+app.command("who-was-champion")(audit.who_was_champion)
+app.command()(audit.explain)
 app.command()(features.impact)
 app.command()(features.parity)
+app.command()(card.card)
+for command in versions.COMMANDS:
+    app.command()(command)
+app.command()(reproduce.reproduce)
+app.command()(search.search)
 
 AsOf = Annotated[str | None, typer.Option(help="the moment whose knowledge counts; default: all that landed")]
 Model = Annotated[str, typer.Argument(help="a model of the catalog")]
@@ -131,23 +139,6 @@ def evaluate(
         verdict = retrain.judge(model, version)
         show(verdict, as_json_text, judged)
     if verdict["decision"] != "PASS":
-        raise typer.Exit(GATE)
-
-
-@app.command()
-def promote(
-    model: Model,
-    version: Annotated[int | None, typer.Option(help="default: the newest version")] = None,
-    as_json_text: AsJson = False,
-) -> None:
-    """Make a version that passed its gate the champion."""
-    from pipelines.cli_tables import promoted
-    from pipelines.stages import retrain
-
-    with explained():
-        answer = retrain.promote(model, version or retrain.newest(model))
-        show(answer, as_json_text, promoted)
-    if not answer["promoted"]:
         raise typer.Exit(GATE)
 
 

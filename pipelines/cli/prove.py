@@ -159,3 +159,74 @@ def engines(
 
     with explained():
         _conclude(prove(month, _say, days), as_json_text)
+
+
+@app.command()
+def gates(
+    model: Model = "flight_delays",
+    days: Annotated[int, typer.Option(min=15, max=300, help="of real rows, the held-out ones included")] = 40,
+    cases: Annotated[int | None, typer.Option(min=1, help="so many of each kind; default: all")] = None,
+    seed: Seed = 0,
+    as_json_text: AsJson = False,
+) -> None:
+    """Planted bad candidates and sabotaged gates on real rows: none makes a champion, a better one does."""
+    from pipelines.prove.gates import prove
+
+    with explained():
+        _conclude(prove(model, days, cases, seed, _say), as_json_text)
+
+
+@app.command()
+def statistics(
+    pairs: Annotated[int, typer.Option(min=2000, help="fewer cannot show rates so small")] = 2000,
+    rows: Annotated[int, typer.Option(min=4000, help="held-out rows of each pair")] = 4000,
+    seed: Seed = 0,
+    as_json_text: AsJson = False,
+) -> None:
+    """Pairs of equal and of worse models: how often the gate errs, and how many rows it needs to see."""
+    from pipelines.prove.statistics import prove
+
+    with explained():
+        _conclude(prove(pairs, seed, rows, _say), as_json_text)
+
+
+@app.command()
+def models(
+    model: Model = "flight_delays",
+    cases: Annotated[int | None, typer.Option(min=1, help="so many hostile models; default: all")] = None,
+    as_json_text: AsJson = False,
+) -> None:
+    """Hostile models, by file and by deed, at every way in: refused, their canary never made."""
+    from pipelines.prove.models import prove
+
+    with explained():
+        _conclude(prove(model, cases, _say), as_json_text)
+
+
+@app.command()
+def promotion(
+    kills: Annotated[int, typer.Option(min=1, help="how many writers are killed at random moments")] = 2000,
+    reads: Annotated[
+        int, typer.Option(min=1, help="how often readers ask for the champion, at least")
+    ] = 100_000,
+    seed: Seed = 0,
+    as_json_text: AsJson = False,
+) -> None:
+    """Promotion, rollback and override killed anywhere while four readers look: one champion, whole and licensed."""
+    from pipelines.prove.promotion import prove
+
+    with explained():
+        _conclude(prove(kills, reads, seed, _say), as_json_text)
+
+
+@app.command()
+def audit(
+    edits: Annotated[int, typer.Option(min=1, help="how many different single edits are tried")] = 1000,
+    seed: Seed = 0,
+    as_json_text: AsJson = False,
+) -> None:
+    """Single edits of audit log, decision records, versions and model files: each must be found."""
+    from pipelines.prove.audit import prove
+
+    with explained():
+        _conclude(prove(edits, seed, _say), as_json_text)

@@ -19,6 +19,7 @@ from pipelines.stages import features
 from pipelines.stages.parity import ViewParity, parity
 from pipelines.stages.silver import connect
 from pipelines.stores import Stores
+from pipelines.stores.licences import Licence
 from pipelines.stores.predictions import Prediction
 
 if TYPE_CHECKING:
@@ -144,7 +145,10 @@ class _Champion:
     def champion(self, model: str) -> "_Champion":
         return self
 
-    def load_licensed(self, model: str, version: int) -> StandIn:
+    def licence(self, version: Any) -> Licence:
+        return Licence("", 1, self.digest, "PASS", "", "this proof", BEGIN)
+
+    def fitted(self, version: Any) -> StandIn:
         return self.pipeline
 
 

@@ -1,0 +1,136 @@
+"""Bad candidates and sabotaged gates: none of them makes a champion, and an honest better one does."""
+
+from typing import Any
+
+from pipelines.catalog import model
+from pipelines.contracts import Decision, EvergreenError
+from pipelines.prove import Proof, Say
+from pipelines.prove.gates.bench import Bench, built, estimator, named, with_parameters
+from pipelines.prove.gates.candidates import CANDIDATES, Bad, worse
+from pipelines.prove.gates.sabotage import SABOTAGES, Sabotage, committed
+from pipelines.prove.ingestion import scratch
+
+PROMISE = "No bad candidate becomes champion, no sabotaged gate makes one, and a better candidate does"
+Row = dict[str, Any]
+
+
+def prove(name: str, days: int, cases: int | None, seed: int, say: Say) -> Proof:
+    """`cases` of each kind are tried, all if None; which of them, the seed says."""
+    spec = model(name)
+    with scratch() as home:
+        bench = built(spec, home, days, seed, say)
+        rows = [_first(bench), _control(bench)]
+        failures = [row.pop("failure") for row in rows if row.get("failure")]
+        if not failures:
+            for row in [*_bad(bench, cases, seed, say), *_sabotaged(bench, cases, seed, say)]:
+                failure = row.pop("failure", None)
+                rows.append(row)
+                failures += [failure] if failure else []
+    return Proof(PROMISE, [{k: v for k, v in row.items() if k != "failure"} for row in rows], failures)
+
+
+def _first(bench: Bench) -> Row:
+    """A first champion that has learned little, but more than the baseline."""
+    weak = with_parameters(bench.spec, max_iter=40, n_estimators=10, max_depth=2)
+    made = bench.plant(lambda _spec, inputs, labels: estimator(weak).fit(inputs, labels))
+    verdict = bench.judge(made, spec=weak)
+    return _control_row(bench, "control: the first champion, weak", made.version, verdict)
+
+
+def _control(bench: Bench) -> Row:
+    made = bench.plant()
+    return _control_row(bench, "control: a better candidate", made.version, bench.judge(made))
+
+
+def _control_row(bench: Bench, case: str, version: int, verdict: Any) -> Row:
+    """A gate that never opens closes nothing."""
+    answer = bench.promote(version)
+    bad = [f"{r.name}: {r.explanation}" for r in verdict.rules if r.decision is not Decision.PASS]
+    row = {"case": case, "gate": verdict.decision.value, "rule": "every rule", "promoted": answer.promoted}
+    if not answer.promoted:
+        row["failure"] = f"{case} was not promoted: {answer.reason}; {'; '.join(bad)}"
+    return row
+
+
+def _chosen(kinds: Any, cases: int | None, seed: int) -> Any:
+    """Every case in turn, from a place the seed names."""
+    start = seed % len(kinds)
+    return (kinds[start:] + kinds[:start])[: cases or len(kinds)]
+
+
+def _bad(bench: Bench, cases: int | None, seed: int, say: Say) -> list[Row]:
+    rows = []
+    for each in _chosen(CANDIDATES, cases, seed):
+        if not each.applies(bench.spec):
+            rows.append({"case": each.name, "gate": "", "rule": "not declared in the spec", "promoted": ""})
+            continue
+        rows.append(_tried(bench, each))
+        say(f"{each.name}: {rows[-1]['gate']}")
+    return rows
+
+
+def _tried(bench: Bench, each: Bad) -> Row:
+    """One bad candidate; caught only if the rule that is there for it says so, and the champion stays."""
+    before = bench.champion
+    try:
+        made, rows = each.plant(bench)
+        verdict = bench.judge(made, rows)
+    except EvergreenError as error:
+        return {"case": each.name, "gate": "refused", "rule": str(error)[:100], "promoted": False}
+    rule = named(verdict.rules, each.rule)
+    answer = bench.promote(made.version)
+    row: Row = {
+        "case": each.name, "gate": verdict.decision.value,
+        "rule": f"{rule.name}: {rule.decision.value}" if rule else "", "promoted": answer.promoted,
+    }  # fmt: skip
+    if answer.promoted or bench.champion != before:
+        row["failure"] = f"{each.name} became champion"
+    elif rule is None or rule.decision is Decision.PASS:
+        row["failure"] = f"{each.name}: the rule `{each.rule}` did not see it ({answer.reason})"
+    return row
+
+
+def _sabotaged(bench: Bench, cases: int | None, seed: int, say: Say) -> list[Row]:
+    good, bad = bench.champion or 0, bench.plant(worse)
+    rows = []
+    for each in _chosen(SABOTAGES, cases, seed):
+        rows.append(_attempt(bench, each, bad, good))
+        say(f"a gate that {each.name}: {rows[-1]['gate']}")
+    return rows
+
+
+def _attempt(bench: Bench, each: Sabotage, bad: Any, good: int) -> Row:
+    """One sabotage; what serves afterwards is what counts."""
+    said, reason = committed(bench, each, bad, good)
+    serving = _serves(bench)
+    row: Row = {
+        "case": f"a gate that {each.name}",
+        "gate": said.value,
+        "rule": reason[:160],
+        "promoted": serving != good,
+    }
+    if serving != good:
+        row["failure"] = f"a gate that {each.name} made version {serving} champion"
+    _mended(bench, good)
+    return row
+
+
+def _serves(bench: Bench) -> int:
+    """What serving would load now; an alias on a version without a licence of its own moves nothing."""
+    version = bench.champion or 0
+    try:
+        bench.stores.tracking.load_licensed(bench.spec.name, version)
+    except EvergreenError:
+        return bench.served
+    bench.served = version
+    return version
+
+
+def _mended(bench: Bench, good: int) -> None:
+    """The alias back to the champion, and the files as they were."""
+    from pipelines.stores.tracking import CHAMPION
+
+    bench.stores.tracking.set_alias(bench.spec.name, CHAMPION, good)
+    bench.served = good
+    for version in bench.stores.tracking.versions(bench.spec.name):
+        bench.stores.tracking.file(version)

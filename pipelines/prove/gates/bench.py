@@ -1,0 +1,119 @@
+"""A deployment with real rows, a champion, and a workbench on which candidates are planted and judged."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+from pipelines.catalog import ModelSpec
+from pipelines.contracts import Candidate, EvergreenError, Promotion, Rule, TrainingSet, Verdict
+from pipelines.prove import Say
+from pipelines.prove.worlds import BEGIN, Upstream, World, sandbox
+from pipelines.stages import features, train, training_set
+from pipelines.stages.gate import evaluate
+from pipelines.stages.promote import promote
+from pipelines.stores import Stores
+from pipelines.stores.tracking import file_digest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
+HONEST = train.estimator
+Fit = Callable[[ModelSpec, "pd.DataFrame", "pd.Series[Any]"], Any]
+"""Fits a pipeline to inputs and labels, as an honest or a dishonest person would."""
+
+
+@dataclass
+class Bench:
+    """`rows` is the training set all are judged on, `earlier` one of a week before; `served` is what serving holds."""
+
+    spec: ModelSpec
+    stores: Stores
+    rows: TrainingSet
+    earlier: TrainingSet
+    served: int = 0
+
+    @property
+    def champion(self) -> int | None:
+        found = self.stores.tracking.champion(self.spec.name)
+        return found.version if found else None
+
+    def plant(self, fit: Fit | None = None, rows: TrainingSet | None = None) -> Candidate:
+        """Registers what `fit` makes, the honest estimator if none is given, as a training would."""
+        with ExitStack() as stack:
+            stack.enter_context(patch.object(train, "_existing", lambda *_: None))
+            if fit is not None:
+                stack.enter_context(patch.object(train, "estimator", lambda spec: Planted(spec, fit)))
+            return train.train(self.spec, rows or self.rows, self.stores)
+
+    def judge(
+        self, made: Candidate, rows: TrainingSet | None = None, spec: ModelSpec | None = None
+    ) -> Verdict:
+        return evaluate(spec or self.spec, made, rows or self.rows, self.stores, NOW)
+
+    def promote(self, version: int) -> Promotion:
+        """Try to make it champion; a refusal in words is no failure of the proof."""
+        try:
+            return promote(self.spec, version, self.stores, NOW)
+        except EvergreenError as error:
+            return Promotion(self.spec.name, False, self.champion, None, str(error))
+
+    def altered(self, name: str, change: Callable[["pd.DataFrame"], "pd.DataFrame"]) -> TrainingSet:
+        """The training set with its rows changed, under a digest of its own, as a hand in the stores would leave it."""
+        import pandas as pd
+
+        data = change(pd.read_parquet(self.rows.path))
+        digest = f"{name.encode().hex():0<64}"[:64]
+        path = training_set.path_of(self.spec.name, digest, self.stores)
+        data.to_parquet(path, index=False)
+        learned = data[data["split"] == "train"]
+        return replace(
+            self.rows, digest=digest, path=str(path), content=file_digest(path), rows=len(learned),
+            positives=int(learned["label"].sum()), holdout_rows=len(data) - len(learned),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Planted:
+    """Stands where the estimator does while a candidate is planted."""
+
+    spec: ModelSpec
+    how: Fit
+
+    def fit(self, inputs: "pd.DataFrame", labels: "pd.Series[Any]") -> Any:
+        return self.how(self.spec, inputs, labels)
+
+
+def built(spec: ModelSpec, home: Path, days: int, seed: int, say: Say) -> Bench:
+    """Real rows land, features are computed, and two training sets a week apart are joined."""
+    stores = sandbox(home)
+    world = World(Upstream(spec), stores)
+    start = BEGIN + timedelta(days=seed % 28)
+    as_of = start + timedelta(days=days)
+    say(f"real rows up to {as_of:%Y-%m-%d} land")
+    for day in (as_of - timedelta(days=7), as_of):
+        world.live(day)
+        features.compute(day, stores)
+    sets = [training_set.build(spec, day, stores) for day in (as_of - timedelta(days=7), as_of)]
+    say(f"{sets[1].rows:,} rows to learn from, {sets[1].holdout_rows:,} held out")
+    return Bench(spec, stores, sets[1], sets[0])
+
+
+def estimator(spec: ModelSpec, **changed: Any) -> Any:
+    """The model's own estimator; parameters it does not have are left alone."""
+    return HONEST(with_parameters(spec, **changed))
+
+
+def with_parameters(spec: ModelSpec, **changed: Any) -> ModelSpec:
+    known = {name: value for name, value in changed.items() if name in spec.parameters}
+    return spec.model_copy(update={"parameters": {**spec.parameters, **known}})
+
+
+def named(rules: tuple[Rule, ...], start: str) -> Rule | None:
+    """The rule that the case is for: the first whose name holds these words and that did not pass, else any."""
+    found = [rule for rule in rules if start in rule.name]
+    return next((rule for rule in found if rule.decision != "PASS"), found[0] if found else None)

@@ -1,0 +1,285 @@
+"""Candidates that must not become champion, each bad in one way, and the rule that has to say so."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+from pipelines.catalog import ModelSpec
+from pipelines.contracts import Candidate, TrainingSet
+from pipelines.prove.gates.bench import Bench, Fit
+from pipelines.stages import train
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+SEED = 1
+
+
+@dataclass(frozen=True)
+class Bad:
+    """`plant` gives the candidate and the rows it is judged on; a rule whose name holds `rule` must not pass.
+
+    `applies` says whether the spec declares what the case is about.
+    """
+
+    name: str
+    rule: str
+    plant: Callable[[Bench], tuple[Candidate, TrainingSet | None]]
+    applies: Callable[[ModelSpec], bool] = lambda spec: True
+
+
+def _fitted(fit: Fit) -> Callable[[Bench], tuple[Candidate, TrainingSet | None]]:
+    return lambda bench: (bench.plant(fit), None)
+
+
+def _on(name: str, change: Callable[[Bench, "pd.DataFrame"], "pd.DataFrame"]) -> Any:
+    """Planted and judged on a training set that somebody changed."""
+
+    def plant(bench: Bench) -> tuple[Candidate, TrainingSet | None]:
+        rows = bench.altered(name, lambda data: change(bench, data))
+        return bench.plant(rows=rows), rows
+
+    return plant
+
+
+def _own(spec: ModelSpec, **changed: Any) -> Any:
+    from pipelines.prove.gates.bench import estimator
+
+    return estimator(spec, **changed)
+
+
+def _dice() -> "np.random.Generator":
+    import numpy as np
+
+    return np.random.default_rng(SEED)
+
+
+def tied(spec: ModelSpec, inputs: "pd.DataFrame", labels: Any) -> Any:
+    return _own(spec, random_state=SEED + int(spec.parameters.get("random_state") or 0)).fit(inputs, labels)
+
+
+def worse(spec: ModelSpec, inputs: "pd.DataFrame", labels: Any) -> Any:
+    """Learned from one row in twelve."""
+    chosen = _dice().permutation(len(inputs))[: max(200, len(inputs) // 12)]
+    return _own(spec).fit(inputs.iloc[chosen], labels.iloc[chosen])
+
+
+def shuffled(spec: ModelSpec, inputs: "pd.DataFrame", labels: Any) -> Any:
+    return _own(spec).fit(inputs, labels.to_numpy()[_dice().permutation(len(labels))])
+
+
+def inverted(spec: ModelSpec, inputs: "pd.DataFrame", labels: Any) -> Any:
+    return _own(spec).fit(inputs, 1 - labels)
+
+
+def constant(spec: ModelSpec, inputs: "pd.DataFrame", labels: Any) -> Any:
+    return _dummy(strategy="prior").fit(inputs, labels)
+
+
+def not_a_number(spec: ModelSpec, inputs: "pd.DataFrame", labels: Any) -> Any:
+    import numpy as np
+
+    model = _dummy(strategy="prior").fit(inputs, labels)
+    model[-1].class_prior_ = np.full(2, np.nan)
+    return model
+
+
+def _dummy(**given: Any) -> Any:
+    from sklearn.dummy import DummyClassifier
+    from sklearn.pipeline import Pipeline
+
+    return Pipeline([("dummy", DummyClassifier(**given))])
+
+
+def miscalibrated(spec: ModelSpec, inputs: "pd.DataFrame", labels: Any) -> Any:
+    """Every positive four times: the order of answers stays, what they promise does not."""
+    import numpy as np
+
+    many = np.repeat(np.arange(len(labels)), np.where(labels == 1, 4, 1))
+    return _own(spec).fit(inputs.iloc[many], labels.iloc[many])
+
+
+def regressed(spec: ModelSpec, inputs: "pd.DataFrame", labels: Any) -> Any:
+    """Has learned nothing about the largest slice."""
+    column = spec.gate.slices.columns[0]
+    mine = (inputs[column] == inputs[column].mode()[0]).to_numpy()
+    mixed = labels.to_numpy().copy()
+    mixed[mine] = _dice().permutation(mixed[mine])
+    return _own(spec).fit(inputs, mixed)
+
+
+def unfair(spec: ModelSpec, inputs: "pd.DataFrame", labels: Any) -> Any:
+    """Has learned that the smallest large group never is positive."""
+    column, counts = spec.gate.fairness[0].group, inputs[spec.gate.fairness[0].group].value_counts()
+    group = counts[counts > len(inputs) / 20].index[-1]
+    return _own(spec).fit(inputs, labels.where((inputs[column] != group).to_numpy(), 0))
+
+
+def backwards(spec: ModelSpec, inputs: "pd.DataFrame", labels: Any) -> Any:
+    """Reads a column, whose direction is declared, the wrong way round and above all others."""
+    from sklearn.compose import make_column_transformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    column = next(iter(spec.gate.behaviour.directions[0].add))
+    up = spec.gate.behaviour.directions[0].expect == "up"
+    chosen = make_column_transformer((make_pipeline(SimpleImputer(), StandardScaler()), [column]))
+    model = make_pipeline(chosen, LogisticRegression()).fit(inputs, labels)
+    model[-1].coef_ = -abs(model[-1].coef_) if up else abs(model[-1].coef_)
+    return model
+
+
+def nosy(spec: ModelSpec, inputs: "pd.DataFrame", labels: Any) -> Any:
+    """Learns from a column whose name alone must not matter."""
+    from sklearn.compose import make_column_transformer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder
+
+    columns = list(spec.gate.behaviour.invariances[0].change)
+    hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False, max_categories=200)
+    return make_pipeline(make_column_transformer((hot, columns)), LogisticRegression(max_iter=200)).fit(
+        inputs, labels
+    )
+
+
+def slow(spec: ModelSpec, inputs: "pd.DataFrame", labels: Any) -> Any:
+    return _forest(spec, inputs.head(2000), labels.head(2000), n_estimators=6000, max_depth=1)
+
+
+def heavy(spec: ModelSpec, inputs: "pd.DataFrame", labels: Any) -> Any:
+    return _forest(spec, inputs, labels, n_estimators=120, max_depth=None)
+
+
+def _forest(spec: ModelSpec, inputs: "pd.DataFrame", labels: Any, **given: Any) -> Any:
+    """The model's own steps, with a forest at the end."""
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.pipeline import Pipeline
+
+    steps = _own(spec).steps[:-1]
+    return Pipeline([*steps, ("forest", RandomForestClassifier(random_state=0, **given))]).fit(inputs, labels)
+
+
+def extra_column(spec: ModelSpec, inputs: "pd.DataFrame", labels: Any) -> Any:
+    return _own(spec).fit(inputs.assign(loyalty_points=_dice().random(len(inputs))), labels)
+
+
+def unseeded(spec: ModelSpec, inputs: "pd.DataFrame", labels: Any) -> Any:
+    """Nobody can make it again: it kept the dice to itself."""
+    return _own(spec, random_state=987_654, max_features=0.2).fit(inputs, labels)
+
+
+def memorised(bench: Bench) -> tuple[Candidate, None]:
+    """Has seen the held-out rows."""
+    import pandas as pd
+
+    data = pd.read_parquet(bench.rows.path)
+    inputs = data.drop(columns=list(train.NOT_INPUT))
+    return bench.plant(lambda spec, _inputs, _labels: _own(spec).fit(inputs, data["label"])), None
+
+
+def stale(bench: Bench) -> tuple[Candidate, TrainingSet]:
+    return bench.plant(rows=bench.earlier), bench.earlier
+
+
+def old_library(bench: Bench) -> tuple[Candidate, None]:
+    with patch.object(train, "libraries", lambda: {**train_libraries(), "scikit-learn": "1.5.0"}):
+        return bench.plant(), None
+
+
+train_libraries = train.libraries
+
+
+def other_rows(bench: Bench) -> tuple[Candidate, TrainingSet]:
+    """Registered with one training set, judged on another."""
+    return bench.plant(tied), bench.earlier
+
+
+def itself(bench: Bench) -> tuple[Candidate, None]:
+    """The champion's own file, registered again."""
+    tracking = bench.stores.tracking
+    model = tracking.load(bench.spec.name, bench.champion or 0)
+    return bench.plant(lambda *_: model), None
+
+
+def _leak(bench: Bench, data: "pd.DataFrame") -> "pd.DataFrame":
+    """The answer in a feature."""
+    column = next(str(c) for c in data if "__" in str(c) and data[c].dtype.kind == "f")
+    return data.assign(**{column: data["label"].astype("float64")})
+
+
+def _own_predictions(bench: Bench, data: "pd.DataFrame") -> "pd.DataFrame":
+    """What was answered, in the place of what happened, among the rows to learn from."""
+    from pipelines.stages.gate.case import answers
+
+    champion = bench.stores.tracking.load(bench.spec.name, bench.champion or 0)
+    said = (answers(champion, data) >= bench.spec.threshold).astype(int)
+    return data.assign(label=data["label"].where(data["split"] == "holdout", said))
+
+
+def _judged_by_itself(bench: Bench, data: "pd.DataFrame") -> "pd.DataFrame":
+    """What was answered, in the place of what happened, everywhere."""
+    own = _own_predictions(bench, data.assign(split="train"))
+    return own.assign(split=data["split"])
+
+
+def _few(bench: Bench, data: "pd.DataFrame") -> "pd.DataFrame":
+    import pandas as pd
+
+    held = data[data["split"] == "holdout"].head(bench.spec.gate.minimum_rows - 1)
+    return pd.concat([data[data["split"] == "train"], held], ignore_index=True)
+
+
+def _few_hours(bench: Bench, data: "pd.DataFrame") -> "pd.DataFrame":
+    """Many rows, all of a few hours."""
+    hours = data["event_timestamp"].dt.floor("h")
+    held = data["split"] == "holdout"
+    busiest = hours[held].value_counts().index[: bench.spec.gate.minimum_blocks - 1]
+    kept: pd.DataFrame = data[~held | hours.isin(busiest)].reset_index(drop=True)
+    return kept
+
+
+def _edited_rows(bench: Bench, data: "pd.DataFrame") -> "pd.DataFrame":
+    """Rows that no table holds: the easier half, twice."""
+    import pandas as pd
+
+    held = data[data["split"] == "holdout"]
+    return pd.concat([data, held.head(len(held) // 2)], ignore_index=True)
+
+
+BETTER, REBUILD = "than the champion's", "made again"
+CANDIDATES: tuple[Bad, ...] = (
+    Bad("tied: the champion's twin with another seed", BETTER, _fitted(tied)),
+    Bad("worse: learned from a twelfth of the rows", BETTER, _fitted(worse)),
+    Bad("learned shuffled labels", "floor", _fitted(shuffled)),
+    Bad("answers the wrong way round", "floor", _fitted(inverted)),
+    Bad("answers a constant", "than the baseline's", _fitted(constant)),
+    Bad("answers NaN", "sound answers", _fitted(not_a_number)),
+    Bad("miscalibrated: positives counted four times", "calibration", _fitted(miscalibrated),
+        lambda s: s.gate.calibration is not None),
+    Bad("a slice regressed", "slice", _fitted(regressed), lambda s: bool(s.gate.slices.columns)),
+    Bad("unfair to a group", "fairness", _fitted(unfair), lambda s: bool(s.gate.fairness)),
+    Bad("a direction reversed", "behaviour", _fitted(backwards),
+        lambda s: bool(s.gate.behaviour.directions)),
+    Bad("looks at what must not matter", "behaviour", _fitted(nosy),
+        lambda s: bool(s.gate.behaviour.invariances)),
+    Bad("slow: 6,000 trees a question", "serves", _fitted(slow)),
+    Bad("heavy: a file larger than allowed", "serves", _fitted(heavy)),
+    Bad("wrong schema: a column serving does not have", "inputs serving can give", _fitted(extra_column)),
+    Bad("wrong library: written by another scikit-learn", "libraries", old_library),
+    Bad("stale: knows less than the champion", "staler", stale),
+    Bad("the champion's own file again", BETTER, itself),
+    Bad("judged on rows it was not registered with", "own training set", other_rows),
+    Bad("leaky: the answer is in a feature", "believable", _on("leak", _leak)),
+    Bad("judged by labels that are the champion's answers", "believable", _on("self", _judged_by_itself)),
+    Bad("too few held-out rows", "enough rows", _on("few", _few)),
+    Bad("all held-out rows from a few hours", "enough hours", _on("hours", _few_hours)),
+    Bad("trained on the champion's answers", REBUILD, _on("own", _own_predictions)),
+    Bad("rows that no table holds", REBUILD, _on("edited", _edited_rows)),
+    Bad("has seen the held-out rows", REBUILD, memorised),
+    Bad("cannot be made again: parameters the spec does not name", REBUILD, _fitted(unseeded)),
+)  # fmt: skip
