@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run stop test check format lock clean install spark bench-ingest bench-features
+.PHONY: help run stop test check format lock clean install spark onnx bench-ingest bench-features
 
 ROWS ?= 300000 3000000
 
@@ -29,8 +29,9 @@ run: $(READY)  ## start everything and play three months of real flights through
 stop:  ## stop exactly what `make run` started
 	@test ! -x $(BIN)/evergreen || $(BIN)/evergreen stop
 
-test: $(READY)  ## run every test
-	@$(BIN)/python -m pytest
+# Threads that wait must not spin: tests, like tasks, share the processors with others.
+test: $(READY)  ## run every test, a worker per processor
+	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(READY)  ## lock, format, lint, types, imports
 	@$(COMPILE) --group dev -o locks/default.txt && git diff --exit-code --stat locks
@@ -49,6 +50,9 @@ bench-features: $(READY)  ## joins, materialization and online reads against sto
 spark: $(READY)  ## add what runs the features on Spark; it needs Java 17
 	@VIRTUAL_ENV=$(VENV) $(UV) pip install -q --require-hashes -r locks/spark.txt
 
+onnx: $(READY)  ## add what makes ONNX files of models, and runs them
+	@VIRTUAL_ENV=$(VENV) $(UV) pip install -q --require-hashes -r locks/onnx.txt
+
 format: $(READY)  ## format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
@@ -58,6 +62,7 @@ lock:  ## renew the locks after a change of pyproject.toml
 	$(COMPILE) --group dev -o locks/default.txt
 	$(COMPILE) --extra production -c locks/default.txt -o locks/production.txt
 	$(COMPILE) --extra spark -c locks/default.txt -o locks/spark.txt
+	$(COMPILE) --extra onnx -c locks/default.txt -o locks/onnx.txt
 	grep -A200 '^uv==' locks/default.txt | awk 'NR==1 || /^ /{print; next} {exit}' > locks/uv.txt
 
 clean: stop  ## stop, and remove all state

@@ -12,7 +12,9 @@ DOC = """
 under `training` in spec.yaml lets it begin now. If not, it ends the run early; its log says why, and until when what is
 new waits. `training_set` joins labels with the features known at their moment. `train` fits, logs and registers one
 candidate. `evaluate` is the gate: floors, baseline and champion on identical held-out rows. `promote` makes a candidate
-champion only if the gate said PASS; FAIL and INCONCLUSIVE keep the champion. `evergreen why {name}` tells the story.
+champion only if the gate said PASS; FAIL and INCONCLUSIVE keep the champion. Where spec.yaml asks for a person's
+approval, `submit` ends the run unless the gate said PASS, and `approve` waits for an answer, here or by REST; none in
+time means no. The tab Model shows the champion and rolls it back. `evergreen why {name}` tells the story.
 
 **If it fails:** the champion keeps answering. Clear the failed task to go on where it stopped; any task may run twice.
 """
@@ -60,6 +62,12 @@ def build(spec: ModelSpec) -> None:
 
             return stage(retrain.evaluate, spec.name, candidate, rows, now=wall_clock())
 
+        @task
+        def submit(verdict: dict) -> dict:
+            from pipelines.stages import retrain
+
+            return stage(retrain.submit, spec.name, verdict)
+
         @task(outlets=[Asset(f"model_{spec.name}")])
         def promote(verdict: dict) -> dict:
             from pipelines.stages import retrain
@@ -68,7 +76,12 @@ def build(spec: ModelSpec) -> None:
 
         planned = plan()
         rows = training_set(planned)
-        promote(evaluate(train(rows, planned), rows))
+        verdict = evaluate(train(rows, planned), rows)
+        promoted = promote(verdict)
+        if spec.promotion.approval:
+            from evergreen_airflow.approval import approval
+
+            submit(verdict) >> approval(spec, "submit") >> promoted
 
     retrain()
 

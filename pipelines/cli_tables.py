@@ -183,6 +183,7 @@ def _model(name: str, model: dict[str, Any]) -> list[Any]:
     else:
         who = f"{name}: champion is version {champion['version']}"
         parts = [f"[bold]{who}[/bold], trained as of {champion['as_of']}"]
+        parts += [escape(f"{name} {text}") for name, text in _overridden(champion["override"])]
     if record:
         parts.append(scores(record["metrics"]))
     newest = model["newest_verdict"]
@@ -212,6 +213,7 @@ def story(told: dict[str, Any]) -> Any:
         ["policy", ", ".join(f"{name} {value}" for name, value in trained["policy"].items())],
         ["held back", _lines(trained["waited"]) or "nothing"],
         ["gate", f"{gate['decision'] or 'no verdict'}: {gate['explanation']}"],
+        *_overridden(told["override"]),
         ["champion", _reign(told)],
         *(
             [["asked again", _lines(f"{_minute(a['at'])} by {a['woken_by']}" for a in told["asked_again"])]]
@@ -251,12 +253,20 @@ def _consumed(batches: list[dict[str, Any]]) -> Table:
     return grid(f"New to it: {_count(len(batches), 'file')}", columns, rows)
 
 
+def _overridden(said: dict[str, Any] | None) -> list[list[str]]:
+    """A line for what a person let through in spite of its gate."""
+    if said is None:
+        return []
+    at = f", {_minute(said['at'])} UTC" if said["at"] else ""
+    return [["OVERRIDDEN", f"by {said['by']}{at}: {said['why']}"]]
+
+
 def _reign(told: dict[str, Any]) -> str:
     reign = told["reign"]
     if reign["since"] is None:
         return "now, since when is not recorded" if told["is_champion"] else "never"
     before = f"replaced version {reign['replaced']}" if reign["replaced"] else "the first"
-    said = f"since {_minute(reign['since'])} UTC, {before}"
+    said = f"since {_minute(reign['since'])} UTC, {before}; {reign['because']} ({reign['by']})"
     if told["is_champion"]:
         return said
     heir = (

@@ -20,6 +20,8 @@ def examine(settings: Settings) -> list[dict[str, Any]]:
         ("feature views", lambda: _views(stores)),
         ("home is writable", lambda: _writable(settings)),
         ("ledger", lambda: f"{len(stores.ledger.batches())} batches"),
+        ("audit log", lambda: _audit(stores)),
+        ("keys", lambda: _keys(stores)),
         ("champions", lambda: _champions(stores)),
     ]
     return [_finding(name, check) for name, check in checks]
@@ -54,6 +56,21 @@ def _writable(settings: Settings) -> str:
     probe.write_text("")
     probe.unlink()
     return str(settings.home)
+
+
+def _audit(stores: Stores) -> str:
+    """The log alone; `evergreen audit verify` holds versions, files and ledger against it too."""
+    found = stores.audit.verify()
+    if found:
+        raise EvergreenError(f"{found[0]}; {len(found)} findings, `evergreen audit verify` tells all")
+    return f"{stores.audit.head.number} entries, whole"
+
+
+def _keys(stores: Stores) -> str:
+    exposed = stores.keys.exposed()
+    if exposed:
+        raise EvergreenError("; ".join(exposed))
+    return f"{stores.keys.folder} is its owner's alone"
 
 
 def _champions(stores: Stores) -> str:

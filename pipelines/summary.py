@@ -59,12 +59,18 @@ def computed(stores: Stores) -> dict[str, Any]:
 
 def model(name: str, stores: Stores) -> dict[str, Any]:
     """The champion with the verdict that let it through, the newest verdict, and the newest drift report."""
+    from pipelines.stages.standing import overridden
+
     champion = stores.tracking.champion(name)
     records = [_read(path) for path in _newest_first(stores.settings, name)]
     return {
         "champion": None
         if champion is None
-        else {"version": champion.version, "as_of": as_json(champion.as_of)},
+        else {
+            "version": champion.version,
+            "as_of": as_json(champion.as_of),
+            "override": overridden(champion, stores),
+        },
         "champion_verdict": next((r for r in records if champion and r["version"] == champion.version), None),
         "newest_verdict": records[0] if records else None,
         "versions": len(records),

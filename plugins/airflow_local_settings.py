@@ -32,7 +32,7 @@ HEAVY = (
     "pipelines.stages.features",
     "pipelines.stages.health",
     "pipelines.stages.train",
-    "pipelines.stages.evaluate",
+    "pipelines.stages.gate",
     "pipelines.stages.promote",
     "pipelines.stages.monitor",
     "pipelines.stages.plots",

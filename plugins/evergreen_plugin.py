@@ -22,6 +22,6 @@ class Evergreen(AirflowPlugin):
             "destination": destination,
             "url_route": f"{name}_{destination}",
         }
-        for name in ("arrivals", "features")
+        for name in ("arrivals", "features", "model")
         for destination in ("dag", "dag_run")
     ]

@@ -30,7 +30,7 @@ from pipelines.serving.predictor import (
     Predictor,
     Served,
 )
-from pipelines.serving.schemas import Answer, ModelStatus, Problem, Refusal, refusal
+from pipelines.serving.schemas import Answer, Answered, ModelStatus, Problem, Refusal, Value, refusal
 from pipelines.settings import Settings
 from pipelines.stores.predictions import Prediction
 
@@ -109,7 +109,7 @@ def _add_predictions(app: FastAPI, service: Service, predictor: Predictor) -> No
 
     @app.post(
         f"/v1/models/{name}/predictions",
-        response_model=Answer,
+        response_model=Answer if predictor.spec.task == "classification" else Value,
         responses=REFUSALS,
         summary=f"Predict with {name}",
         description=predictor.spec.description,
@@ -117,37 +117,43 @@ def _add_predictions(app: FastAPI, service: Service, predictor: Predictor) -> No
         tags=["predictions"],
     )
     @public("predictions are for whoever can reach the port; each is logged")
-    def predict(request: Request, asked: schema) -> Answer:  # type: ignore[valid-type]
+    def predict(request: Request, asked: schema) -> Answered:  # type: ignore[valid-type]
         return _answered(service, predictor, asked, request)
 
 
-def _answered(service: Service, predictor: Predictor, asked: Any, request: Request) -> Answer:
+def _answered(service: Service, predictor: Predictor, asked: Any, request: Request) -> Answered:
     """The champion's answer, once it is in the log; 503 with the reason otherwise."""
     try:
         served = predictor.champion()
         request.state.version = served.version
         found = predictor.features(served, asked)
-        probability = predictor.probability(served, asked, found)
+        answer = predictor.answer(served, asked, found)
     except (NoChampion, CannotAnswer) as error:
         raise HTTPException(503, str(error)) from error
-    prediction = _prediction(predictor, served, asked, found, probability)
+    prediction = _prediction(predictor, served, asked, found, answer)
     _log(service, prediction)
-    return Answer(
-        prediction_id=prediction.prediction_id,
-        model=prediction.model,
-        version=prediction.version,
-        probability=probability,
-        decision=probability >= prediction.threshold,
-        threshold=prediction.threshold,
-        missing_features=found.missing,
-        degraded=found.degraded,
-    )
+    return _told(prediction, served, found)
 
 
-def _prediction(
-    predictor: Predictor, served: Served, asked: Any, found: Found, probability: float
-) -> Prediction:
-    body = asked.model_dump()
+def _told(prediction: Prediction, served: Served, found: Found) -> Answered:
+    """What leaves: a probability with its decision, or a regression's value."""
+    said: dict[str, Any] = {
+        "prediction_id": prediction.prediction_id,
+        "model": prediction.model,
+        "version": prediction.version,
+        "overridden": served.licence.overridden,
+        "missing_features": found.missing,
+        "degraded": found.degraded,
+    }
+    threshold = prediction.threshold
+    if threshold is None:
+        return Value(**said, value=prediction.answer)
+    decision = prediction.answer >= threshold
+    return Answer(**said, probability=prediction.answer, decision=decision, threshold=threshold)
+
+
+def _prediction(predictor: Predictor, served: Served, asked: Any, found: Found, answer: float) -> Prediction:
+    body, classifies = asked.model_dump(), predictor.spec.task == "classification"
     return Prediction(
         prediction_id=str(uuid4()),
         model=predictor.spec.name,
@@ -157,8 +163,8 @@ def _prediction(
         request=body["request"],
         features=found.values,
         known=found.known,
-        probability=probability,
-        threshold=predictor.spec.threshold,
+        answer=answer,
+        threshold=predictor.spec.threshold if classifies else None,
         degraded=found.degraded,
         asked_at=datetime.now(UTC),
         event_time=predictor.event_time(body["request"]),
@@ -205,13 +211,14 @@ def _status(predictor: Predictor) -> ModelStatus:
     known = ModelStatus(
         model=spec.name,
         description=spec.description,
-        threshold=spec.threshold,
+        threshold=spec.threshold if spec.task == "classification" else None,
         last_error=predictor.last_error,
     )
     if served is None:
         return known
-    loaded = {n: getattr(served, n) for n in ("version", "digest", "as_of", "loaded_at")}
-    return known.model_copy(update=loaded)
+    licence, loaded = served.licence, ("version", "digest", "as_of", "loaded_at")
+    given = {"decision": licence.decision, "licensed_by": licence.by, "reason": licence.why or None}
+    return known.model_copy(update={n: getattr(served, n) for n in loaded} | given)
 
 
 def _add_probes(app: FastAPI, service: Service) -> None:

@@ -5,7 +5,7 @@ import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,6 +15,7 @@ from pipelines.catalog import ModelSpec, dataset
 from pipelines.contracts import EvergreenError
 from pipelines.serving.metrics import Metrics
 from pipelines.serving.schemas import example, request_model
+from pipelines.stores.licences import Licence
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,10 +44,14 @@ class ChampionLike(Protocol):
 
 
 class ModelSource(Protocol):
-    """Where champions come from; `load_licensed` verifies that a version may serve before it builds anything."""
+    """Where champions come from.
+
+    `licence` says what lets a version serve, `fitted` builds it after its file was verified; both raise for any other.
+    """
 
     def champion(self, model: str) -> ChampionLike | None: ...
-    def load_licensed(self, model: str, version: int) -> Any: ...
+    def licence(self, version: Any) -> Licence: ...
+    def fitted(self, version: Any) -> Any: ...
 
 
 class FeatureSource(Protocol):
@@ -90,6 +95,7 @@ class Served:
     version: int
     digest: str
     as_of: Any
+    licence: Licence
     pipeline: Any
     features: tuple[str, ...]
     views: Mapping[str, int] = field(default_factory=dict)
@@ -97,12 +103,17 @@ class Served:
     limited: threading.local = field(default_factory=threading.local, repr=False)
     controller: Any = field(default=None, repr=False)
 
-    def probability(self, row: "pd.DataFrame") -> float:
-        """P(label = 1) of a one-row frame; a number outside 0..1 is an error."""
+    def answer(self, row: "pd.DataFrame") -> float:
+        """P(label = 1) of a one-row frame, or a regression's value; anything but such a number is an error."""
         self._one_thread()
-        value = float(self.pipeline.predict_proba(row)[0, 1])
-        if not (math.isfinite(value) and 0 <= value <= 1):
-            raise ValueError(f"the model answered {value}, which is no probability")
+        if hasattr(self.pipeline, "predict_proba"):
+            value, least, most = float(self.pipeline.predict_proba(row)[0, 1]), 0.0, 1.0
+        else:
+            value, least, most = float(self.pipeline.predict(row)[0]), -math.inf, math.inf
+        if not (math.isfinite(value) and least <= value <= most):
+            raise ValueError(
+                f"the model answered {value}, which is no {'value' if most > 1 else 'probability'}"
+            )
         return value
 
     def _one_thread(self) -> None:
@@ -121,6 +132,7 @@ class Predictor:
         self.spec, self.request_model = spec, request_model(spec)
         self._models, self._features, self._metrics = models, features, metrics
         self.served: Served | None = None
+        self._before: Served | None = None
         self.last_error: str | None = None
         self._event_time = dataset(spec.label.dataset).event_time
         self._broken: tuple[int, str] | None = None
@@ -165,10 +177,10 @@ class Predictor:
         missing = [name for name, value in values.items() if value is None]
         return Found(values, missing, known=online.known)
 
-    def probability(self, served: Served, asked: BaseModel, found: Found) -> float:
+    def answer(self, served: Served, asked: BaseModel, found: Found) -> float:
         """The served version's answer; CannotAnswer if it fails on this question."""
         try:
-            return served.probability(row(self.spec, asked, found.values, served.pipeline))
+            return served.answer(row(self.spec, asked, found.values, served.pipeline))
         except Exception as error:
             log.exception("%s version %s cannot answer", self.spec.name, served.version)
             raise CannotAnswer(
@@ -183,36 +195,55 @@ class Predictor:
         except Exception as error:
             self._tell(self._metrics.poll_errors, f"cannot ask for the champion: {error}")
             return
-        if champion is None or self._is_served(champion):
+        if champion is None:
             self.last_error = None
+        elif self.served is not None and _same(self.served, champion):
+            self._look_again(self.served, champion)
         elif not self._must_wait(champion):
-            self._load(champion)
+            self._swap(champion)
 
-    def _load(self, champion: ChampionLike) -> None:
+    def _look_again(self, served: Served, champion: ChampionLike) -> None:
+        """The version that answers goes on answering; if it lost its licence, or has another, the status says so."""
         try:
-            served = self._warmed(champion)
+            licence = self._models.licence(champion)
+        except Exception as error:
+            self._tell(self._metrics.load_errors, f"version {champion.version} answers, but: {error}")
+            return
+        self.last_error = None
+        if licence != served.licence:
+            self.served = replace(served, licence=licence)
+
+    def _swap(self, champion: ChampionLike) -> None:
+        """Serve the champion if it is licensed and answers; the version before stays warm, should it come back."""
+        try:
+            licence = self._models.licence(champion)
+            served = self._kept(champion, licence) or self._warmed(champion, licence)
         except Exception as error:
             self._tell(self._metrics.load_errors, f"cannot load version {champion.version}: {error}")
             self._put_off(champion)
             return
-        self.served = served
+        self._before, self.served = self.served, served
         self.last_error, self._broken = None, None
         self._metrics.champion.labels(self.spec.name).set(served.version)
         log.info("%s: version %s answers", self.spec.name, served.version)
 
-    def _is_served(self, champion: ChampionLike) -> bool:
-        now = self.served
-        return now is not None and (now.version, now.digest) == (champion.version, champion.digest)
+    def _kept(self, champion: ChampionLike, licence: Licence) -> Served | None:
+        """The version that answered before, if it is the champion again: in memory as it was verified."""
+        kept = self._before
+        if kept is None or not _same(kept, champion):
+            return None
+        return replace(kept, licence=licence, loaded_at=datetime.now(UTC))
 
-    def _warmed(self, champion: ChampionLike) -> Served:
+    def _warmed(self, champion: ChampionLike, licence: Licence) -> Served:
         """The champion, loaded, after it has answered the spec's example."""
-        pipeline = self._models.load_licensed(self.spec.name, champion.version)
+        pipeline = self._models.fitted(champion)
         from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
         served = Served(
             version=champion.version,
             digest=champion.digest,
             as_of=champion.as_of,
+            licence=licence,
             pipeline=pipeline,
             features=tuple(self._feature_names(pipeline)),
             views=champion.views,
@@ -220,7 +251,7 @@ class Predictor:
         )
         asked = self.request_model.model_validate(example(self.spec))
         found = self._read(served, asked)
-        served.probability(row(self.spec, asked, found.values, pipeline))
+        served.answer(row(self.spec, asked, found.values, pipeline))
         return served
 
     def _feature_names(self, pipeline: Any) -> list[str]:
@@ -281,6 +312,10 @@ def row(spec: ModelSpec, asked: BaseModel, features: Mapping[str, Any], pipeline
     frame = pd.DataFrame(made)
     columns = getattr(pipeline, "feature_names_in_", None)
     return frame if columns is None else frame[list(columns)]
+
+
+def _same(served: Served, champion: ChampionLike) -> bool:
+    return (served.version, served.digest) == (champion.version, champion.digest)
 
 
 def _without_nan(value: Any) -> Any:

@@ -78,17 +78,29 @@ def example(spec: ModelSpec) -> dict[str, Any]:
     }
 
 
-class Answer(BaseModel):
-    """What a prediction answers."""
+class Answered(BaseModel):
+    """What every answer says beside what the model said."""
 
     prediction_id: str = Field(description="names this answer in the log; quote it with the truth")
     model: str = Field(description="who was asked")
     version: int = Field(description="the champion that answered")
+    overridden: bool = Field(False, description="true: a person let this version serve, not its gate")
+    missing_features: list[str] = Field(description="features without a value for these entities")
+    degraded: bool = Field(description="true: the feature store could not be read, so all are missing")
+
+
+class Answer(Answered):
+    """What a classification answers."""
+
     probability: float = Field(ge=0, le=1, description="that the label is 1")
     decision: bool = Field(description="probability >= threshold")
     threshold: float = Field(description="from the model's spec")
-    missing_features: list[str] = Field(description="features without a value for these entities")
-    degraded: bool = Field(description="true: the feature store could not be read, so all are missing")
+
+
+class Value(Answered):
+    """What a regression answers."""
+
+    value: float = Field(allow_inf_nan=False, description="the label that is expected, in its own unit")
 
 
 class Wrong(BaseModel):
@@ -110,15 +122,21 @@ class Refusal(Problem):
 
 
 class ModelStatus(BaseModel):
-    """The model that answers now; `version` is null before a champion is loaded."""
+    """The model that answers now; `version` is null before a champion is loaded.
+
+    `decision` is what lets it serve: PASS, or OVERRIDE by the person `licensed_by`, for `reason`.
+    """
 
     model: str
     description: str
-    threshold: float
+    threshold: float | None = None
     version: int | None = None
     digest: str | None = None
     as_of: datetime | None = None
     loaded_at: datetime | None = None
+    decision: str | None = None
+    licensed_by: str | None = None
+    reason: str | None = None
     last_error: str | None = None
 
 

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from pipelines import catalog
 from pipelines.contracts import FeatureRun, IngestResult, NothingToDo
-from pipelines.stages import health, leakage
+from pipelines.stages import entries, health, leakage
 from pipelines.stages.view_rows import JUST_BEFORE, TICK, TIMES, rows, sources_of
 from pipelines.stores import Stores
 from pipelines.stores.health import ViewHealth
@@ -40,7 +40,12 @@ def compute(as_of: datetime, stores: Stores, say: Say = lambda _: None) -> Featu
     no longer defined are kept up while a champion, or the one before it, was trained on them.
     """
     made = {version: catch_up(version, as_of, stores, say) for version in live(stores)}
-    return _run(as_of, made, stores)
+    return _told(_run(as_of, made, stores), stores)
+
+
+def _told(run: FeatureRun, stores: Stores) -> FeatureRun:
+    entries.features(run, stores)
+    return run
 
 
 def _run(as_of: datetime, made: Mapping[ViewVersion, Sequence[Written]], stores: Stores) -> FeatureRun:
@@ -71,7 +76,7 @@ def backfill(
         job = f"{version.consumer}:from {window[0].isoformat()} to {end.isoformat()}"
         made[version] = _again(version, (window[0], end), step, job, stores, say)
         stores.progress.forget(job)
-    return _run(window[1], made, stores)
+    return _told(_run(window[1], made, stores), stores)
 
 
 def _again(

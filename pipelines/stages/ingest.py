@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from pipelines.catalog import DatasetSpec, datasets
 from pipelines.contracts import Batch, BatchState, Claim, EvergreenError, IngestResult, TransientError
-from pipelines.stages import schema
+from pipelines.stages import entries, schema
 from pipelines.stages.arrivals import bring_back, discover, kept, name_fault, put_away, recover
 from pipelines.stages.known import profile, set_copies_aside, set_known_aside
 from pipelines.stages.reading import add_raw_lines, read, refuse_if_too_many
@@ -41,15 +41,18 @@ def ingest_dataset(spec: DatasetSpec, stores: Stores) -> list[IngestResult]:
     with _infrastructure(spec.name):
         recover(stores)
         schema.apply(spec, stores)
+        entries.batches(stores, spec.name)
         released = list(_unfinished(spec, stores))
         waiting = [*released, *discover(spec, stores)]
         claims = ((batch, stores.ledger.claim(batch, stores.settings.lease_seconds)) for batch in waiting)
         done, busy = [], []
-        for batch, claim in claims:
-            if claim is None:
-                busy.append(batch)
-            else:
-                done.append(_take(spec, batch, claim, stores))
+        with entries.telling(stores, spec.name) as tell:
+            for batch, claim in claims:
+                if claim is None:
+                    busy.append(batch)
+                else:
+                    tell(batch.digest)
+                    done.append(_take(spec, batch, claim, stores))
         # What another run is working on comes last: by then it may have ended.
         return [*done, *(ingest(spec, batch, stores) for batch in busy)]
 
@@ -70,7 +73,9 @@ def ingest(spec: DatasetSpec, batch: Batch, stores: Stores) -> IngestResult:
         while True:
             claim = stores.ledger.claim(batch, lease)
             if claim is not None:
-                return _take(spec, batch, claim, stores)
+                with entries.telling(stores, spec.name) as tell:
+                    tell(batch.digest)
+                    return _take(spec, batch, claim, stores)
             ended = stores.ledger.result(batch.digest, spec.name)
             if ended is not None and ended.state.ended and not stores.ledger.releasing(ended):
                 put_away(ended, stores)

@@ -22,6 +22,7 @@ from pipelines.contracts import (
     Waiting,
     as_json,
 )
+from pipelines.stages import entries
 from pipelines.stores import Stores
 from pipelines.stores.signals import Training
 
@@ -284,6 +285,7 @@ def begin(spec: ModelSpec, key: str, now: datetime, stores: Stores) -> Training:
     if training is None:
         raise EvergreenError(f"{spec.name}: no training was planned as {key}; plan it again")
     stores.signals.begin(spec.name, key, now)
+    entries.began(replace(training, began_at=training.began_at or now), stores)
     taken = stores.progress.consumed(consumer(spec))
     left = [batch for batch in training.record["batches"] if batch["arrival"] not in taken]
     counts = {"new_batches": len(left), "new_rows": sum(batch["silver"] for batch in left)}

@@ -6,7 +6,7 @@ from typing import Any
 
 from pipelines.catalog import dataset
 from pipelines.contracts import Batch, BatchState, EvergreenError, IngestResult
-from pipelines.stages import accounting
+from pipelines.stages import accounting, entries
 from pipelines.stages.arrivals import bring_back, kept, sync
 from pipelines.stages.ingest import ingest
 from pipelines.stages.records import digest_of
@@ -58,6 +58,7 @@ def release(batch: IngestResult, stores: Stores, why: str, mended: Path | None =
     if batch.state is BatchState.REFUSED:
         _can_return(batch, stores)
     stores.ledger.release(batch, person(), why)
+    entries.batches(stores, batch.dataset, [batch.digest])
     if batch.state is BatchState.REFUSED:
         bring_back(batch, stores)
     spec = dataset(batch.dataset)
@@ -69,6 +70,7 @@ def discard(batch: IngestResult, stores: Stores, why: str) -> None:
     """Closes what a batch holds for good, with who and why; its bytes are kept."""
     _holds_something(batch)
     stores.ledger.discard(batch, person(), why)
+    entries.batches(stores, batch.dataset, [batch.digest])
 
 
 def _holds_something(batch: IngestResult) -> None:
@@ -100,4 +102,5 @@ def _replace(batch: IngestResult, mended: Path, stores: Stores, why: str) -> Ing
     spec = dataset(batch.dataset)
     result = ingest(spec, Batch(digest, spec.name, target.name, target.stat().st_size), stores)
     stores.ledger.discard(batch, person(), f"mended in {digest[:12]} ({result.state.value}): {why}")
+    entries.batches(stores, batch.dataset, [batch.digest])
     return result

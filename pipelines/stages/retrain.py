@@ -13,7 +13,7 @@ from typing import Any
 from pipelines import catalog
 from pipelines.contracts import Candidate, EvergreenError, TrainingSet, as_json
 from pipelines.settings import settings
-from pipelines.stages import policy
+from pipelines.stages import entries, policy
 from pipelines.stores import Stores
 
 PATIENCE = timedelta(hours=36)
@@ -89,16 +89,64 @@ def training_set(model: str, as_of: str) -> dict[str, Any]:
 
 
 def train(
-    model: str, training_set: dict[str, Any], plan: dict[str, Any], now: str | None = None
+    model: str,
+    training_set: dict[str, Any],
+    plan: dict[str, Any],
+    now: str | None = None,
+    parameters: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Train, log and register; the plan's batches count as consumed once that is done."""
+    """Train, log and register; the plan's batches count as consumed once that is done.
+
+    `parameters` are those of a search; by default spec.yaml's.
+    """
     from pipelines.stages.train import train as run
 
     spec, shared = catalog.model(model), stores()
+    spec = spec.model_copy(update={"parameters": parameters}) if parameters else spec
     training = policy.begin(spec, plan["key"], _clock(now), shared)
     candidate = run(spec, _training_set(training_set), shared, plan["trigger"], training.record)
     policy.finish(spec, training, candidate.version, _clock(now), shared)
+    entries.witnessed(model, shared)
     return dict(as_json(candidate))
+
+
+def search(
+    model: str,
+    as_of: str | None = None,
+    trials: int | None = None,
+    resume: bool = False,
+    now: str | None = None,
+    say: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Search better parameters, and train a candidate with what was found; the gate judges it like any other.
+
+    `resume` goes on with the newest interrupted search, on its rows. Nothing is trained if nothing better was found.
+    """
+    from pipelines.stages.search import search as run
+
+    spec, shared = catalog.model(model), stores()
+    rows = _searched(spec, as_of, resume, shared)
+    found = run(spec, rows, shared, trials, say)
+    answer = {"search": as_json(found), "training_set": as_json(rows), "candidate": None}
+    if not found.changed:
+        return answer
+    why = f"search {found.run_id}: {found.metric} {found.present:.5f} to {found.best:.5f} in {found.trials} trials"
+    planned = plan(model, rows.as_of.isoformat(), force=True, now=now, reason=why)
+    return answer | {"candidate": train(model, answer["training_set"], planned, now, found.parameters)}
+
+
+def _searched(spec: catalog.ModelSpec, as_of: str | None, resume: bool, shared: Stores) -> TrainingSet:
+    """The rows to search on: those of an interrupted search, or as of a moment, by default all that landed."""
+    from pipelines.stages.search import asked, unfinished
+    from pipelines.stages.training_set import build
+    from pipelines.stages.watermark import watermark
+
+    asked(spec)
+    if resume:
+        facts = unfinished(spec, shared)
+        return build(spec, _required(facts["as_of"]), shared, facts["views"], facts["versions"])
+    needed = [catalog.dataset(name) for name in spec.datasets]
+    return build(spec, moment(as_of) or watermark(shared, needed, spec.training.patience), shared)
 
 
 def evaluate(
@@ -112,14 +160,34 @@ def evaluate(
 
 
 def promote(model: str, version: int, now: str | None = None) -> dict[str, Any]:
-    """Make a version champion if its gate said PASS, and write on it since when, and whom it replaced."""
+    """Make a version champion if its gate said PASS."""
     from pipelines.stages.promote import promote as move
-    from pipelines.stages.why import crown
 
-    spec, shared = catalog.model(model), stores()
-    answer = move(spec, version, shared, _clock(now))
-    crown(spec, version, _clock(now), shared)
+    shared = stores()
+    answer = move(catalog.model(model), version, shared, _clock(now))
+    entries.witnessed(model, shared)
     return dict(as_json(answer))
+
+
+def submit(model: str, verdict: dict[str, Any]) -> dict[str, Any]:
+    """What a person is asked before a version that passed is promoted; NothingToDo if it did not pass."""
+    from pipelines.stages.approval import question
+
+    return question(catalog.model(model), verdict["version"], stores())
+
+
+def approve(
+    model: str,
+    version: int,
+    yes: bool,
+    reason: str = "",
+    asked: str | None = None,
+    now: str | None = None,
+) -> dict[str, Any]:
+    """Write down a person's yes or no to a version; `asked` is the record that the person was shown."""
+    from pipelines.stages.approval import answer
+
+    return dict(as_json(answer(catalog.model(model), version, yes, stores(), _clock(now), reason, asked)))
 
 
 def monitor(model: str, as_of: str | None = None, now: str | None = None) -> dict[str, Any]:
@@ -138,6 +206,7 @@ def monitor(model: str, as_of: str | None = None, now: str | None = None) -> dic
     reference, current = observed(spec, end, shared)
     found = watch(spec, end, shared, reference, current)
     signal(found, _clock(now), shared)
+    entries.witnessed(model, shared)
     report = dict(as_json(found))
     _keep(report, shared.settings.home / "reports" / "monitor" / model / "latest.json")
     return report
@@ -169,8 +238,14 @@ def judge(model: str, version: int | None = None, now: str | None = None) -> dic
     made = Candidate(
         model, found.version, found.run_id, found.digest, found.as_of, found.tags["training_set"]
     )
-    rows = build(spec, found.as_of, shared, found.views)
+    rows = build(spec, found.as_of, shared, found.views, _tables(found.run_id, shared))
     return dict(as_json(run(spec, made, rows, shared, _clock(now))))
+
+
+def _tables(run_id: str, shared: Stores) -> dict[str, int] | None:
+    """The Delta versions a run's training set was read from, so that rows which landed since change nothing."""
+    tags = shared.tracking.client.get_run(run_id).data.tags
+    return dict(json.loads(tags["delta_versions"])) if "delta_versions" in tags else None
 
 
 def out_of_time(model: str, version: int | None, month: str) -> dict[str, Any]:

@@ -5,7 +5,8 @@ import json
 import subprocess
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,14 +14,16 @@ from typing import TYPE_CHECKING, Any
 from pipelines.catalog import ModelSpec
 from pipelines.contracts import Candidate, EvergreenError, TrainingSet
 from pipelines.settings import PROJECT
+from pipelines.stages import entries, onnx
+from pipelines.stages.checkout import made_with, uncommitted
 from pipelines.stores import Stores
 from pipelines.stores.licences import origin
-from pipelines.stores.tracking import MODEL_FILE, Version, file_digest, trusted_types
+from pipelines.stores.tracking import DESCRIPTION, MODEL_FILE, RETIRED, Version, file_digest, trusted_types
 
 if TYPE_CHECKING:
     import pandas as pd
 
-RECORD = "record.json"
+RECORD, CODE = "record.json", "training/code"
 LONGEST = 2000
 LIBRARIES = ("numpy", "pandas", "scikit-learn", "scipy", "skops")
 NOT_INPUT = ("event_timestamp", "label_known_at", "label", "split")
@@ -41,16 +44,15 @@ def train(
     code = spec.digest
     known = _existing(spec, training_set, code, stores)
     if known is not None:
+        entries.registered(known, stores)
         return candidate(known)
-    importlib.reload(
-        _module(spec)
-    )  # a scheduler that forks its tasks holds the code as it was when it started
-    rows = _checked(spec, training_set)
+    renewed(spec)
+    rows, held = _checked(spec, training_set)
     inputs, labels = rows.drop(columns=list(NOT_INPUT)), rows["label"]
     with _threads(stores):
         model = estimator(spec).fit(inputs, labels)
         plain = _module(spec).baseline().fit(inputs, labels)
-    facts = _facts(training_set, trigger, code, record or {})
+    facts = _facts(training_set, trigger, code, record or {}) | _comparable(spec, model, held)
     return candidate(_register(spec, training_set, stores, facts, record or {}, (model, plain), inputs, rows))
 
 
@@ -83,17 +85,39 @@ def estimator(spec: ModelSpec) -> Any:
         raise EvergreenError(f"{spec.folder}/spec.yaml: parameters: {error}; remove or mend it") from error
 
 
+def renewed(spec: ModelSpec) -> None:
+    """The model's code as it is now: a scheduler that forks its tasks holds it as it was when it started."""
+    importlib.reload(_module(spec))
+
+
 def _module(spec: ModelSpec) -> Any:
     return importlib.import_module(f"pipelines.models.{spec.name}.estimator")
 
 
+def parameters_tag(spec: ModelSpec) -> str:
+    """The parameters in their one written form; those of a search are not spec.yaml's."""
+    return json.dumps(spec.parameters, sort_keys=True)
+
+
+def _comparable(spec: ModelSpec, model: Any, held: "pd.DataFrame") -> dict[str, str]:
+    """What a reproduction is held against: the parameters, and the digest of the answers to the held-out rows."""
+    from pipelines.stages.answers import answers_digest
+
+    return {"parameters": parameters_tag(spec), "answers_digest": answers_digest(model, held)}
+
+
 def _existing(spec: ModelSpec, training_set: TrainingSet, code: str, stores: Stores) -> Version | None:
-    question = {"training_set": training_set.digest, "spec_digest": code}
-    versions = stores.tracking.versions(spec.name)
+    question = {
+        "training_set": training_set.digest,
+        "spec_digest": code,
+        "parameters": parameters_tag(spec),
+    }
+    versions = (v for v in stores.tracking.versions(spec.name) if RETIRED not in v.tags)
     return next((v for v in versions if all(v.tags.get(k) == s for k, s in question.items())), None)
 
 
-def _checked(spec: ModelSpec, training_set: TrainingSet) -> "pd.DataFrame":
+def _checked(spec: ModelSpec, training_set: TrainingSet) -> "tuple[pd.DataFrame, pd.DataFrame]":
+    """The rows to learn from and the held-out ones; EvergreenError if they are too few or say nothing."""
     import pandas as pd
 
     least = spec.training.minimum_rows
@@ -102,16 +126,22 @@ def _checked(spec: ModelSpec, training_set: TrainingSet) -> "pd.DataFrame":
             f"{spec.name}: {training_set.rows:,} rows to learn from, {least:,} are needed "
             "(training.minimum_rows); land more data or lower it"
         )
-    if not 0 < training_set.positives < training_set.rows:
+    if spec.task == "classification" and not 0 < training_set.positives < training_set.rows:
         raise EvergreenError(f"{spec.name}: the labels have only one class; check label.sql")
     rows = pd.read_parquet(training_set.path)
-    return rows[rows["split"] == "train"].reset_index(drop=True)
+    train, held = (rows[rows["split"] == part].reset_index(drop=True) for part in ("train", "holdout"))
+    return train, held
 
 
 def _threads(stores: Stores) -> Any:
+    return limited(stores.settings.threads)
+
+
+def limited(threads: int) -> Any:
+    """A context in which numerical libraries use so many threads."""
     from threadpoolctl import threadpool_limits
 
-    return threadpool_limits(stores.settings.threads)
+    return threadpool_limits(threads)
 
 
 def _facts(training_set: TrainingSet, trigger: str, code: str, record: Mapping[str, Any]) -> dict[str, str]:
@@ -175,10 +205,14 @@ def _register(
     run_id = run.info.run_id
     _log_facts(spec, training_set, stores, run_id, facts, rows)
     _log_record(stores, run_id, record)
-    source, digest = _log_model(spec, stores, run_id, fitted[0], inputs)
-    made = facts | {"digest": digest, "baseline_digest": _log_baseline(stores, run_id, fitted[1])}
+    _log_code(spec, stores, run_id)
+    source, digests = _log_model(spec, stores, run_id, fitted[0], inputs)
+    made = facts | digests | {"baseline_digest": _log_baseline(stores, run_id, fitted[1])}
+    made |= onnx.log(spec, stores, run_id, fitted[0], inputs)
     client.set_terminated(run_id)
-    return _new_version(spec, stores, run_id, source, made | origin(spec.name, made, stores.keys))
+    version = _new_version(spec, stores, run_id, source, made)
+    entries.registered(version, stores)
+    return version
 
 
 def _log_record(stores: Stores, run_id: str, record: Mapping[str, Any]) -> None:
@@ -191,6 +225,13 @@ def _log_record(stores: Stores, run_id: str, record: Mapping[str, Any]) -> None:
         stores.tracking.log_files(run_id, "training", path)
 
 
+def _log_code(spec: ModelSpec, stores: Stores, run_id: str) -> None:
+    """The files whose digest is `spec_digest`, to be read when a later checkout has others; never run from there."""
+    for path in spec.files:
+        folder = path.parent.relative_to(spec.folder).as_posix()
+        stores.tracking.log_files(run_id, f"{CODE}/{folder}".removesuffix("/."), path)
+
+
 def _new_version(spec: ModelSpec, stores: Stores, run_id: str, source: str, tags: dict[str, str]) -> Version:
     from mlflow.exceptions import MlflowException
 
@@ -201,7 +242,13 @@ def _new_version(spec: ModelSpec, stores: Stores, run_id: str, source: str, tags
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     made = client.create_model_version(spec.name, source, run_id, tags=tags)
-    return stores.tracking.version(spec.name, int(made.version))
+    version = int(made.version)
+    # The signature speaks for the number too, which is known only now; a version without one counts for nothing.
+    unsigned = Version(
+        spec.name, version, run_id, tags["digest"], datetime.fromisoformat(tags["as_of"]), source, tags
+    )
+    stores.tracking.tag(spec.name, version, origin(unsigned, stores.keys))
+    return stores.tracking.version(spec.name, version)
 
 
 def _log_facts(
@@ -221,14 +268,14 @@ def _log_facts(
         **facts,
         "delta_versions": json.dumps(training_set.versions, sort_keys=True),
         "lock_digest": environment(),
+        "made_with": json.dumps(made_with(stores), sort_keys=True),
+        "uncommitted": ", ".join(uncommitted())[:LONGEST],
         "git_commit": commit(),
         "mlflow.source.git.commit": commit(),
     }
-    counts = {
-        "rows_train": training_set.rows,
-        "rows_holdout": training_set.holdout_rows,
-        "positive_share": training_set.positives / training_set.rows,
-    }
+    counts: dict[str, float] = {"rows_train": training_set.rows, "rows_holdout": training_set.holdout_rows}
+    if spec.task == "classification":
+        counts["positive_share"] = training_set.positives / training_set.rows
     client.log_batch(
         run_id,
         metrics=[Metric(k, float(v), 0, 0) for k, v in counts.items()],
@@ -251,12 +298,13 @@ def _log_facts(
 
 def _log_model(
     spec: ModelSpec, stores: Stores, run_id: str, model: Any, inputs: "pd.DataFrame"
-) -> tuple[str, str]:
-    """Log the Pipeline as skops with signature and example; its address and the digest of its file."""
+) -> tuple[str, dict[str, str]]:
+    """Log the Pipeline as skops with signature and example; its address and the digests of its files."""
     import mlflow.sklearn
     from mlflow.artifacts import download_artifacts
 
-    example, signature = _signature(inputs, model)
+    ask = "predict_proba" if spec.task == "classification" else "predict"
+    example, signature = _signature(inputs, getattr(model, ask))
     with mlflow.start_run(run_id=run_id):
         info = mlflow.sklearn.log_model(
             model,
@@ -266,14 +314,17 @@ def _log_model(
             signature=signature,
             input_example=example,
             pip_requirements=str(PROJECT / "locks" / "default.txt"),
-            pyfunc_predict_fn="predict_proba",
+            pyfunc_predict_fn=ask,
         )
     with tempfile.TemporaryDirectory() as folder:
-        file = download_artifacts(f"{info.artifact_path}/{MODEL_FILE}", dst_path=folder)
-        return info.artifact_path, file_digest(Path(file))
+        digests = {
+            tag: file_digest(Path(download_artifacts(f"{info.artifact_path}/{name}", dst_path=folder)))
+            for tag, name in (("digest", MODEL_FILE), ("mlmodel_digest", DESCRIPTION))
+        }
+    return info.artifact_path, digests
 
 
-def _signature(inputs: "pd.DataFrame", model: Any) -> tuple["pd.DataFrame", Any]:
+def _signature(inputs: "pd.DataFrame", ask: Callable[[Any], Any]) -> tuple["pd.DataFrame", Any]:
     """Three rows as MLflow takes them (times naive, in UTC), and a schema in which all may be missing."""
     from mlflow.models import ModelSignature, infer_signature
     from mlflow.types import ColSpec, Schema
@@ -283,7 +334,7 @@ def _signature(inputs: "pd.DataFrame", model: Any) -> tuple["pd.DataFrame", Any]
         example[name] = example[name].dt.tz_localize(None)
     whole = example.select_dtypes("integer").columns
     example[whole] = example[whole].astype("float64")
-    found = infer_signature(example, model.predict_proba(example))
+    found = infer_signature(example, ask(example))
     columns = [ColSpec(column.type, column.name, required=False) for column in found.inputs]
     return example, ModelSignature(Schema(columns), found.outputs)
 

@@ -36,12 +36,17 @@ def build(
     """
     numbers = stores.features.pinned(stores.features.feature_names(spec), views or {})
     given = dict(versions) if versions else _versions(spec, numbers, stores)
-    digest = _digest(spec, as_of, given)
-    path = stores.settings.home / "training_sets" / spec.name / f"{digest}.parquet"
+    digest = question(spec.digest, as_of, given)
+    path = path_of(spec.name, digest, stores)
     if not path.exists():
         rows = labels(spec, as_of, stores, given[f"silver/{spec.label.dataset}"])
         _write(_joined(spec, rows, numbers, given, stores), path)
     return _described(spec, as_of, digest, path, given)
+
+
+def path_of(model: str, digest: str, stores: Stores) -> Path:
+    """Where the rows of a training set lie."""
+    return stores.settings.home / "training_sets" / model / f"{digest}.parquet"
 
 
 def _joined(
@@ -100,9 +105,10 @@ def _version(layer: str, name: str, stores: Stores) -> int:
     return version
 
 
-def _digest(spec: ModelSpec, as_of: datetime, versions: Mapping[str, int]) -> str:
-    question = {"model": spec.digest, "as_of": as_of.isoformat(), "versions": dict(versions)}
-    return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
+def question(spec_digest: str, as_of: datetime, versions: Mapping[str, int]) -> str:
+    """The digest of what is asked: by which spec, as of when, of which Delta versions."""
+    asked = {"model": spec_digest, "as_of": as_of.isoformat(), "versions": dict(versions)}
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
 def _write(rows: "pd.DataFrame", path: Path) -> None:
@@ -142,7 +148,7 @@ def observed(spec: ModelSpec, as_of: datetime, stores: Stores) -> "tuple[pd.Data
     if champion is None:
         raise NothingToDo(f"{spec.name} has no champion to watch yet")
     digest = champion.tags["training_set"]
-    path = stores.settings.home / "training_sets" / spec.name / f"{digest}.parquet"
+    path = path_of(spec.name, digest, stores)
     if not path.exists():
         raise EvergreenError(
             f"{path} is gone; rebuild it with `evergreen train {spec.name} --as-of {champion.as_of}`"

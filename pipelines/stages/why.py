@@ -10,31 +10,21 @@ from typing import Any
 from pipelines import catalog
 from pipelines.catalog import ModelSpec
 from pipelines.contracts import Decision, EvergreenError, NothingToDo, as_json
-from pipelines.stages import policy
+from pipelines.stages import champions, policy
 from pipelines.stores import Stores
-from pipelines.stores.tracking import PREVIOUS, Version
-
-SINCE, REPLACED = "champion_since", "replaced"
-
-
-def crown(spec: ModelSpec, version: int, now: datetime, stores: Stores) -> None:
-    """Write on the champion since when it is, and whom it replaced; cut off, the next run does it."""
-    champion = stores.tracking.champion(spec.name)
-    if champion is None or champion.version != version or SINCE in champion.tags:
-        return
-    before = stores.tracking.aliased(spec.name, PREVIOUS)
-    replaced = str(before.version) if before is not None else ""
-    stores.tracking.tag(spec.name, version, {REPLACED: replaced, SINCE: now.isoformat()})
+from pipelines.stores.tracking import Version
 
 
 def why(asked: str, now: datetime, stores: Stores) -> dict[str, Any]:
     """The story of MODEL@VERSION, or of MODEL's champion, and what waits for the next training."""
+    from pipelines.stages.standing import overridden
+
     name, _, number = asked.partition("@")
     spec = catalog.model(name)
     versions = stores.tracking.versions(name)
     champion = stores.tracking.champion(name)
     found = _chosen(name, number, versions, champion)
-    record = _record(found, stores)
+    record = record_of(found, stores)
     return {
         "model": name,
         "version": found.version,
@@ -42,7 +32,8 @@ def why(asked: str, now: datetime, stores: Stores) -> dict[str, Any]:
         "trained": _trained(found, record, stores),
         "batches": record.get("batches", []),
         "gate": _gate(spec, found, stores),
-        "reign": _reign(found, versions, champion),
+        "override": overridden(found, stores),
+        "reign": _reign(found, stores),
         "asked_again": _asked_again(found, stores),
         "next": _next(spec, now, stores),
     }
@@ -63,7 +54,7 @@ def _chosen(name: str, number: str, versions: list[Version], champion: Version |
     raise EvergreenError(f"{name}@{number} does not exist; versions: {there}")
 
 
-def _record(version: Version, stores: Stores) -> dict[str, Any]:
+def record_of(version: Version, stores: Stores) -> dict[str, Any]:
     """The plan the version was trained by; empty for one that was trained without a plan."""
     if "training" not in version.tags:
         return {}
@@ -116,17 +107,20 @@ def _gate(spec: ModelSpec, version: Version, stores: Stores) -> dict[str, Any]:
     }
 
 
-def _reign(version: Version, versions: list[Version], champion: Version | None) -> dict[str, Any]:
-    """Since when it was champion, whom it replaced, and who replaced it."""
-    tags = version.tags
-    heirs = [v for v in versions if v.tags.get(REPLACED) == str(version.version) and SINCE in v.tags]
-    heir = max(heirs, key=lambda v: v.tags[SINCE], default=None)
-    now = champion is not None and champion.version == version.version
+def _reign(version: Version, stores: Stores) -> dict[str, Any]:
+    """Since when it was champion the last time, whom it replaced, who replaced it, and who is behind that."""
+    reigns = [reign for reign in champions.reigns(version.model, stores) if reign.version == version.version]
+    if not reigns:
+        return dict.fromkeys(("since", "replaced", "replaced_by", "until", "by", "because", "decision"))
+    last = reigns[-1]
     return {
-        "since": tags.get(SINCE),
-        "replaced": int(tags[REPLACED]) if tags.get(REPLACED) else None,
-        "replaced_by": heir.version if heir is not None and not now else None,
-        "until": heir.tags[SINCE] if heir is not None and not now else None,
+        "since": as_json(last.since),
+        "replaced": last.replaced,
+        "replaced_by": last.heir,
+        "until": as_json(last.until),
+        "by": last.who,
+        "because": last.why,
+        "decision": last.decision,
     }
 
 

@@ -13,6 +13,7 @@ from fastapi import Path as Part
 from fastapi.responses import HTMLResponse
 
 from evergreen_airflow.feature_pages import router
+from evergreen_airflow.model_pages import router as model_router
 from pipelines.catalog import datasets
 from pipelines.contracts import IngestResult
 from pipelines.settings import settings
@@ -27,6 +28,7 @@ STYLE = (
 
 app = FastAPI(title="Evergreen", docs_url=None, redoc_url=None, openapi_url=None)
 app.include_router(router)
+app.include_router(model_router)
 Digest = Annotated[str, Part(pattern="^[0-9a-f]{64}$")]
 
 

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from airflow.sdk import Param
+from airflow.sdk import Param, get_current_context
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from evergreen_airflow.alerts import failed
+from pipelines.acting import acting, acting_as
 from pipelines.contracts import EvergreenError, NothingToDo, TransientError
 
 T = TypeVar("T")
@@ -20,13 +21,25 @@ START = datetime(2013, 1, 1)  # noqa: DTZ001 - Airflow reads it in the DAG's zon
 def stage(function: Callable[..., T], *arguments: Any, **named: Any) -> T:
     """The stage's answer, its errors told apart for Airflow."""
     try:
-        return function(*arguments, **named)
+        with acting_as(behalf()):
+            return function(*arguments, **named)
     except NothingToDo as nothing:
         raise AirflowSkipException(str(nothing)) from None
     except TransientError:
         raise
     except EvergreenError as error:
         raise AirflowFailException(str(error)) from error
+
+
+def behalf() -> str:
+    """The run that acts, and who started it where Airflow knows; for the audit log."""
+    try:
+        run = get_current_context()["dag_run"]
+    except (RuntimeError, KeyError):
+        return acting()
+    person = getattr(run, "triggering_user_name", None)
+    said = f"airflow: {run.dag_id}/{run.run_id}"
+    return f"{said} for {person}" if person else said
 
 
 def defaults(owner: str) -> dict[str, Any]:

@@ -18,9 +18,9 @@ from pipelines.catalog import Decay, ModelSpec
 from pipelines.contracts import Cause, DecayFinding, EvergreenError, NothingToDo
 from pipelines.settings import PROJECT
 from pipelines.stages.gate.intervals import Improvement, improvement
-from pipelines.stages.monitor import compared, decay, held_out, monitor, signal, widened
+from pipelines.stages.monitor import compared, decay, held_out, monitor, signal
 from pipelines.stores import Stores
-from pipelines.stores.tracking import MODEL_FILE, _load_verified
+from pipelines.stores.tracking import MODEL_FILE
 from tests.retrainings import HOUR, MODEL, NOW, copied, crowned
 from tests.training_sets import AS_OF, frame, spec
 
@@ -88,7 +88,7 @@ def test_weather_that_comes_and_goes_by_the_day_is_seldom_called_decay(days: int
     def week(count: int) -> Improvement:
         day = np.repeat(np.arange(count), 100)
         lost = 0.5 + draw.normal(0, 0.08, count)[day] + draw.normal(0, 0.5, len(day))
-        return widened(improvement(np.zeros_like(lost), lost, day, rule.confidence), rule.confidence)
+        return improvement(np.zeros_like(lost), lost, day, rule.confidence)
 
     assert sum(compared(rule, 1, week(7), week(days), 1).decayed for _ in range(200)) <= 12
 
@@ -187,7 +187,6 @@ def test_without_a_champion_there_is_nothing_to_watch(stores: Stores) -> None:
 def test_a_champion_that_cannot_be_loaded_is_an_error_and_no_signal(watched: Stores) -> None:
     file = watched.tracking.file(watched.tracking.champion(MODEL))
     champion = dataclasses.replace(watched.tracking.champion(MODEL), digest="0" * 64)
-    _load_verified.cache_clear()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(watched.tracking), "version", lambda *_: champion)
         patch.setattr(type(watched.tracking), "file", lambda *_: file)

@@ -1,4 +1,4 @@
-"""The ledger's promises hold on a real PostgreSQL as they do on SQLite."""
+"""The promises of ledger and audit log hold on a real PostgreSQL as they do on SQLite."""
 
 import os
 import shutil
@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,11 @@ from pipelines.settings import Settings
 from pipelines.stages.accounting import places
 from pipelines.stages.ingest import discover, ingest, ingest_dataset
 from pipelines.stores import Stores
+from pipelines.stores.audit import AUDIT
+from pipelines.stores.decided import Decisions
 from tests.integration.test_ingest import DATA, GOOD, SPEC, land
 
+AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
 BIN = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
 pytestmark = pytest.mark.skipif(BIN is None, reason="PostgreSQL's server is not installed here")
 
@@ -101,3 +105,50 @@ def test_one_of_many_claims_wins_and_an_outranked_one_ends_nothing(on_postgresql
     on_postgresql.ledger.record(done, first)
     assert on_postgresql.ledger.result("d", "flights").state is BatchState.CLAIMED
     assert not on_postgresql.ledger.renew(first, 60)
+
+
+def test_the_audit_log_is_one_chain_whoever_appends_at_once(on_postgresql: Stores) -> None:
+    shared = on_postgresql.settings
+
+    def append(number: int) -> bool:
+        return Stores(shared).audit.append(AT, f"worker {number}", "train", "model:m", once=str(number % 12))
+
+    with ThreadPoolExecutor(4) as pool:
+        new = list(pool.map(append, range(24)))
+    assert sum(new) == 12
+    assert [entry.number for entry in on_postgresql.audit.entries()] == list(range(1, 13))
+    assert on_postgresql.audit.verify() == []
+
+
+def test_an_edited_cut_or_emptied_audit_log_is_found(on_postgresql: Stores, url: str) -> None:
+    import sqlalchemy as sa
+
+    for number in range(6):
+        on_postgresql.audit.append(AT, "ada", "train", f"model:{number}", evidence={"n": number})
+    whole = list(on_postgresql.audit.rows())
+    edits = [
+        f"UPDATE audit SET {name} = {name} || 'x' WHERE number = 3"
+        for name in ("who", "why", "evidence", "at")
+    ]
+    edits += ["UPDATE audit SET number = 30 WHERE number = 3", "DELETE FROM audit WHERE number = 3"]
+    edits += ["DELETE FROM audit WHERE number > 4", "DELETE FROM audit", "DROP TABLE audit"]
+    made = sa.create_engine(on_postgresql.settings.database)
+    for edit in edits:
+        with made.begin() as connection:
+            connection.exec_driver_sql(edit)
+        again = Stores(on_postgresql.settings)
+        assert again.audit.verify(), edit
+        with made.begin() as connection:
+            connection.exec_driver_sql("DELETE FROM audit")
+            connection.execute(sa.insert(AUDIT), whole)
+        assert again.audit.verify() == [], edit
+    made.dispose()
+
+
+def test_what_ingestion_decided_is_in_the_audit_log_once(on_postgresql: Stores) -> None:
+    land(on_postgresql, GOOD)
+    [result] = ingest_dataset(SPEC, on_postgresql)
+    ingest_dataset(SPEC, on_postgresql)
+    [entry] = on_postgresql.audit.entries()
+    assert (entry.action, entry.subject) == ("commit", f"batch:flights/{result.digest}")
+    assert Decisions(on_postgresql.settings.database).unsaid() == []

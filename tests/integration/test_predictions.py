@@ -21,7 +21,7 @@ FIRST = Prediction(
     entities={"carrier": "UA"},
     request={"scheduled_departure": datetime(2013, 4, 1, 13, 15, tzinfo=UTC), "distance": 1400},
     features={"origin_weather__temp": 41.5, "aircraft__seats": None},
-    probability=0.1 + 0.2,
+    answer=0.1 + 0.2,
     threshold=0.4,
     degraded=False,
     asked_at=datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC),
@@ -53,10 +53,10 @@ def test_recent_answers_come_newest_first_and_only_of_their_model(stores: Stores
 def test_an_id_is_recorded_once_and_never_overwritten(stores: Stores) -> None:
     stores.predictions.record(FIRST)
     with pytest.raises(SQLAlchemyError):
-        stores.predictions.record(replace(FIRST, probability=0.9))
+        stores.predictions.record(replace(FIRST, answer=0.9))
     found = stores.predictions.get(FIRST.prediction_id)
     assert found is not None
-    assert found.probability == FIRST.probability
+    assert found.answer == FIRST.answer
 
 
 def test_threads_that_record_at_once_lose_nothing(stores: Stores) -> None:

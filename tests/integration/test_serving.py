@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from pipelines.catalog import ModelSpec, model
+from pipelines.contracts import EvergreenError
 from pipelines.models.flight_delays.estimator import build
 from pipelines.serving.access import statement
 from pipelines.serving.app import create_app
@@ -28,11 +29,13 @@ from pipelines.serving.schemas import example
 from pipelines.settings import Settings
 from pipelines.stores import Stores
 from pipelines.stores.features import Online
+from pipelines.stores.licences import Licence
 
 SPEC = model("flight_delays")
 URL = "/v1/models/flight_delays/predictions"
 FEATURES = ["origin_weather__temp", "carrier_punctuality__late_share", "aircraft__seats"]
 KNOWN = {"origin_weather__temp": 40.0, "carrier_punctuality__late_share": 0.2, "aircraft__seats": 150}
+NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 COME = {view: {"version": 2, "as_of": "2013-03-31T22:00:00+00:00", "table": 7} for view in ("aircraft",)}
 
 
@@ -64,6 +67,10 @@ class Version:
     views: Mapping[str, int] = field(default_factory=lambda: {"aircraft": 2})
 
 
+def licence(version: Version, decision: str = "PASS", why: str = "") -> Licence:
+    return Licence(SPEC.name, version.version, version.digest, decision, "record", "ada", NOW, why)
+
+
 @dataclass
 class Models:
     """A registry in memory: one alias, and what loading each version gives."""
@@ -71,16 +78,25 @@ class Models:
     alias: Version | None = None
     loads: dict[int, Any] = field(default_factory=dict)
     down: bool = False
+    unlicensed: int | None = None
+    licences: dict[int, Licence] = field(default_factory=dict)
+    built: list[int] = field(default_factory=list)
 
     def champion(self, model: str) -> Version | None:
         if self.down:
             raise ConnectionError("the registry is down")
         return self.alias
 
-    def load_licensed(self, model: str, version: int) -> Any:
-        if version not in self.loads:
+    def licence(self, version: Version) -> Licence:
+        if self.unlicensed == version.version:
+            raise EvergreenError("it has not passed its gate")
+        return self.licences.get(version.version) or licence(version)
+
+    def fitted(self, version: Version) -> Any:
+        self.built.append(version.version)
+        if version.version not in self.loads:
             raise ValueError("the digest does not match")
-        return self.loads[version]
+        return self.loads[version.version]
 
 
 @dataclass
@@ -169,7 +185,7 @@ def test_an_answer_carries_probability_version_and_id_and_lies_in_the_log(world:
     assert answer["missing_features"] == []
     logged = world.stores.predictions.get(answer["prediction_id"])
     assert logged is not None
-    assert (logged.probability, logged.digest) == (answer["probability"], "one")
+    assert (logged.answer, logged.digest) == (answer["probability"], "one")
     assert logged.features == KNOWN
     assert logged.event_time == datetime(2013, 4, 1, 1, 0, tzinfo=UTC)
 
@@ -267,6 +283,59 @@ def test_a_broken_version_is_tried_less_often_and_another_one_at_once(pipeline: 
     models.alias = Version(3, "three")
     predictor.follow()
     assert predictor.champion().version == 3
+
+
+def test_a_rollback_swaps_to_the_version_in_memory_and_loads_nothing(world: World, pipeline: Any) -> None:
+    first = world.models.alias
+    world.models.loads[2] = pipeline
+    world.models.alias = Version(2, "two")
+    wait(lambda: world.serving() == 2)
+    world.models.loads.clear()
+    world.models.alias = first
+    wait(lambda: world.serving() == 1)
+    assert world.ask().json()["version"] == 1
+    assert world.models.built == [1, 2]
+
+
+def test_a_rollback_to_a_version_that_lost_its_licence_is_refused(world: World, pipeline: Any) -> None:
+    first = world.models.alias
+    world.models.loads[2] = pipeline
+    world.models.alias = Version(2, "two")
+    wait(lambda: world.serving() == 2)
+    world.models.unlicensed = 1
+    world.models.alias = first
+    wait(lambda: world.metric("evergreen_load_errors_total") == 1)
+    assert world.ask().json()["version"] == 2
+
+
+def test_an_alias_set_by_hand_on_an_ungated_version_changes_nothing_and_the_status_says_why(
+    world: World, pipeline: Any
+) -> None:
+    world.models.loads[2], world.models.unlicensed = pipeline, 2
+    world.models.alias = Version(2, "two")
+    wait(lambda: world.metric("evergreen_load_errors_total") == 1)
+    assert world.ask().json()["version"] == 1
+    assert "gate" in world.client.get("/v1/models/flight_delays").json()["last_error"]
+    assert world.models.built == [1]
+
+
+def test_an_override_shows_in_the_status_and_in_every_answer(world: World, pipeline: Any) -> None:
+    assert world.client.get("/v1/models/flight_delays").json()["decision"] == "PASS"
+    assert world.ask().json()["overridden"] is False
+    two = Version(2, "two")
+    world.models.loads[2] = pipeline
+    world.models.licences[2] = licence(two, "OVERRIDE", "the storm")
+    world.models.alias = two
+    wait(lambda: world.serving() == 2)
+    status = world.client.get("/v1/models/flight_delays").json()
+    assert (status["decision"], status["licensed_by"], status["reason"]) == ("OVERRIDE", "ada", "the storm")
+    assert world.ask().json()["overridden"] is True
+
+
+def test_a_licence_that_changes_shows_without_another_load(world: World) -> None:
+    world.models.licences[1] = licence(Version(1, "one"), "OVERRIDE", "the storm")
+    wait(lambda: world.ask().json()["overridden"])
+    assert world.models.built == [1]
 
 
 def test_a_champion_that_cannot_answer_the_example_is_never_swapped_in(world: World) -> None:

@@ -12,7 +12,8 @@ from pipelines.stages.gate import evaluate, record
 from pipelines.stages.promote import promote
 from pipelines.stages.train import inputs_of, train
 from pipelines.stores import Stores
-from pipelines.stores.tracking import MODEL_FILE, _load_verified, file_digest
+from pipelines.stores.model_files import load_verified
+from pipelines.stores.tracking import MODEL_FILE, file_digest
 from tests.training_sets import NOW, spec, training_set
 
 SPEC = spec()
@@ -155,7 +156,6 @@ def test_a_model_file_that_was_changed_is_refused(stores: Stores, champion) -> N
         with file.open("ab") as end:
             end.write(b"x")
     stores.tracking.file(version).unlink()
-    _load_verified.cache_clear()  # what a new process would hold
     with pytest.raises(EvergreenError, match="changed after training"):
         stores.tracking.load("flight_delays", version.version)
 
@@ -169,7 +169,7 @@ def test_a_model_file_with_a_foreign_type_is_refused(tmp_path: Path) -> None:
     path = tmp_path / MODEL_FILE
     dump(FunctionTransformer(subprocess.check_output), path)
     with pytest.raises(EvergreenError, match=r"subprocess\.check_output"):
-        _load_verified(str(path), file_digest(path), "flight_delays")
+        load_verified(path, file_digest(path), "flight_delays")
 
 
 def test_an_unknown_parameter_is_named(stores: Stores, tmp_path: Path) -> None:

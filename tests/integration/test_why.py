@@ -58,7 +58,8 @@ def test_the_first_versions_story_is_whole(kept: Stores) -> None:
     assert batch["first_known"] < batch["last_known"] <= AS_OF.isoformat()
     assert story["gate"]["decision"] == "PASS"
     assert len(story["gate"]["rules"]) >= 5
-    assert story["reign"] == {"since": NOW.isoformat(), "replaced": None, "replaced_by": None, "until": None}
+    reign = {"since": NOW.isoformat(), "replaced": None, "replaced_by": None, "until": None}
+    assert story["reign"] == reign | {"by": kept.who, "because": "passed its gate", "decision": "PASS"}
     assert story["next"]["rows"] == 0
 
 
@@ -83,16 +84,21 @@ def test_a_successors_story_and_its_predecessors_fit_together(kept: Stores) -> N
     assert not old["is_champion"]
 
 
-def test_a_crash_between_promotion_and_its_note_is_mended_by_the_next_run(kept: Stores) -> None:
+def test_a_crash_between_the_move_and_its_note_is_told_all_the_same(
+    kept: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
     land(kept, "second")
     candidate, rows = train(kept, plan(NOW + HOUR), NOW + HOUR, name="b")
     retrain.evaluate(MODEL, candidate, rows)
-    assert promote(spec(), 2, kept, NOW + HOUR).promoted
-    assert why(MODEL, NOW, kept)["reign"]["since"] is None
+    with monkeypatch.context() as crash:
+        crash.setattr("pipelines.stages.champions._finish", lambda *_: None)
+        assert promote(spec(), 2, kept, NOW + HOUR).promoted
+    assert kept.audit.entries(f"champion:{MODEL}")[-1].action == "intend"
+    told_early = why(MODEL, NOW, kept)["reign"]
     retrain.promote(MODEL, 2, now=(NOW + 2 * HOUR).isoformat())
-    retrain.promote(MODEL, 2, now=(NOW + 3 * HOUR).isoformat())
-    reign = why(MODEL, NOW, kept)["reign"]
-    assert (reign["since"], reign["replaced"]) == ((NOW + 2 * HOUR).isoformat(), 1)
+    assert kept.audit.entries(f"champion:{MODEL}")[-1].action == "promote"
+    assert why(MODEL, NOW, kept)["reign"] == told_early
+    assert (told_early["since"], told_early["replaced"]) == ((NOW + HOUR).isoformat(), 1)
 
 
 def test_the_same_question_asked_again_is_told(kept: Stores) -> None:

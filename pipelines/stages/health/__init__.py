@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from pipelines.contracts import EvergreenError
 from pipelines.settings import Settings
+from pipelines.stages import entries
 from pipelines.stages.health.bounds import MOST, parameters, recent
 from pipelines.stages.health.measures import loaded, measured
 from pipelines.stores import Stores
@@ -35,7 +36,7 @@ def examine(
         # What is refused stays out of the table, which is then no fresher than before.
         found = replace(found, newest=was) if found.refused else found
     kept.record(found)
-    _refuse(found)
+    _refuse(found, stores)
     return found
 
 
@@ -51,9 +52,10 @@ def _measured(found: ViewHealth, rows: pa.Table, past: list[Past], settings: Set
         return replace(found, checks=suites.checked(suite, table, bounds))
 
 
-def _refuse(found: ViewHealth) -> None:
+def _refuse(found: ViewHealth, stores: Stores) -> None:
     broken = [check for check in found.failed if check.severity == CRITICAL]
     if broken:
+        entries.not_published(found, stores)
         seen = "; ".join(said(check) for check in broken)
         raise EvergreenError(
             f"feature view {found} as of {found.as_of:%Y-%m-%d %H:%M} UTC: {seen}. Nothing of it was published:"

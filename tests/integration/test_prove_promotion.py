@@ -1,0 +1,52 @@
+"""Rules of `evergreen prove promotion`: it holds for what we do, and does not for what one might have done."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipelines.prove import promotion
+from pipelines.prove.promotion_world import World
+from pipelines.stores.tracking import CHAMPION, Tracking
+from tests.champions import copied, crowned
+
+
+def careless(world: World, number: int) -> None:
+    """A writer that moves the alias in two steps."""
+
+    def set_alias(self: Tracking, model: str, alias: str, version: int) -> None:
+        if alias == CHAMPION:
+            self.client.delete_registered_model_alias(model, alias)
+        self.client.set_registered_model_alias(model, alias, str(version))
+
+    Tracking.set_alias = set_alias  # type: ignore[method-assign]
+    promotion.write(world, number)
+
+
+def ungated(world: World, number: int) -> None:
+    """A writer that makes any version champion."""
+    (world.home / f"ready.{number}").touch()
+    while True:
+        world.stores.tracking.set_alias(world.spec.name, CHAMPION, world.refused[number % 2])
+
+
+@pytest.fixture
+def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], World]:
+    """Makes a deployment in a folder, by copying the tests' one."""
+    made = crowned(tmp_path_factory.getbasetemp() / "champions")
+    return lambda folder: copied(made, folder)
+
+
+def test_whoever_is_killed_readers_see_one_champion(make: Callable[[Path], World]) -> None:
+    proof = promotion.prove(6, 60, 0, lambda text: None, make=make)
+    assert proof.failures == []
+    (row,) = proof.rows
+    assert (row["kills"], row["torn"], row["without champion"], row["ungated"]) == (6, 0, 0, 0)
+    assert row["reads"] >= 60
+
+
+def test_a_move_in_two_steps_and_a_version_that_never_passed_are_seen(make: Callable[[Path], World]) -> None:
+    for work, kind in ((careless, "without champion"), (ungated, "ungated")):
+        proof = promotion.prove(6, 400, 0, lambda text: None, work, make)
+        assert not proof.holds
+        assert proof.rows[0][kind] > 0
