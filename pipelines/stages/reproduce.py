@@ -148,10 +148,9 @@ def _made_again(spec: ModelSpec, record: Record, stores: Stores, folder: Path) -
     same_rows = _compared_rows(record, rows, file_digest(path), stores)
     train, held = (rows[rows["split"] == part].reset_index(drop=True) for part in ("train", "holdout"))
     renewed(spec)
-    with limited(record.threads):
-        model = estimator(spec.model_copy(update={"parameters": record.parameters})).fit(
-            train.drop(columns=list(NOT_INPUT)), train["label"]
-        )
+    model = estimator(spec.model_copy(update={"parameters": record.parameters}))
+    with limited(record.threads):  # after the libraries are loaded: it does not reach those that come later
+        model.fit(train.drop(columns=list(NOT_INPUT)), train["label"])
     version = record.version
     return Reproduction(
         model=version.model,

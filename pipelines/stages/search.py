@@ -155,7 +155,7 @@ def _try(spec: ModelSpec, study: "Study", parts: "list[Fold]", threads: int) -> 
     if done == 0 and not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
         study.enqueue_trial({name: spec.parameters[name] for name in wanted.space})
     trial = study.ask({name: _distribution(values) for name, values in wanted.space.items()})
-    with limited(threads):
+    with limited(threads):  # the estimator's libraries are loaded by now: it does not reach later ones
         value = _value(spec, trial, parts)
     study.tell(trial, value, state=TrialState.PRUNED if value is None else TrialState.COMPLETE)
 

@@ -9,8 +9,8 @@ from pipelines.cli import app
 from pipelines.settings import PROJECT
 
 TEXTS = [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
-COMMANDS = sorted({m for t in TEXTS for m in re.findall(r"\bevergreen ([a-z]+)\b(?! of)", t.read_text())})
-TARGETS = sorted({m for t in TEXTS for m in re.findall(r"\bmake ([a-z-]+)\b", (t.read_text()))})
+COMMANDS = sorted({m for t in TEXTS for m in re.findall(r"\bevergreen ([a-z-]+)\b(?! of)", t.read_text())})
+TARGETS = sorted({m for t in TEXTS for m in re.findall(r"(?m)(?:^|`)make ([a-z-]+)\b", t.read_text())})
 
 
 def test_there_is_something_to_check() -> None:

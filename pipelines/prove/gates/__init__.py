@@ -5,7 +5,7 @@ from typing import Any
 from pipelines.catalog import model
 from pipelines.contracts import Decision, EvergreenError
 from pipelines.prove import Proof, Say
-from pipelines.prove.gates.bench import Bench, built, estimator, named, with_parameters
+from pipelines.prove.gates.bench import Bench, built, named, with_parameters
 from pipelines.prove.gates.candidates import CANDIDATES, Bad, worse
 from pipelines.prove.gates.sabotage import SABOTAGES, Sabotage, committed
 from pipelines.prove.ingestion import scratch
@@ -32,7 +32,7 @@ def prove(name: str, days: int, cases: int | None, seed: int, say: Say) -> Proof
 def _first(bench: Bench) -> Row:
     """A first champion that has learned little, but more than the baseline."""
     weak = with_parameters(bench.spec, max_iter=40, n_estimators=10, max_depth=2)
-    made = bench.plant(lambda _spec, inputs, labels: estimator(weak).fit(inputs, labels))
+    made = bench.plant(spec=weak)
     verdict = bench.judge(made, spec=weak)
     return _control_row(bench, "control: the first champion, weak", made.version, verdict)
 

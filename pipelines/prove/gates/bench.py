@@ -42,13 +42,15 @@ class Bench:
         found = self.stores.tracking.champion(self.spec.name)
         return found.version if found else None
 
-    def plant(self, fit: Fit | None = None, rows: TrainingSet | None = None) -> Candidate:
+    def plant(
+        self, fit: Fit | None = None, rows: TrainingSet | None = None, spec: ModelSpec | None = None
+    ) -> Candidate:
         """Registers what `fit` makes, the honest estimator if none is given, as a training would."""
         with ExitStack() as stack:
             stack.enter_context(patch.object(train, "_existing", lambda *_: None))
             if fit is not None:
                 stack.enter_context(patch.object(train, "estimator", lambda spec: Planted(spec, fit)))
-            return train.train(self.spec, rows or self.rows, self.stores)
+            return train.train(spec or self.spec, rows or self.rows, self.stores)
 
     def judge(
         self, made: Candidate, rows: TrainingSet | None = None, spec: ModelSpec | None = None
