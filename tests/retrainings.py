@@ -34,11 +34,8 @@ def plan(now: datetime = NOW, as_of: datetime = AS_OF, **asked: object) -> dict:
 
 def train(stores: Stores, planned: dict, now: datetime = NOW, **made: object) -> tuple[dict, dict]:
     """The candidate and its training set, which lies where the monitor looks for it."""
-    folder = stores.settings.home / "training_sets" / MODEL
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = training_set(folder, **{"name": "a", **made})
-    Path(rows.path).rename(folder / f"{rows.digest}.parquet")
-    plain = as_json(rows) | {"path": str(folder / f"{rows.digest}.parquet")}
+    rows = training_set(stores.settings.home, **{"name": "a", **made})
+    plain = as_json(rows)
     return retrain.train(MODEL, plain, planned, now=now.isoformat()), plain
 
 

@@ -10,7 +10,7 @@ import typer
 from pipelines import catalog
 from pipelines.catalog import ModelSpec
 from pipelines.cli.common import GATE, AsJson, explained, show
-from pipelines.contracts import EvergreenError
+from pipelines.contracts import EvergreenError, Promotion
 from pipelines.settings import settings
 from pipelines.stores import Stores
 
@@ -44,7 +44,10 @@ def rollback(
     from pipelines.stages.rollback import rollback as move
 
     with explained():
-        show(move(catalog.model(model), _stores(), _now(), reason, to), as_json_text, _moved)
+        spec, stores = catalog.model(model), _stores()
+        answer = move(spec, stores, _now(), reason, to)
+        show(answer, as_json_text, _moved)
+        _cards(spec, answer, stores)
 
 
 def override(named: Named, reason: Reason, as_json_text: AsJson = False) -> None:
@@ -52,8 +55,10 @@ def override(named: Named, reason: Reason, as_json_text: AsJson = False) -> None
     from pipelines.stages.promote import override as move
 
     with explained():
-        spec, version = _asked(named)
-        show(move(spec, version, _stores(), _now(), reason), as_json_text, _moved)
+        (spec, version), stores = _asked(named), _stores()
+        answer = move(spec, version, stores, _now(), reason)
+        show(answer, as_json_text, _moved)
+        _cards(spec, answer, stores)
 
 
 def approve(
@@ -103,6 +108,13 @@ def _asked(named: str) -> tuple[ModelSpec, int]:
     if found is None:
         raise EvergreenError(f"{named!r} is not MODEL@VERSION such as flight_delays@3")
     return catalog.model(found[1]), int(found[2])
+
+
+def _cards(spec: ModelSpec, answer: Promotion, stores: Stores) -> None:
+    """What is shown of both versions follows once the champion has moved and that was said."""
+    from pipelines.stages.card import moved
+
+    moved(spec, answer, stores)
 
 
 def _stores() -> Stores:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from pipelines import catalog
 from pipelines.catalog import ModelSpec
-from pipelines.contracts import Decision, EvergreenError, Verdict
+from pipelines.contracts import Decision, EvergreenError, Promotion, Verdict
 from pipelines.stages import card_text
 from pipelines.stages.gate import record
 from pipelines.stages.gate.look import head
@@ -54,6 +55,14 @@ def write(spec: ModelSpec, version: int, stores: Stores) -> Path:
     told = folder / DETAILS
     details = json.loads(told.read_text()) if told.exists() else {}
     return put(found, verdict, details, spec, stores)
+
+
+def moved(spec: ModelSpec, answer: Promotion, stores: Stores) -> None:
+    """After a champion has moved: the cards of both versions say so. It only shows; what it lacks stops nobody."""
+    for version in (answer.champion_version, answer.previous_version):
+        if answer.promoted and version is not None:
+            with suppress(EvergreenError):
+                write(spec, version, stores)
 
 
 def named(asked: str, stores: Stores) -> tuple[ModelSpec, Version]:

@@ -161,11 +161,13 @@ def evaluate(
 
 def promote(model: str, version: int, now: str | None = None) -> dict[str, Any]:
     """Make a version champion if its gate said PASS."""
+    from pipelines.stages import card
     from pipelines.stages.promote import promote as move
 
-    shared = stores()
-    answer = move(catalog.model(model), version, shared, _clock(now))
+    spec, shared = catalog.model(model), stores()
+    answer = move(spec, version, shared, _clock(now))
     entries.witnessed(model, shared)
+    card.moved(spec, answer, shared)
     return dict(as_json(answer))
 
 
