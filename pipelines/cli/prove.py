@@ -164,7 +164,7 @@ def engines(
 @app.command()
 def gates(
     model: Model = "flight_delays",
-    days: Annotated[int, typer.Option(min=15, max=300, help="of real rows, the held-out ones included")] = 80,
+    days: Annotated[int, typer.Option(min=15, max=300, help="of real rows, the held-out ones included")] = 50,
     cases: Annotated[int | None, typer.Option(min=1, help="so many of each kind; default: all")] = None,
     seed: Seed = 0,
     as_json_text: AsJson = False,

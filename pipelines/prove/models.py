@@ -180,7 +180,10 @@ class Trial:
         bench = self.bench
         version = bench.stores.tracking.version(bench.spec.name, number)
         case = Case(bench.spec, version, None, None, bench.held, bench.rows, bench.stores, NOW)
-        return serving.probed(case, bench.held.head(QUESTIONS))["failed"] or None
+        seen = serving.probed(case, bench.held.head(QUESTIONS))
+        if seen["failed"] and seen["phase"] == "starting":
+            raise RuntimeError(f"the probe did not come so far as to load it: {seen['failed']}")
+        return seen["failed"] or None
 
     def _healed(self) -> str | None:
         started = self._server()

@@ -12,7 +12,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerProcess
@@ -36,6 +36,8 @@ ROLLBACKS = 50
 """So many are timed in peace, but with the readers reading."""
 LONGEST = 4.0
 """A writer is killed within about so many times what a rollback usually takes."""
+AIMED, SOON = 0.5, 5.0
+"""The share of writers that are killed once they intend a move, and for how many seconds that is waited for."""
 POLITE = 10
 """Readers leave the processors to the writers; so they are stopped in the middle of a read all the more often."""
 PATIENCE = 600
@@ -127,7 +129,7 @@ def _look(world: World, stores: Stores, seen: Seen) -> None:
 def write(world: World, number: int) -> None:
     """One writer's life: it moves the champion in every way there is, until it is killed."""
     rng = random.Random(number)  # noqa: S311 - it plays, it keeps no secret
-    stores = world.stores
+    stores = replace(world.stores, who=named(number))
     champions.reigns(world.spec.name, stores)  # opens what is opened once: few should die before they begin
     stores.tracking.named(world.spec.name, CHAMPION)
     (world.home / f"ready.{number}").touch()
@@ -142,7 +144,7 @@ def write(world: World, number: int) -> None:
 def _promote(world: World, stores: Stores, rng: random.Random) -> None:
     from pipelines.stages.promote import promote
 
-    promote(world.spec, rng.choice([1, 2, *world.refused]), stores, datetime.now(UTC))
+    promote(world.spec, rng.choice([1, 1, 2, 2, *world.refused]), stores, datetime.now(UTC))
 
 
 def _override(world: World, stores: Stores, rng: random.Random) -> None:
@@ -154,7 +156,7 @@ def _override(world: World, stores: Stores, rng: random.Random) -> None:
 def _roll_back(world: World, stores: Stores, rng: random.Random) -> None:
     from pipelines.stages.rollback import rollback
 
-    to = rng.choice([None, *world.allowed, *world.refused])
+    to = rng.choice([None, *world.allowed, *world.allowed, *world.refused])
     rollback(world.spec, stores, datetime.now(UTC), "to see what becomes of it", to)
 
 
@@ -170,7 +172,7 @@ ACTS, WEIGHTS = (_promote, _override, _roll_back, _pin), (3, 2, 6, 1)
 def _killed(world: World, kills: int, seed: int, usual: float, say: Say, work: Work) -> Counter[str]:
     """So many writers, each killed at a random moment of its work."""
     rng, tally, number = random.Random(seed), Counter[str](), seed  # noqa: S311 - as above
-    audit, begun = world.stores.audit, time.monotonic()
+    stores, begun = world.stores, time.monotonic()
     writers: list[tuple[ForkServerProcess, int]] = []
     while tally["kills"] < kills:
         while len(writers) < WRITERS:
@@ -181,18 +183,37 @@ def _killed(world: World, kills: int, seed: int, usual: float, say: Say, work: W
             raise EvergreenError(
                 f"writer {mine} ended with {writer.exitcode} before it was killed: {_noted(world)}"
             )
+        if rng.random() < AIMED:
+            _intends(stores, world, mine, writer)
         writer.join(rng.uniform(0, LONGEST * usual / WRITERS))
         writer.kill()
         writer.join()
         tally["kills"] += writer.exitcode == -signal.SIGKILL
-        newest = audit.entries(champions.subject(world.spec.name), limit=1)
-        tally["amid a move"] += newest[-1].action == INTEND
+        tally["amid a move"] += _amid(stores, world, mine)
         if tally["kills"] % 100 == 0:
             say(f"{tally['kills']} of {kills} writers killed in {time.monotonic() - begun:.0f} s")
     for writer, _ in writers:
         writer.kill()
         writer.join()
     return tally
+
+
+def _amid(stores: Stores, world: World, number: int) -> bool:
+    """Whether the newest thing said of the champion is that this writer intends to move it."""
+    newest = stores.audit.entries(champions.subject(world.spec.name), limit=1)[-1]
+    return newest.action == INTEND and newest.who == named(number)
+
+
+def _intends(stores: Stores, world: World, number: int, writer: ForkServerProcess) -> None:
+    """Wait until a writer intends a move, but not for ever: others may be faster each time."""
+    end = time.monotonic() + SOON
+    while not _amid(stores, world, number) and writer.exitcode is None and time.monotonic() < end:
+        writer.join(0.002)
+
+
+def named(number: int) -> str:
+    """In whose name a writer acts."""
+    return f"prove: writer {number}"
 
 
 def _quietly(work: Work, world: World, number: int) -> None:

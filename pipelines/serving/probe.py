@@ -2,7 +2,8 @@
 
 The version is loaded in this process, by serving's own code, before anybody is asked by it; it needs no licence. What
 hangs is ended by the kernel, what eats memory gets no more: OUT.json says how far it came. With `--given` the
-deployment's settings and the model's spec come as JSON on standard input.
+deployment's settings, the model's spec and the version as it is registered come as JSON on standard input, so that
+MLflow need not be loaded.
 """
 
 import json
@@ -105,12 +106,11 @@ class Probe:
     out: Path
     seen: Seen = field(default_factory=Seen)
 
-    def run(self, version: int, stores: Stores) -> None:
+    def run(self, found: Version, stores: Stores) -> None:
         """Load the version, ask it everything, and write down what was seen."""
         limits = self.spec.gate.serving
         records: list[dict[Any, Any]] = self.rows.to_dict("records")
         source = Rows(records[0] if records else {})
-        found = stores.tracking.version(self.spec.name, version)
         predictor = Predictor(self.spec, Candidate(found, stores), source, Metrics())
         with self._phase("loading it", limits.load_seconds):
             begun = time.perf_counter()
@@ -239,12 +239,15 @@ def _bounded(memory_mb: float) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _given(model: str) -> tuple[ModelSpec, Settings]:
-    """Spec and settings: those on standard input if the caller says so, else the deployment's."""
+def _given(model: str, number: int) -> tuple[ModelSpec, Stores, Version]:
+    """What is asked, and of which deployment: from standard input if the caller says so."""
     if "--given" not in sys.argv:
-        return catalog.model(model), settings()
+        stores = Stores(settings())
+        return catalog.model(model), stores, stores.tracking.version(model, number)
     given = json.load(sys.stdin)
-    return ModelSpec.model_validate(given["spec"]), Settings(_env_file=None, **given["settings"])  # type: ignore[call-arg]
+    version = Version(**given["version"] | {"as_of": datetime.fromisoformat(given["version"]["as_of"])})
+    stores = Stores(Settings(_env_file=None, **given["settings"]))  # type: ignore[call-arg]
+    return ModelSpec.model_validate(given["spec"]), stores, version
 
 
 def main() -> int:
@@ -254,7 +257,7 @@ def main() -> int:
     model, version, questions, out = (word for word in sys.argv[1:] if word != "--given")
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     try:
-        spec, current = _given(model)
+        spec, stores, found = _given(model, int(version))
     except (ValueError, EvergreenError) as error:
         print(" ".join(str(error).split()), file=sys.stderr)
         return 1
@@ -262,7 +265,7 @@ def main() -> int:
     probe.write("starting")
     _bounded(spec.gate.serving.memory_mb)
     try:
-        probe.run(int(version), Stores(current))
+        probe.run(found, stores)
     except Exception as error:
         probe.seen.errors.insert(0, _first_line(error))
         probe.write(probe.seen.phase)

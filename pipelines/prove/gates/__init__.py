@@ -31,7 +31,7 @@ def prove(name: str, days: int, cases: int | None, seed: int, say: Say) -> Proof
 
 def _first(bench: Bench) -> Row:
     """A first champion that has learned little, but more than the baseline."""
-    weak = with_parameters(bench.spec, max_iter=40, n_estimators=10, max_depth=2)
+    weak = with_parameters(bench.spec, max_iter=20, n_estimators=10, max_depth=2)
     made = bench.plant(spec=weak)
     verdict = bench.judge(made, spec=weak)
     return _control_row(bench, "control: the first champion, weak", made.version, verdict)

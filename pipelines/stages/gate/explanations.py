@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-ROWS, REPEATS = 500, 3
+ROWS, REPEATS = 500, 2
 SHOWN = 20
 SCORERS = {
     "classification": ("neg_log_loss", "log_loss"),

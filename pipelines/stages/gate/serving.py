@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
-from pipelines.contracts import Decision, EvergreenError, Kind, Rule
+from pipelines.contracts import Decision, EvergreenError, Kind, Rule, as_json
 from pipelines.settings import PROJECT
 from pipelines.stages.gate.case import Case, fact
 
@@ -100,13 +100,13 @@ def _longest(case: Case) -> float:
 
 
 def _given(case: Case) -> bytes:
-    """Settings and spec for the probe's standard input; secrets go neither into arguments nor into the environment.
+    """Settings, spec and version for standard input; secrets go neither into arguments nor into the environment.
 
     Of the gate it gets what bounds it, and nothing of how the model was found.
     """
     spec = case.spec.model_dump(by_alias=True, exclude={"search", "parameters"})
     spec["gate"] = {name: spec["gate"][name] for name in ("floors", "serving")}
-    plain = {"settings": case.stores.settings.model_dump(), "spec": spec}
+    plain = {"settings": case.stores.settings.model_dump(), "spec": spec, "version": as_json(case.version)}
     return json.dumps(plain, default=_written).encode()
 
 
