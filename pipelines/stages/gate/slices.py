@@ -6,7 +6,7 @@ that a search finds on one half of the hours is judged on the other half, which 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pipelines.contracts import Decision, Kind, Rule
@@ -213,4 +213,12 @@ def _worst(case: Case) -> Rule:
         return Rule(FOUND, Decision.PASS, why)
     words, mask = found
     part = Slice(FOUND, mask, f"{words} (found on the other half of the hours): ")
-    return _against_champion(case, part, asked.confidence)
+    return _chosen(_against_champion(case, part, asked.confidence))
+
+
+def _chosen(rule: Rule) -> Rule:
+    """A slice that was chosen because it looks bad fails beyond doubt, is in doubt beyond the margin, else passes."""
+    if rule.value is None or rule.bound is None or rule.high is None:
+        return rule
+    broken = Decision.FAIL if rule.high < rule.bound else Decision.INCONCLUSIVE
+    return replace(rule, kind=Kind.AT_LEAST, decision=Decision.PASS if rule.value >= rule.bound else broken)
