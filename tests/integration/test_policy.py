@@ -93,7 +93,7 @@ def test_changed_code_starts_one_training_and_a_changed_card_none(
     assert train(champion, planned, NOW + HOUR)[0]["version"] == 2
     with pytest.raises(NothingToDo):  # its candidate was not promoted; it is not tried again for ever
         plan(NOW + 2 * HOUR, woken="schedule")
-    (copy / "label.sql").write_text((catalog.HERE / "models" / MODEL / "label.sql").read_text()[:-11])
+    (copy / "label.sql").write_text((copy / "label.sql").read_text()[:-11])
     with pytest.raises(NothingToDo):  # back to what the champion was trained from
         plan(NOW + 3 * HOUR, woken="schedule")
 
