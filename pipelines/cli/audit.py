@@ -69,7 +69,7 @@ def _tell(answer: dict[str, Any]) -> None:
     for warning in answer["warnings"]:
         errors.print(f"Warning: {warning}", style="yellow", markup=False)
     for finding in answer["findings"]:
-        console.print(f"WRONG: {finding}", style="red", markup=False)
+        console.print(f"WRONG: {finding}", style="red", markup=False, soft_wrap=True)
     count = len(answer["findings"])
     said = f"{count} finding{'s' if count > 1 else ''}" if count else "whole"
     console.print(f"{said}: {answer['entries']:,} entries", markup=False)
