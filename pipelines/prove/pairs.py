@@ -32,6 +32,7 @@ gains in log loss goes with the next at 0.2, in decisions at more (there 0.3 to 
 """
 LARGE = 2_000_000
 """Rows of the sample that says what noise costs."""
+F1_SHIFT = 1.0
 SLICE = "LGA"
 SHARES = {"EWR": 0.5, "JFK": 0.3, SLICE: 0.2}
 NOW, LONG_AGO = datetime(2026, 1, 5, tzinfo=UTC), datetime(1960, 1, 1, tzinfo=UTC)
@@ -84,12 +85,15 @@ def drawn(world: World, number: int) -> Drawn:
 
 @cache
 def worth(metric: str, less: float, more: float) -> float:
-    """How much better a model with less noise is than one with more, on a very large sample."""
+    """How much better a model with less noise is than one with more, on a very large sample; more noise is worse."""
     from pipelines.stages.gate.metrics import measure
 
     known, labels, noise = _large(metric)
     one, other = (measure(metric, labels, _answers(metric, known + size * noise)) for size in (less, more))
-    return abs(one - other)
+    lost = one - other if METRICS[metric][1] else other - one
+    if lost < 0:
+        raise ValueError(f"in this world {metric} gets better with noise; no pair would be worse")
+    return lost
 
 
 @cache
@@ -164,6 +168,9 @@ def _labels(metric: str, truth: "Numbers", draw: "np.random.Generator") -> "Numb
 
 
 def _answers(metric: str, said: "Numbers") -> "Numbers":
+    """A number, or a probability; for f1 shifted to where its cut is best, or more noise would make f1 better."""
     import numpy as np
 
-    return said if METRICS[metric][0] == "regression" else np.asarray(1 / (1 + np.exp(-said)))
+    if METRICS[metric][0] == "regression":
+        return said
+    return np.asarray(1 / (1 + np.exp(-said - (F1_SHIFT if metric == "f1" else 0.0))))
