@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.catalog import ModelSpec
 from pipelines.contracts import Decision, EvergreenError, Kind, Rule, Verdict
-from pipelines.stages.gate import arithmetic, record
+from pipelines.stages.gate import arithmetic, record, recount
 from pipelines.stages.gate.expected import Against, begin, demanded
 from pipelines.stages.train import environment, inputs_of
 from pipelines.stages.training_set import as_served, path_of
@@ -66,7 +66,8 @@ def _deed(spec: ModelSpec, version: Version, verdict: Verdict, stores: Stores) -
 
 def _examined(deed: Deed) -> list[str]:
     """Everything that does not hold, in sentences."""
-    return [*_complete(deed), *_consistent(deed.verdict), *_computed(deed), *_true(deed)]
+    wrong = [*_complete(deed), *_consistent(deed.verdict), *_true(deed)]
+    return wrong or [*_computed(deed), *recount.mistakes(_count(deed))]
 
 
 def _bound_to(spec: ModelSpec, version: Version, verdict: Verdict, stores: Stores) -> Iterator[str]:
@@ -167,6 +168,11 @@ def _computed(deed: Deed) -> Iterator[str]:
         yield from arithmetic.mistakes(rule, demand, deed.evidence, CLOSE)
 
 
+def _count(deed: Deed) -> recount.Count:
+    rules = {rule.name: rule for rule in deed.verdict.rules}
+    return recount.Count(deed.spec, rules, deed.held, deed.evidence, CLOSE)
+
+
 def _true(deed: Deed) -> Iterator[str]:
     """The evidence is what these very models say of these very rows."""
     import numpy as np
@@ -176,11 +182,20 @@ def _true(deed: Deed) -> Iterator[str]:
         return
     if not np.array_equal(deed.evidence["label"], deed.held["label"].to_numpy("float64")):
         yield "the labels of the evidence are not those of the held-out rows"
+    if not np.array_equal(deed.evidence["block"], _hours(deed.held)):
+        yield "the hours of the evidence are not those of the held-out rows"
     for who, said in _asked_again(deed):
         if who not in deed.evidence:
             yield f"the evidence lacks the answers of the {who}"
         elif not np.allclose(deed.evidence[who], said, rtol=0, atol=CLOSE):
             yield f"the answers of the {who} in the evidence are not its answers"
+
+
+def _hours(held: "pd.DataFrame") -> "pd.Series[Any]":
+    import pandas as pd
+
+    hours: pd.Series[Any] = (held["event_timestamp"] - pd.Timestamp(0, tz="UTC")) // pd.Timedelta(hours=1)
+    return hours
 
 
 def _asked_again(deed: Deed) -> "Iterator[tuple[str, NDArray[Any]]]":
