@@ -2,12 +2,31 @@
 
 import platform
 import subprocess
+from importlib import metadata
 
 from pipelines.settings import PROJECT
 from pipelines.stores import Stores
+from pipelines.stores.tracking import file_digest
 
 PARTS = ("pipelines", "feature_repo", "expectations")
 """What of the project decides what a training makes."""
+LIBRARIES = ("numpy", "pandas", "scikit-learn", "scipy", "skops")
+"""What a model file is written and read with."""
+
+
+def environment() -> str:
+    """The digest of the lock that everything here was installed from."""
+    return file_digest(PROJECT / "locks" / "default.txt")
+
+
+def commit() -> str:
+    """The commit the code is at, `unknown` outside a git checkout."""
+    return _git("rev-parse", "HEAD") or "unknown"
+
+
+def libraries() -> dict[str, str]:
+    """The versions of what a model file is written and read with."""
+    return {name: metadata.version(name) for name in LIBRARIES}
 
 
 def made_with(stores: Stores) -> dict[str, str | int]:

@@ -9,8 +9,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from pipelines.catalog import ModelSpec
-from pipelines.stages.checkout import changed_since, made_with
-from pipelines.stages.train import CODE, commit, environment, libraries
+from pipelines.stages.checkout import changed_since, commit, environment, libraries, made_with
+from pipelines.stages.registration import CODE
 from pipelines.stores import Stores
 from pipelines.stores.durable import local
 

@@ -9,7 +9,7 @@ from fnmatch import fnmatch
 
 from pipelines.catalog import ModelSpec
 from pipelines.contracts import EvergreenError
-from pipelines.stages.train import libraries
+from pipelines.stages.checkout import libraries
 from pipelines.stores import Stores
 from pipelines.stores.licences import verify_origin
 from pipelines.stores.tracking import RETIRED, Version, file_digest

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.catalog import ModelSpec
 from pipelines.contracts import TrainingSet
-from pipelines.stages.train import commit, environment
+from pipelines.stages.checkout import commit, environment
 from pipelines.stores import Stores
 
 if TYPE_CHECKING:

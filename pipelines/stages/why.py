@@ -58,7 +58,7 @@ def record_of(version: Version, stores: Stores) -> dict[str, Any]:
     """The plan the version was trained by; empty for one that was trained without a plan."""
     if "training" not in version.tags:
         return {}
-    from pipelines.stages.train import RECORD
+    from pipelines.stages.registration import RECORD
 
     with tempfile.TemporaryDirectory() as folder:
         found = stores.tracking.client.download_artifacts(version.run_id, f"training/{RECORD}", folder)

@@ -241,7 +241,7 @@ def test_a_crash_before_the_version_leaves_its_batches_new(
     land(champion, "second")
     planned = plan(NOW + HOUR)
     with monkeypatch.context() as broken:
-        broken.setattr("pipelines.stages.train._register", killed)
+        broken.setattr("pipelines.stages.train.register", killed)
         with pytest.raises(KeyboardInterrupt):
             train(champion, planned, NOW + HOUR, name="b", seed=1)
     assert plan(NOW + 2 * HOUR)["new_rows"] == 500

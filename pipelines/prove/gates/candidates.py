@@ -9,6 +9,7 @@ from pipelines.catalog import ModelSpec
 from pipelines.contracts import Candidate, TrainingSet
 from pipelines.prove.gates.bench import Bench, Fit
 from pipelines.stages import train
+from pipelines.stages.checkout import libraries
 
 if TYPE_CHECKING:
     import numpy as np
@@ -195,11 +196,11 @@ def stale(bench: Bench) -> tuple[Candidate, TrainingSet]:
 
 
 def old_library(bench: Bench) -> tuple[Candidate, None]:
-    with patch.object(train, "libraries", lambda: {**train_libraries(), "scikit-learn": "1.5.0"}):
+    with patch.object(train, "libraries", lambda: {**real_libraries(), "scikit-learn": "1.5.0"}):
         return bench.plant(), None
 
 
-train_libraries = train.libraries
+real_libraries = libraries
 
 
 def other_rows(bench: Bench) -> tuple[Candidate, TrainingSet]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.catalog import ModelSpec
 from pipelines.contracts import Candidate, Decision, Rule, TrainingSet, Verdict
 from pipelines.stages import onnx
+from pipelines.stages.checkout import commit, environment
 from pipelines.stages.gate import (
     behaviour,
     bounds,
@@ -20,7 +21,6 @@ from pipelines.stages.gate import (
 )
 from pipelines.stages.gate.case import Case, Check, answers, asked
 from pipelines.stages.gate.metrics import measures
-from pipelines.stages.train import commit, environment
 from pipelines.stores import Stores
 from pipelines.stores.tracking import ANCHOR, Version
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.catalog import ModelSpec
 from pipelines.contracts import Decision, EvergreenError, Kind, Rule, Verdict
+from pipelines.stages.checkout import environment
 from pipelines.stages.gate import arithmetic, record, recount
 from pipelines.stages.gate.expected import Against, begin, demanded
-from pipelines.stages.train import environment, inputs_of
+from pipelines.stages.train import inputs_of
 from pipelines.stages.training_set import as_served, path_of
 from pipelines.stores import Stores
 from pipelines.stores.tracking import Version, file_digest

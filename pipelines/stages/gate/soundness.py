@@ -3,8 +3,8 @@
 import json
 
 from pipelines.contracts import Decision, Kind, Rule
+from pipelines.stages.checkout import libraries
 from pipelines.stages.gate.case import Case, fact
-from pipelines.stages.train import libraries
 from pipelines.stores.tracking import file_digest
 
 WAIT = Decision.INCONCLUSIVE
