@@ -31,7 +31,7 @@ stop:  ## stop exactly what `make run` started
 
 # Threads that wait must not spin: tests, like tasks, share the processors with others.
 test: $(READY)  ## run every test, a worker per processor
-	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n auto --dist loadfile
+	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 check: $(READY)  ## lock, format, lint, types, imports
 	@$(COMPILE) --group dev -o locks/default.txt && git diff --exit-code --stat locks

@@ -1,5 +1,6 @@
 """Rules from a training set to a champion, on a real MLflow."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,8 @@ import pandas as pd
 import pytest
 
 from pipelines.catalog import Comparison
-from pipelines.contracts import Decision, EvergreenError
+from pipelines.contracts import Candidate, Decision, EvergreenError
+from pipelines.settings import Settings
 from pipelines.stages.gate import evaluate, record
 from pipelines.stages.promote import promote
 from pipelines.stages.train import inputs_of, train
@@ -24,13 +26,22 @@ def judged(stores: Stores, rows, model=SPEC):
     return made, evaluate(model, made, rows, stores, NOW)
 
 
-@pytest.fixture
-def champion(stores: Stores, tmp_path: Path):
-    """A version that passed its gate and was promoted."""
-    rows = training_set(tmp_path)
-    made, verdict = judged(stores, rows)
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Candidate]:
+    """A home in which a version passed its gate and was promoted."""
+    home = tmp_path_factory.mktemp("champion")
+    stores = Stores(Settings(_env_file=None, home=home))
+    made, verdict = judged(stores, training_set(home))
     assert verdict.decision is Decision.PASS, verdict.rules
     assert promote(SPEC, made.version, stores, NOW).promoted
+    return home, made
+
+
+@pytest.fixture
+def champion(first: tuple[Path, Candidate], tmp_path: Path) -> Candidate:
+    """That version, in a copy of its home."""
+    home, made = first
+    shutil.copytree(home, tmp_path, dirs_exist_ok=True)
     return made
 
 
@@ -148,16 +159,15 @@ def test_an_edited_decision_record_is_refused(stores: Stores, champion) -> None:
         record.read(stores.tracking.version(SPEC.name, champion.version), stores)
 
 
-def test_a_model_file_that_was_changed_is_refused(stores: Stores, champion) -> None:
-    version = stores.tracking.champion("flight_delays")
-    logged = list(stores.settings.home.glob(f"mlartifacts/**/{MODEL_FILE}"))
+def test_a_model_file_that_was_changed_is_refused(stores: Stores, tmp_path: Path) -> None:
+    version = train(SPEC, training_set(tmp_path), stores).version
+    logged = list(tmp_path.glob(f"mlartifacts/**/{MODEL_FILE}"))
     assert logged
     for file in logged:
         with file.open("ab") as end:
             end.write(b"x")
-    stores.tracking.file(version).unlink()
     with pytest.raises(EvergreenError, match="changed after training"):
-        stores.tracking.load("flight_delays", version.version)
+        stores.tracking.load("flight_delays", version)
 
 
 def test_a_model_file_with_a_foreign_type_is_refused(tmp_path: Path) -> None:

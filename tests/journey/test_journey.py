@@ -41,7 +41,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
         assert len(ended) in {0, 6}
 
 
-def until(condition: Callable[[], object], stores: Stores, seconds: float = 240) -> None:
+def until(condition: Callable[[], object], stores: Stores, seconds: float = 480) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
