@@ -7,7 +7,7 @@ import pytest
 from pipelines import catalog
 from pipelines.prove import gates
 from pipelines.prove.gates.bench import Bench, built
-from pipelines.prove.gates.candidates import CANDIDATES, worse
+from pipelines.prove.gates.candidates import CANDIDATES
 from pipelines.prove.gates.sabotage import SABOTAGES
 from pipelines.prove.ingestion import scratch
 from pipelines.stages.gate import notary, record
@@ -20,14 +20,14 @@ def bench() -> Iterator[Bench]:
     """Real flights, a weak first champion, and a better one that replaced it."""
     with scratch() as home:
         made = built(catalog.model("flight_delays"), home, DAYS, 0, lambda _: None)
-        controls = [gates._first(made), gates._control(made)]
+        controls = gates.controls(made, lambda _: None)
         assert [row["promoted"] for row in controls] == [True, True], controls
         yield made
 
 
 def sabotaged(bench: Bench, name: str) -> dict:
     (each,) = [each for each in SABOTAGES if each.name == name]
-    return gates._attempt(bench, each, bench.plant(worse), bench.champion or 0)
+    return gates._attempt(bench, each, bench.champion or 0)
 
 
 def test_there_are_as_many_cases_as_promised() -> None:

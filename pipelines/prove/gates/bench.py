@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
+WEEK = timedelta(days=7)
 HONEST = train.estimator
 Fit = Callable[[ModelSpec, "pd.DataFrame", "pd.Series[Any]"], Any]
 """Fits a pipeline to inputs and labels, as an honest or a dishonest person would."""
@@ -32,10 +33,20 @@ class Bench:
     """`rows` is the training set all are judged on, `earlier` one of a week before; `served` is what serving holds."""
 
     spec: ModelSpec
-    stores: Stores
+    world: World
+    as_of: datetime
     rows: TrainingSet
     earlier: TrainingSet
     served: int = 0
+
+    @property
+    def stores(self) -> Stores:
+        return self.world.stores
+
+    def later(self, say: Say) -> None:
+        """Another week lands."""
+        self.as_of += WEEK
+        self.earlier, self.rows = self.rows, _joined(self.spec, self.world, self.as_of, say)
 
     @property
     def champion(self) -> int | None:
@@ -91,18 +102,26 @@ class Planted:
 
 
 def built(spec: ModelSpec, home: Path, days: int, seed: int, say: Say) -> Bench:
-    """Real rows land, features are computed, and two training sets a week apart are joined."""
-    stores = sandbox(home)
-    world = World(Upstream(spec), stores)
-    start = BEGIN + timedelta(days=seed % 28)
-    as_of = start + timedelta(days=days)
-    say(f"real rows up to {as_of:%Y-%m-%d} land")
-    for day in (as_of - timedelta(days=7), as_of):
-        world.live(day)
-        features.compute(day, stores)
-    sets = [training_set.build(spec, day, stores) for day in (as_of - timedelta(days=7), as_of)]
-    say(f"{sets[1].rows:,} rows to learn from, {sets[1].holdout_rows:,} held out")
-    return Bench(spec, stores, sets[1], sets[0])
+    """Real rows land, features are computed, and two training sets a week apart are joined.
+
+    At least two weeks are held out: one week of real weather may not tell even a good model from a poor one.
+    """
+    held = max(spec.training.holdout, 2 * WEEK)
+    spec = spec.model_copy(update={"training": spec.training.model_copy(update={"holdout": held})})
+    world = World(Upstream(spec), sandbox(home))
+    as_of = BEGIN + timedelta(days=seed % 28 + days)
+    earlier, rows = (_joined(spec, world, day, say) for day in (as_of - WEEK, as_of))
+    return Bench(spec, world, as_of, rows, earlier)
+
+
+def _joined(spec: ModelSpec, world: World, as_of: datetime, say: Say) -> TrainingSet:
+    world.live(as_of)
+    features.compute(as_of, world.stores)
+    rows = training_set.build(spec, as_of, world.stores)
+    say(
+        f"real rows up to {as_of:%Y-%m-%d} landed: {rows.rows:,} to learn from, {rows.holdout_rows:,} held out"
+    )
+    return rows
 
 
 def estimator(spec: ModelSpec, **changed: Any) -> Any:

@@ -1,31 +1,40 @@
 """Hands in the gate: each makes it let a worse candidate through, as a mistake or somebody in a hurry would."""
 
-import hashlib
-import json
-import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
 
-from pipelines.contracts import Candidate, Decision, Rule, Verdict
-from pipelines.prove.gates.bench import Bench
+from pipelines.contracts import Candidate, Decision, EvergreenError, Kind, Rule
+from pipelines.prove.gates import forgeries
+from pipelines.prove.gates.bench import Bench, with_parameters
 from pipelines.stages import gate
-from pipelines.stages.gate import bounds, case, comparisons, record
-from pipelines.stores.tracking import CHAMPION, Tracking
+from pipelines.stages.gate import bounds, case, comparisons, slices
+from pipelines.stores.tracking import Tracking
 
+SEED = 7
 Hand = Callable[[Bench], Any]
 """A context in which the gate is sabotaged."""
 
 
 @dataclass(frozen=True)
 class Sabotage:
-    """`during` is what is done to the gate while it judges, `after` what is done to its verdict."""
+    """`during` is what is done to the gate while it judges, `after` what is done to its verdict.
+
+    It judges a candidate that has learned little, or one as good as the champion where only `tied` ones show the hand.
+    """
 
     name: str
     during: Hand | None = None
     after: Callable[[Bench, int, int], None] | None = None
+    tied: bool = False
+
+    def planted(self, bench: Bench) -> Candidate:
+        """A candidate made as honestly as any: what is wrong with it is only that it is no better."""
+        twin = {"random_state": SEED, "C": 0.9, "alpha": 1.1, "n_neighbors": 7}
+        weak = {"max_iter": 25, "n_estimators": 9, "max_depth": 2, "C": 1e-4, "alpha": 1e4, "n_neighbors": 1}
+        return bench.plant(spec=with_parameters(bench.spec, **(twin if self.tied else weak)))
 
 
 @contextmanager
@@ -36,13 +45,20 @@ def _patched(*targets: tuple[Any, str, Any]) -> Iterator[None]:
         yield
 
 
+def _ties_win(rule: Any, found: Any) -> Decision:
+    return Decision.PASS if found.low >= rule.bound else Decision.FAIL
+
+
 def _passing(rule: Rule) -> Rule:
     return replace(rule, decision=Decision.PASS)
 
 
 def self_comparison(bench: Bench) -> Any:
-    """The challenger is compared with itself."""
-    return _patched((case, "_other", lambda found, _version: found.answers["candidate"]))
+    """The challenger is compared with itself, and a tie is enough."""
+    return _patched(
+        (case, "_other", lambda found, _version: found.answers["candidate"]),
+        (comparisons, "decide", _ties_win),
+    )
 
 
 def flag(bench: Bench) -> Any:
@@ -73,20 +89,32 @@ def errors_swallowed(bench: Bench) -> Any:
 
 
 def another_version_scored(bench: Bench) -> Any:
-    """One version is scored, another promoted."""
+    """The champion is scored, another version promoted."""
     good = bench.stores.tracking.load(bench.spec.name, bench.champion or 0)
-    return _patched((case.Case, "model", property(lambda _self: good)))
+    return _patched(
+        (case.Case, "model", property(lambda _self: good)),
+        (comparisons, "decide", _ties_win),
+    )
 
 
 def flipped_sign(bench: Bench) -> Any:
-    real = comparisons.paired
+    """Worse than the champion reads as better, as a whole and in every slice."""
+    real, sliced = comparisons.paired, slices._compared
 
     def flipped(who: str, comparison: Any, found: Any) -> Rule:
         rule = real(who, comparison, found)
-        ends = (-(rule.high or 0), -(rule.low or 0), -(rule.value or 0))
-        return _decided(replace(rule, low=ends[0], high=ends[1], value=ends[2]))
+        return _turned(rule) if who == "champion" else rule
 
-    return _patched((comparisons, "paired", flipped))
+    return _patched(
+        (comparisons, "paired", flipped),
+        (slices, "_compared", lambda *given: _turned(sliced(*given))),
+    )
+
+
+def _turned(rule: Rule) -> Rule:
+    if rule.value is None:
+        return rule
+    return _decided(replace(rule, value=-rule.value, low=-(rule.high or 0), high=-(rule.low or 0)))
 
 
 def narrow_interval(bench: Bench) -> Any:
@@ -118,7 +146,7 @@ def low_confidence(bench: Bench) -> Any:
 
 
 def swapped_metric(bench: Bench) -> Any:
-    """Another metric under the name of the one that was asked for: accuracy, which does not see the difference."""
+    """Another metric under the name of the one that was asked for, one that does not see the difference."""
     real = comparisons.paired
     other = {"classification": "accuracy", "regression": "median_ae"}[bench.spec.task]
 
@@ -134,11 +162,11 @@ def swapped_metric(bench: Bench) -> Any:
     return _patched((comparisons, "paired", swapped))
 
 
-def floor_upside_down(bench: Bench) -> Any:
-    """At least reads as at most, and everybody is better than the champion."""
+def floors_lowered(bench: Bench) -> Any:
+    """Floors at 0, and everybody is better than anybody."""
     real = bounds.bounded
     return _patched(
-        (bounds, "bounded", lambda f, m, b, at_least: real(f, m, b, not at_least)),
+        (bounds, "bounded", lambda f, m, b, at_least: real(f, m, 0.0 if at_least else 1e6, at_least)),
         (comparisons, "paired", lambda who, c, f: Rule(comparisons.title(who, c), Decision.PASS, "better")),
     )
 
@@ -159,96 +187,47 @@ def old_rows(bench: Bench) -> Any:
     """The rows it learned from are judged on, not those held out."""
     import pandas as pd
 
-    real = pd.read_parquet
+    def learned(found: case.Case) -> "pd.DataFrame":
+        rows = pd.read_parquet(found.training_set.path)
+        return rows[rows["split"] == "train"].tail(len(found.held))
 
-    def read(*given: Any, **named: Any) -> Any:
-        rows = real(*given, **named)
-        return rows.assign(split="holdout") if "split" in rows else rows
-
-    return _patched((pd, "read_parquet", read))
+    return _on_rows(learned)
 
 
 def picked_rows(bench: Bench) -> Any:
-    """Only rows on which the candidate looks good."""
+    """Only rows on which the candidate does better than the champion, of either class."""
+
+    def picked(found: case.Case) -> Any:
+        far = [abs(found.labels - found.answers[who]) for who in ("champion", "candidate")]
+        rows = found.held.assign(gain=far[0] - far[1]).sort_values("gain")
+        best = rows.groupby("label" if bench.spec.task == "classification" else "split").tail(len(rows) // 4)
+        return best.drop(columns="gain").sort_index()
+
+    return _on_rows(picked)
+
+
+def _on_rows(chosen: Callable[[case.Case], Any]) -> Any:
+    """The gate opens its case on other rows than those held out."""
     real = gate.opened
 
-    def picked(*given: Any) -> Any:
+    def opened(*given: Any) -> Any:
         found = real(*given)
-        wrong = abs(found.labels - found.answers["candidate"])
-        rows = found.held[wrong < sorted(wrong)[len(wrong) // 2]].reset_index(drop=True)
-        chosen = replace(found, held=rows, answers={}, absent={})
-        case.asked(chosen)
-        return chosen
+        other = replace(found, held=chosen(found).reset_index(drop=True), answers={}, absent={})
+        case.asked(other)
+        return other
 
-    return _patched((gate, "opened", picked))
+    return _patched((gate, "opened", opened))
 
 
 def _decided(rule: Rule) -> Rule:
     low, high, bound = rule.low or 0, rule.high or 0, rule.bound or 0
-    if low > bound:
+    if low > bound or (rule.kind is Kind.NOT_BELOW and (rule.value or 0) > bound):
         return _passing(rule)
     return replace(rule, decision=Decision.FAIL if high < bound else Decision.INCONCLUSIVE)
 
 
-def edited_record(bench: Bench, bad: int, good: int) -> None:
-    """The record on disk says PASS, and the version's tag its new digest."""
-    path = record.path_of(bench.spec.name, bad, bench.stores)
-    text = path.read_text().replace("FAIL", "PASS").replace("INCONCLUSIVE", "PASS")
-    path.write_text(text)
-    tags = {record.DIGEST: hashlib.sha256(text.encode()).hexdigest(), record.VERDICT: "PASS"}
-    bench.stores.tracking.tag(bench.spec.name, bad, tags)
-
-
-def borrowed_record(bench: Bench, bad: int, good: int) -> None:
-    """The record, the evidence and the tags of a version that passed."""
-    for suffix in (".json", ".html"):
-        shutil.copy(
-            *(record.path_of(bench.spec.name, v, bench.stores).with_suffix(suffix) for v in (good, bad))
-        )
-    folders = [record.path_of(bench.spec.name, v, bench.stores).with_suffix("") for v in (good, bad)]
-    shutil.copytree(folders[0], folders[1], dirs_exist_ok=True)
-    theirs = bench.stores.tracking.version(bench.spec.name, good).tags
-    names = (record.DIGEST, record.SIGNATURE, record.VERDICT)
-    bench.stores.tracking.tag(bench.spec.name, bad, {name: theirs[name] for name in names})
-
-
-def borrowed_licence(bench: Bench, bad: int, good: int) -> None:
-    """The licence of the champion, and the alias by hand."""
-    theirs = bench.stores.tracking.version(bench.spec.name, good).tags
-    bench.stores.tracking.tag(bench.spec.name, bad, {n: theirs[n] for n in theirs if n.startswith("licence")})
-    bench.stores.tracking.set_alias(bench.spec.name, CHAMPION, bad)
-
-
-def forged_verdict(bench: Bench, bad: int, good: int) -> None:
-    """A record of one's own, written and signed by the gate's own hand without judging."""
-    found = bench.stores.tracking.version(bench.spec.name, bad)
-    mine = record.read(found, bench.stores)
-    kept = tuple(_passing(rule) for rule in mine.rules)
-    _sign(bench, bad, replace(mine, decision=Decision.PASS, rules=kept))
-
-
-def _sign(bench: Bench, version: int, verdict: Verdict) -> None:
-    from pipelines.contracts import as_json
-
-    text = json.dumps(as_json(verdict), indent=2)
-    record.path_of(bench.spec.name, version, bench.stores).write_text(text)
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    found = bench.stores.tracking.version(bench.spec.name, version)
-    signature = bench.stores.keys.sign(record._statement(found, digest))
-    tags = {record.DIGEST: digest, record.SIGNATURE: signature, record.VERDICT: "PASS"}
-    bench.stores.tracking.tag(bench.spec.name, version, tags)
-
-
-def swapped_file(bench: Bench, bad: int, good: int) -> None:
-    """Judged one file, then put another in its place."""
-    files = [
-        bench.stores.tracking.file(bench.stores.tracking.version(bench.spec.name, v)) for v in (good, bad)
-    ]
-    shutil.copy(*files)
-
-
 SABOTAGES: tuple[Sabotage, ...] = (
-    Sabotage("compares the challenger with itself", self_comparison),
+    Sabotage("compares the challenger with itself", self_comparison, tied=True),
     Sabotage("sets its flag to true", flag),
     Sabotage("calls every rule passed", every_rule_passes),
     Sabotage("dry run: tries nothing", dry_run),
@@ -256,30 +235,31 @@ SABOTAGES: tuple[Sabotage, ...] = (
     Sabotage("leaves out checks that fail", errors_swallowed),
     Sabotage("scores one version, promotes another", another_version_scored),
     Sabotage("flips the sign", flipped_sign),
-    Sabotage("narrows the interval", narrow_interval),
-    Sabotage("widens the margin", wide_margin),
-    Sabotage("lowers the confidence", low_confidence),
-    Sabotage("swaps the metric", swapped_metric),
-    Sabotage("turns the floors upside down", floor_upside_down),
+    Sabotage("narrows the interval", narrow_interval, tied=True),
+    Sabotage("widens the margin", wide_margin, tied=True),
+    Sabotage("lowers the confidence", low_confidence, tied=True),
+    Sabotage("swaps the metric", swapped_metric, tied=True),
+    Sabotage("lowers the floors and calls everybody better", floors_lowered),
     Sabotage("takes answers for the truth", own_labels),
     Sabotage("does not see the champion", hidden_champion),
     Sabotage("judges on the rows it learned from", old_rows),
     Sabotage("judges on rows it picked", picked_rows),
-    Sabotage("edits the record afterwards", after=edited_record),
-    Sabotage("borrows the record of another version", after=borrowed_record),
-    Sabotage("signs a verdict that nobody gave", after=forged_verdict),
-    Sabotage("borrows a licence and moves the alias by hand", after=borrowed_licence),
-    Sabotage("swaps the file after the verdict", after=swapped_file),
+    Sabotage("edits the record afterwards", after=forgeries.edited_record),
+    Sabotage("borrows the record of another version", after=forgeries.borrowed_record),
+    Sabotage("signs a verdict that nobody gave", after=forgeries.forged_verdict),
+    Sabotage("borrows a licence and moves the alias by hand", after=forgeries.borrowed_licence),
+    Sabotage("swaps the file after the verdict", after=forgeries.swapped_file),
 )
 
 
-def committed(bench: Bench, each: Sabotage, bad: Candidate, good: int) -> tuple[Decision, str]:
+def committed(bench: Bench, each: Sabotage, good: int) -> tuple[str, str]:
     """What the sabotaged gate said, and what became of the promotion."""
-    if each.during is not None:
-        with each.during(bench):
-            said = bench.judge(bad).decision
-    else:
-        said = bench.judge(bad).decision
+    bad = each.planted(bench)
+    with each.during(bench) if each.during is not None else nullcontext():
+        try:
+            said = bench.judge(bad).decision.value
+        except EvergreenError as error:
+            return "refused", str(error)
     if each.after is not None:
         each.after(bench, bad.version, good)
     return said, bench.promote(bad.version).reason
