@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 MB = 1 << 20
 AGAIN = 20
 """So many questions are asked a second time, in reverse order."""
+RETIMED = 20
+"""One question in so many, the slowest, is timed again."""
 SLOWEST = 10
 """A question that takes so many times the limit of p99, and five seconds, is ended."""
 
@@ -126,12 +128,16 @@ class Probe:
     def _one_by_one(
         self, predictor: Predictor, served: Served, source: Rows, records: list[dict[Any, Any]]
     ) -> None:
-        """Every row once, timed; then some again from the last to the first."""
-        took: list[float] = []
-        for record in records:
-            begun = time.perf_counter()
-            self.seen.answers.append(self._asked(predictor, served, source, record))
-            took.append((time.perf_counter() - begun) * 1e3)
+        """Every row once, timed; then some again from the last to the first.
+
+        The slowest are timed again and keep their best time: others may have had the machine just then.
+        """
+        asked = [self._timed(predictor, served, source, record) for record in records]
+        self.seen.answers += [answer for answer, _ in asked]
+        took = [milliseconds for _, milliseconds in asked]
+        for number in sorted(range(len(took)), key=took.__getitem__)[-math.ceil(len(took) / RETIMED) :]:
+            again = [self._timed(predictor, served, source, records[number])[1] for _ in range(2)]
+            took[number] = min(took[number], *again)
         for number in reversed(range(min(AGAIN, len(records)))):
             before = self.seen.answers[number]
             if before is not None:
@@ -140,6 +146,13 @@ class Probe:
         if took:
             ranked = sorted(took)
             self.seen.p50_ms, self.seen.p99_ms = (_quantile(ranked, share) for share in (0.5, 0.99))
+
+    def _timed(
+        self, predictor: Predictor, served: Served, source: Rows, record: Mapping[Any, Any]
+    ) -> tuple[float | None, float]:
+        """An answer, and after how many milliseconds it was there."""
+        begun = time.perf_counter()
+        return self._asked(predictor, served, source, record), (time.perf_counter() - begun) * 1e3
 
     def _asked(
         self, predictor: Predictor, served: Served, source: Rows, record: Mapping[Any, Any]
