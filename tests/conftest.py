@@ -9,7 +9,7 @@ import pytest
 from pipelines.settings import Settings, settings
 from pipelines.stores import Stores
 
-FIRST = ("journey", "test_views", "test_prove", "integration")
+FIRST = ("test_journey", "test_views", "journey", "test_prove", "integration")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

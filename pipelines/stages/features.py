@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 from pipelines import catalog
 from pipelines.contracts import FeatureRun, IngestResult, NothingToDo
 from pipelines.stages import entries, health, leakage
-from pipelines.stages.view_rows import JUST_BEFORE, TICK, TIMES, rows, sources_of
+from pipelines.stages.frontier import sources_of
+from pipelines.stages.view_rows import JUST_BEFORE, TICK, TIMES, rows
 from pipelines.stores import Stores
 from pipelines.stores.health import ViewHealth
 from pipelines.stores.tracking import CHAMPION, PREVIOUS

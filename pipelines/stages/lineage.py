@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pipelines import catalog
 from pipelines.catalog import ModelSpec
 from pipelines.contracts import EvergreenError
-from pipelines.stages.view_rows import sources_of
+from pipelines.stages.frontier import sources_of
 from pipelines.stores import Stores
 from pipelines.stores.tracking import CHAMPION, PREVIOUS, Version
 from pipelines.stores.views import ViewVersion

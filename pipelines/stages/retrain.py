@@ -66,13 +66,15 @@ def plan(
 ) -> dict[str, Any]:
     """What a training run would work on, and why; NothingToDo says why there is none, or until when it waits.
 
-    `now` is the wall clock that cool-down and quiet hours go by. Only `force` with a reason overrides them.
+    `now` is the wall clock that cool-down and quiet hours go by. Only `force` with a reason overrides them. Without
+    `as_of` it asks as of the moment up to which data has landed and is in the features.
     """
+    from pipelines.stages.frontier import frontier
     from pipelines.stages.watermark import watermark
 
     spec, shared = catalog.model(model), stores()
     needed = [catalog.dataset(name) for name in spec.datasets]
-    end = moment(as_of) or watermark(shared, needed, spec.training.patience)
+    end = moment(as_of) or frontier(spec, watermark(shared, needed, spec.training.patience), shared)
     call = policy.Call(_clock(now), policy.Woken(woken), reason, force)
     return dict(as_json(policy.plan(spec, end, call, shared)))
 

@@ -1,6 +1,5 @@
 """A feature view's rows of a stretch of time, each from what was known at its moment."""
 
-import re
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
@@ -9,6 +8,7 @@ import pyarrow.compute as pc
 
 from pipelines.catalog import datasets
 from pipelines.stages.engines import engine
+from pipelines.stages.frontier import sources_of
 from pipelines.stages.silver import Silver
 from pipelines.stores import Stores
 from pipelines.stores.views import ViewVersion
@@ -16,11 +16,6 @@ from pipelines.stores.views import ViewVersion
 TICK = timedelta(days=1)  # no view ticks more slowly; its first window needs that much more
 JUST_BEFORE = timedelta(microseconds=1)
 TIMES = ("event_timestamp", "created_timestamp")
-
-
-def sources_of(query: str) -> set[str]:
-    """The datasets that a feature's SQL reads."""
-    return set(re.findall(r"\b(?:from|join)\s+(\w+)", query)) & set(datasets())
 
 
 def rows(version: ViewVersion, start: datetime, as_of: datetime, stores: Stores) -> pa.Table:
