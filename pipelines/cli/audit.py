@@ -199,7 +199,7 @@ def explain(
     as_json_text: AsJson = False,
 ) -> None:
     """Follow a prediction back: answer, features, version, licence, gate, training set, batches, files, commit."""
-    from pipelines.cli.explained import tree
+    from pipelines.cli.explanation import tree
     from pipelines.stages.explain import explain as run
 
     with explained():
