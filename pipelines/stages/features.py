@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from pipelines import catalog
 from pipelines.contracts import FeatureRun, IngestResult, NothingToDo
 from pipelines.stages import entries, health, leakage
-from pipelines.stages.frontier import sources_of
+from pipelines.stages.frontier import uncounted
 from pipelines.stages.view_rows import JUST_BEFORE, TICK, TIMES, rows
 from pipelines.stores import Stores
 from pipelines.stores.health import ViewHealth
@@ -138,10 +138,9 @@ def pending(
 
     A batch counts in the features of a look-back after its last row was known, not beyond.
     """
-    sources, seen = sources_of(version.sql), stores.progress.consumed(version.consumer)
     reached = stores.progress.reached(version.consumer)
     end = max(as_of, reached or as_of)
-    new = [b for b in _taken(sources, stores) if b.arrival not in seen and _first(b, as_of) <= as_of]
+    new = [batch for batch in uncounted(version, stores) if _first(batch, as_of) <= as_of]
     touched = [
         (b.first_known - JUST_BEFORE, (b.last_known or b.first_known) + version.look_back + TICK)
         for b in new
@@ -153,10 +152,6 @@ def pending(
         grown = [(reached, as_of)] if reached < as_of else []
         windows = [(start, min(stop, end)) for start, stop in [*touched, *grown]]
     return _merged(windows), {b.arrival: _first(b, as_of) for b in new}
-
-
-def _taken(sources: set[str], stores: Stores) -> list[IngestResult]:
-    return [b for b in stores.ledger.batches() if b.dataset in sources and b.state.taken]
 
 
 def _first(batch: IngestResult, default: datetime) -> datetime:

@@ -1,17 +1,11 @@
 """How far the features that a model takes have come: a training does not ask beyond."""
 
-import re
 from datetime import datetime
 
-from pipelines.catalog import ModelSpec, datasets
+from pipelines.catalog import ModelSpec
 from pipelines.contracts import IngestResult, Waiting
 from pipelines.stores import Stores
 from pipelines.stores.views import ViewVersion
-
-
-def sources_of(query: str) -> set[str]:
-    """The datasets that a feature's SQL reads."""
-    return set(re.findall(r"\b(?:from|join)\s+(\w+)", query)) & set(datasets())
 
 
 def frontier(spec: ModelSpec, as_of: datetime, stores: Stores) -> datetime:
@@ -25,9 +19,8 @@ def frontier(spec: ModelSpec, as_of: datetime, stores: Stores) -> datetime:
     wanted = {name.split(":")[0] for name in spec.features}
     reached = {view: _reached(spec, newest.get(view), stores) for view in wanted}
     end = min([as_of, *reached.values()])
-    landed = stores.ledger.batches()
     for view in sorted(wanted):
-        missing = _missing(newest[view], landed, end, stores)
+        missing = [b for b in uncounted(newest[view], stores) if b.first_known and b.first_known <= end]
         if missing:
             raise Waiting(
                 f"{spec.name}: {len(missing)} landed batches are not in the features of {view} yet, such as "
@@ -43,14 +36,11 @@ def _reached(spec: ModelSpec, version: ViewVersion | None, stores: Stores) -> da
     return reached
 
 
-def _missing(
-    version: ViewVersion, landed: list[IngestResult], end: datetime, stores: Stores
-) -> list[IngestResult]:
-    """The batches known before `end` that a view has not counted."""
-    sources, seen = sources_of(version.sql), stores.progress.consumed(version.consumer)
+def uncounted(version: ViewVersion, stores: Stores) -> list[IngestResult]:
+    """The landed batches of a view's datasets that it has not counted yet."""
+    sources, seen = version.sources, stores.progress.consumed(version.consumer)
     return [
         batch
-        for batch in landed
+        for batch in stores.ledger.batches()
         if batch.dataset in sources and batch.state.taken and batch.arrival not in seen
-        and batch.first_known is not None and batch.first_known <= end
-    ]  # fmt: skip
+    ]

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from pipelines import catalog
 from pipelines.catalog import ModelSpec
 from pipelines.contracts import EvergreenError
-from pipelines.stages.frontier import sources_of
 from pipelines.stores import Stores
 from pipelines.stores.tracking import CHAMPION, PREVIOUS, Version
 from pipelines.stores.views import ViewVersion
@@ -71,7 +70,7 @@ def _facts(view: "FeatureView", version: ViewVersion, stores: Stores) -> ViewFac
         features=tuple(feature.name for feature in view.features),
         ttl=str(view.ttl) if view.ttl else "none",
         look_back=str(version.look_back),
-        sources=tuple(_source(name, stores) for name in sorted(sources_of(version.sql))),
+        sources=tuple(_source(name, stores) for name in sorted(version.sources)),
         models=tuple(name for name, spec in catalog.models().items() if _uses(spec, version.view, None)),
         model_versions=tuple(f"{v.model}@{v.version}" for v in _versions(stores) if version.view in v.views),
         computed_to=stores.progress.reached(version.consumer),
@@ -100,7 +99,7 @@ def impact(target: str, stores: Stores) -> list[Broken]:
     kind, _, name = target.partition(":")
     if kind == "dataset":
         catalog.dataset(name)
-        views = [v for v in stores.features.current.values() if name in sources_of(v.sql)]
+        views = [v for v in stores.features.current.values() if name in v.sources]
         found = [Broken("view", v.view, f"{v.view}.sql reads {name}") for v in views]
         found += [_labelled(spec, name) for spec in catalog.models().values() if spec.label.dataset == name]
         return [*found, *dict.fromkeys(b for v in views for b in _without(v.view, None, stores))]

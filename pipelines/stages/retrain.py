@@ -69,14 +69,19 @@ def plan(
     `now` is the wall clock that cool-down and quiet hours go by. Only `force` with a reason overrides them. Without
     `as_of` it asks as of the moment up to which data has landed and is in the features.
     """
+    spec, shared = catalog.model(model), stores()
+    end = moment(as_of) or _known(spec, shared)
+    call = policy.Call(_clock(now), policy.Woken(woken), reason, force)
+    return dict(as_json(policy.plan(spec, end, call, shared)))
+
+
+def _known(spec: catalog.ModelSpec, shared: Stores) -> datetime:
+    """The moment up to which a model's data has landed and is in its features; Waiting where they are behind."""
     from pipelines.stages.frontier import frontier
     from pipelines.stages.watermark import watermark
 
-    spec, shared = catalog.model(model), stores()
     needed = [catalog.dataset(name) for name in spec.datasets]
-    end = moment(as_of) or frontier(spec, watermark(shared, needed, spec.training.patience), shared)
-    call = policy.Call(_clock(now), policy.Woken(woken), reason, force)
-    return dict(as_json(policy.plan(spec, end, call, shared)))
+    return frontier(spec, watermark(shared, needed, spec.training.patience), shared)
 
 
 def _clock(now: str | None) -> datetime:
@@ -141,14 +146,12 @@ def _searched(spec: catalog.ModelSpec, as_of: str | None, resume: bool, shared: 
     """The rows to search on: those of an interrupted search, or as of a moment, by default all that landed."""
     from pipelines.stages.search import asked, unfinished
     from pipelines.stages.training_set import build
-    from pipelines.stages.watermark import watermark
 
     asked(spec)
     if resume:
         facts = unfinished(spec, shared)
         return build(spec, _required(facts["as_of"]), shared, facts["views"], facts["versions"])
-    needed = [catalog.dataset(name) for name in spec.datasets]
-    return build(spec, moment(as_of) or watermark(shared, needed, spec.training.patience), shared)
+    return build(spec, moment(as_of) or _known(spec, shared), shared)
 
 
 def evaluate(
@@ -202,11 +205,9 @@ def monitor(model: str, as_of: str | None = None, now: str | None = None) -> dic
     from pipelines.stages.monitor import monitor as watch
     from pipelines.stages.monitor import signal
     from pipelines.stages.training_set import observed
-    from pipelines.stages.watermark import watermark
 
     spec, shared = catalog.model(model), stores()
-    needed = [catalog.dataset(name) for name in spec.datasets]
-    end = moment(as_of) or watermark(shared, needed, spec.training.patience)
+    end = moment(as_of) or _known(spec, shared)
     reference, current = observed(spec, end, shared)
     found = watch(spec, end, shared, reference, current)
     signal(found, _clock(now), shared)

@@ -8,7 +8,6 @@ import pyarrow.compute as pc
 
 from pipelines.catalog import datasets
 from pipelines.stages.engines import engine
-from pipelines.stages.frontier import sources_of
 from pipelines.stages.silver import Silver
 from pipelines.stores import Stores
 from pipelines.stores.views import ViewVersion
@@ -24,7 +23,7 @@ def rows(version: ViewVersion, start: datetime, as_of: datetime, stores: Stores)
     Where a correction changes what was known, the window is computed in two: the rows before it do not see it.
     """
     since = start - version.look_back - TICK
-    sources = [datasets()[name] for name in sorted(sources_of(version.sql))]
+    sources = [datasets()[name] for name in sorted(version.sources)]
     with closing(engine(stores.settings)) as session:
         known = Silver(session, stores, sources, as_of, since)
         cuts = [moment - JUST_BEFORE for moment in known.corrections(start, as_of)]

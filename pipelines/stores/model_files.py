@@ -71,11 +71,11 @@ def trusted_types(model: str) -> list[str]:
 
 def loadable(fitted: Any, model: str) -> None:
     """A fitted model that nobody could load again is refused before it is logged; EvergreenError says why."""
-    from skops.io import dumps, get_untrusted_types
+    from skops.io import dumps
 
     try:
-        foreign = sorted(set(get_untrusted_types(data=dumps(fitted))) - set(trusted_types(model)))
-    except Exception as error:
+        foreign = _foreign(dumps(fitted), model)
+    except Exception as error:  # whatever a foreign object raises when written
         raise EvergreenError(
             f"{model}: the model cannot be written without pickle ({type(error).__name__}: {str(error)[:200]}). Its "
             "functions and classes must be importable: scikit-learn's, or defined in estimator.py"
@@ -83,8 +83,15 @@ def loadable(fitted: Any, model: str) -> None:
     if foreign:
         raise EvergreenError(
             f"{model}: the model holds types nobody reviewed: {', '.join(foreign)}. Build it of others, or read what "
-            f"they do and add them to TRUSTED in pipelines/stores/model_files.py"
+            "they do and add them to TRUSTED in pipelines/stores/model_files.py"
         )
+
+
+def _foreign(data: bytes, model: str) -> list[str]:
+    """The types in a model file that neither skops nor the allow-list trusts."""
+    from skops.io import get_untrusted_types
+
+    return sorted(set(get_untrusted_types(data=data)) - set(trusted_types(model)))
 
 
 def verified(path: Path, digest: str, what: str) -> bytes:
@@ -137,14 +144,13 @@ def _read(path: Path, what: str) -> bytes:
 
 
 def _built(data: bytes, model: str) -> Any:
-    from skops.io import get_untrusted_types, loads
+    from skops.io import loads
 
-    allowed = trusted_types(model)
     try:
         _plain(data)
-        foreign = sorted(set(get_untrusted_types(data=data)) - set(allowed))
+        foreign = _foreign(data, model)
         if not foreign:
-            return loads(data, trusted=allowed)
+            return loads(data, trusted=trusted_types(model))
     except EvergreenError:
         raise
     except Exception as error:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
+from pipelines.catalog import datasets
 from pipelines.contracts import EvergreenError
 from pipelines.stores.databases import Utc, create, engine
 
@@ -21,6 +22,7 @@ VERSIONS = sa.Table(
     sa.Column("created_at", Utc, nullable=False),
 )
 LOOK_BACK = re.compile(r"^-- look_back: (\d+) (minutes?|hours?|days?|weeks?)$", re.MULTILINE)
+READ = re.compile(r"\b(?:from|join)\s+(\w+)")
 ATTEMPTS = 10
 
 
@@ -47,6 +49,11 @@ class ViewVersion:
     def consumer(self) -> str:
         """The name under which its progress is kept."""
         return f"feature:{self}"
+
+    @property
+    def sources(self) -> set[str]:
+        """The datasets that its SQL reads."""
+        return set(READ.findall(self.sql)) & set(datasets())
 
     @property
     def look_back(self) -> timedelta:

@@ -1,11 +1,13 @@
 """Rules of how far a training may ask: never beyond its features, nor before they hold what has landed."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from pipelines import catalog
 from pipelines.contracts import BatchState, IngestResult, Waiting
+from pipelines.stages import retrain
 from pipelines.stages.frontier import frontier
 from pipelines.stores import Stores
 from pipelines.stores.views import ViewVersion
@@ -56,6 +58,18 @@ def test_a_landed_batch_that_features_have_not_counted_is_waited_for_by_name(
         frontier(MODEL, END, stores)
     stores.progress.mark(view.consumer, [weather.arrival], END)
     assert frontier(MODEL, END, stores) == END
+
+
+@pytest.mark.parametrize("asks", [retrain.plan, retrain.search, retrain.monitor])
+def test_training_search_and_monitor_wait_alike(
+    asks: Callable[[str], object], stores: Stores, view: ViewVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalog, "model", lambda name: MODEL)
+    newest = land(stores, "flights", END)
+    stores.progress.mark(view.consumer, [newest.arrival], END)
+    land(stores, "weather", END - timedelta(days=30))
+    with pytest.raises(Waiting, match="not in the features of delays yet"):
+        asks(MODEL.name)
 
 
 def test_what_no_view_of_the_model_reads_is_not_waited_for(stores: Stores, view: ViewVersion) -> None:

@@ -40,6 +40,19 @@ USUAL = [
 NUMBERS = [RandomForestRegressor(5), GradientBoostingRegressor(n_estimators=3), Ridge(), TweedieRegressor()]
 
 
+class Bound:
+    """What belongs to this process and cannot be written to a file."""
+
+    def __getstate__(self) -> Any:
+        raise TypeError("it holds a lock")
+
+
+def bound() -> FunctionTransformer:
+    step = FunctionTransformer()
+    step.held = Bound()
+    return step
+
+
 def answers(made: Any, inputs: np.ndarray) -> np.ndarray:
     return made.predict_proba(inputs) if hasattr(made, "predict_proba") else made.predict(inputs)
 
@@ -63,6 +76,10 @@ def test_the_usual_models_are_read_back_and_say_the_same(made: Any) -> None:
         (
             make_pipeline(FunctionTransformer(lambda x: x + 1), LogisticRegression()),
             "nobody reviewed: .*lambda",
+        ),
+        (
+            make_pipeline(bound(), LogisticRegression()),
+            "cannot be written without pickle",
         ),
     ],
 )

@@ -12,7 +12,7 @@ from pipelines.prove.ingestion import scratch
 
 PROMISE = "No bad candidate becomes champion, no sabotaged gate makes one, and a better candidate does"
 Row = dict[str, Any]
-WEEKS = 4
+WEEKS = 3
 """So long an honest candidate may wait for rows that tell."""
 
 
@@ -40,11 +40,11 @@ def controls(bench: Bench, say: Say) -> list[Row]:
 
 def _control(bench: Bench, case: str, spec: ModelSpec, say: Say) -> Row:
     """Judged with the rows there are; where they cannot tell, again with another week's."""
-    for weeks in range(WEEKS):
+    for weeks in range(WEEKS + 1):
         made = bench.plant(spec=spec)
         verdict = bench.judge(made, spec=spec)
         answer = bench.promote(made.version)
-        if answer.promoted or verdict.decision is not Decision.INCONCLUSIVE:
+        if answer.promoted or verdict.decision is not Decision.INCONCLUSIVE or weeks == WEEKS:
             break
         say(f"{case}, after {weeks} weeks more: {_against(verdict)}; another week lands")
         bench.later(say)

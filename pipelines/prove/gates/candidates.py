@@ -196,11 +196,8 @@ def stale(bench: Bench) -> tuple[Candidate, TrainingSet]:
 
 
 def old_library(bench: Bench) -> tuple[Candidate, None]:
-    with patch.object(train, "libraries", lambda: {**real_libraries(), "scikit-learn": "1.5.0"}):
+    with patch.object(train, "libraries", lambda: {**libraries(), "scikit-learn": "1.5.0"}):
         return bench.plant(), None
-
-
-real_libraries = libraries
 
 
 def other_rows(bench: Bench) -> tuple[Candidate, TrainingSet]:

@@ -24,9 +24,9 @@ def mistakes(rule: Rule, demand: Demand, evidence: "pd.DataFrame", close: float)
     elif rule.name.endswith("is believable"):
         found = [metric(rule.metric, evidence["label"], evidence[who]) for who in _everybody(evidence)]
         best = max(found) if rule.metric in MORE_IS_BETTER else min(found)
-        yield from _differs(rule, best, close)
+        yield from differs(rule, best, close)
     else:
-        yield from _differs(rule, metric(rule.metric, evidence["label"], evidence["candidate"]), close)
+        yield from differs(rule, metric(rule.metric, evidence["label"], evidence["candidate"]), close)
 
 
 def metric(name: str | None, labels: Any, said: Any) -> float:
@@ -41,8 +41,9 @@ def _everybody(evidence: "pd.DataFrame") -> list[str]:
     return [str(name) for name in evidence if name not in ("label", "block")]
 
 
-def _differs(rule: Rule, found: float, close: float) -> Iterator[str]:
-    if rule.value is None or abs(rule.value - found) > max(close, 1e-6 * abs(found)):
+def differs(rule: Rule, found: float, close: float) -> Iterator[str]:
+    """What is wrong with a rule's value where another was found."""
+    if rule.value is None or not abs(rule.value - found) <= max(close, 1e-6 * abs(found)):
         yield f"`{rule.name}` saw {rule.value}, the evidence says {found:.6f}"
 
 
@@ -59,7 +60,7 @@ def _compared(rule: Rule, demand: Demand, evidence: "pd.DataFrame", close: float
             metric(rule.metric, labels[rows], ours[rows]) - metric(rule.metric, labels[rows], theirs[rows])
         )
 
-    yield from _differs(rule, better(slice(None)), close)
+    yield from differs(rule, better(slice(None)), close)
     yield from _too_narrow(rule, better, evidence["block"].to_numpy())
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipelines.catalog import ModelSpec
-from pipelines.catalog.gate_spec import Fairness
+from pipelines.catalog.gate_spec import Calibration, Fairness
 from pipelines.contracts import Decision, Rule
 from pipelines.stages.gate import arithmetic
 from pipelines.stages.gate.expected import Demand
@@ -42,7 +42,7 @@ def mistakes(count: Count) -> Iterator[str]:
     """What slices, calibration or fairness say that the rows do not."""
     yield from _slices(count)
     if count.spec.gate.calibration is not None and count.spec.task == "classification":
-        yield from _calibration(count, count.spec.gate.calibration.bins)
+        yield from _calibration(count, count.spec.gate.calibration)
     for asked in count.spec.gate.fairness:
         yield from _fairness(count, asked)
 
@@ -92,9 +92,8 @@ def _slice(count: Count, name: str, mask: "Mask", level: float) -> Iterator[str]
         yield f"the rule `{name}` was not tried on its {mask.sum():,} rows"
     elif rule.value is not None:
         demand = Demand(name, asked.metric, -asked.margin, level, "champion")
-        if (rule.metric, rule.bound) != demand.numbers[:2] or abs(
-            (rule.confidence or 0) - level
-        ) > count.close:
+        unsure = abs((rule.confidence or 0) - level) > count.close
+        if unsure or (rule.metric, rule.bound) != (demand.metric, demand.bound):
             yield f"`{name}` was held against {rule.metric} {rule.bound}, not {asked.metric} {-asked.margin}"
         yield from arithmetic.mistakes(rule, demand, rows, count.close)
     elif "champion" in rows and _decidable(count, rows):
@@ -125,25 +124,17 @@ def _bounded(count: Count, name: str, metric: str, bound: float, rows: "pd.DataF
         yield f"the rule `{name}` was not tried against {bound}"
     elif rule.value is not None:
         said = arithmetic.metric(metric, rows["label"], rows["candidate"])
-        yield from _differs(rule, said, count.close)
+        yield from arithmetic.differs(rule, said, count.close)
 
 
-def _calibration(count: Count, bins: int) -> Iterator[str]:
+def _calibration(count: Count, asked: Calibration) -> Iterator[str]:
     """The gap as a whole to the digit, the gap over the bins to what drawing its noise again leaves open."""
-    import numpy as np
-
-    asked, labels, said = count.spec.gate.calibration, *_answers(count)
-    error, mean = (asked.error, asked.mean) if asked else (0.0, 0.0)
-    yield from _at_most(
-        count, "calibration in the large", mean, abs(float(np.mean(said - labels))), count.close
-    )
-    raw, noise = _gap_and_noise(labels, said, count.evidence["block"].to_numpy(), bins)
-    quiet = max(0.0, raw - noise)
-    yield from _at_most(count, f"calibration over {bins} bins", error, quiet, ROUGH + noise / 4)
-
-
-def _answers(count: Count) -> "tuple[NDArray[Any], NDArray[Any]]":
-    return count.evidence["label"].to_numpy("float64"), count.evidence["candidate"].to_numpy("float64")
+    labels, said = (count.evidence[name].to_numpy("float64") for name in ("label", "candidate"))
+    whole = abs(float((said - labels).mean()))
+    yield from _at_most(count, "calibration in the large", asked.mean, whole, count.close)
+    raw, noise = _gap_and_noise(labels, said, count.evidence["block"].to_numpy(), asked.bins)
+    quiet, name = max(0.0, raw - noise), f"calibration over {asked.bins} bins"
+    yield from _at_most(count, name, asked.error, quiet, ROUGH + noise / 4)
 
 
 def _gap_and_noise(
@@ -206,9 +197,4 @@ def _at_most(count: Count, name: str, bound: float, found: float, close: float) 
     elif rule.bound != bound:
         yield f"`{name}` was held against {rule.bound}, not {bound}"
     elif rule.value is not None or rule.decision is Decision.PASS:
-        yield from _differs(rule, found, close)
-
-
-def _differs(rule: Rule, found: float, close: float) -> Iterator[str]:
-    if rule.value is None or not abs(rule.value - found) <= close + 1e-6 * abs(found):
-        yield f"`{rule.name}` saw {rule.value}, the rows say {found:.6f}"
+        yield from arithmetic.differs(rule, found, close)
