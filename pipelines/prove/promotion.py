@@ -40,6 +40,8 @@ AIMED, SOON = 0.5, 5.0
 """The share of writers that are killed once they intend a move, and for how many seconds that is waited for."""
 POLITE = 10
 """Readers leave the processors to the writers; so they are stopped in the middle of a read all the more often."""
+AFTER = 100
+"""So many reads at least follow the last kill: what it left is seen."""
 PATIENCE = 600
 HEAVY = ("mlflow.tracking", "sklearn.ensemble", "skops.io", "cryptography.hazmat.primitives.asymmetric.ed25519",
          "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store",
@@ -82,7 +84,7 @@ def prove(
             f"rollback with readers: p50 {statistics.median(times) * 1000:.0f} ms, worst {max(times) * 1000:.0f} ms"
         )
         tally = _killed(world, kills, seed, statistics.median(times), say, work or write)
-        _until(world, reads, say)
+        _until(world, max(reads, _collected(world).reads + AFTER), say)
         (world.home / "stop").touch()
         for reader in readers:
             reader.join(PATIENCE)
