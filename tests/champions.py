@@ -1,18 +1,29 @@
-"""A deployment with a champion, made once per test session; tests work on copies."""
+"""A deployment with a champion, made once per test run; tests work on copies."""
 
+import json
 import shutil
-from functools import lru_cache
 from pathlib import Path
 
-from pipelines.prove.promotion_world import World, built
+import pytest
+
+from pipelines.prove.promotion_world import World, built, tiny
 from pipelines.stores import Stores
 from pipelines.stores.audit import Entry
+from tests.once import once
+
+FACTS = "world.json"
 
 
-@lru_cache(maxsize=1)
-def crowned(home: Path) -> World:
+def crowned(factory: pytest.TempPathFactory) -> World:
     """1 and 2 passed, each against the other; 2 is champion, 3 was overridden once, 4 failed, 5 is unjudged."""
-    return built(home)
+    home = once(factory, "champions", lambda home: (home / FACTS).write_text(_facts(built(home))))
+    facts = json.loads((home / FACTS).read_text())
+    allowed = {int(number): digest for number, digest in facts["allowed"].items()}
+    return World(home, tiny(), allowed, tuple(facts["refused"]))
+
+
+def _facts(world: World) -> str:
+    return json.dumps({"allowed": world.allowed, "refused": world.refused})
 
 
 def copied(world: World, to: Path) -> World:

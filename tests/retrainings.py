@@ -1,8 +1,7 @@
-"""A home with a champion, trained by plan, judged and promoted once per test session; tests work on copies."""
+"""A home with a champion, trained by plan, judged and promoted once per test run; tests work on copies."""
 
 import shutil
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from pipelines.contracts import BatchState, IngestResult, as_json
 from pipelines.settings import settings
 from pipelines.stages import retrain
 from pipelines.stores import Stores
+from tests.once import once
 from tests.training_sets import AS_OF, spec, training_set
 
 MODEL = "flight_delays"
@@ -46,9 +46,12 @@ def crown(stores: Stores, planned: dict, now: datetime = NOW, **made: object) ->
     return retrain.promote(MODEL, candidate["version"], now=now.isoformat())
 
 
-@lru_cache(maxsize=1)
-def crowned(home: Path) -> Path:
+def crowned(factory: pytest.TempPathFactory) -> Path:
     """A home whose version 1 is champion."""
+    return once(factory, "crowned", _crown)
+
+
+def _crown(home: Path) -> None:
     small = spec()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EVERGREEN_HOME", str(home))
@@ -57,7 +60,6 @@ def crowned(home: Path) -> Path:
         land(retrain.stores(), "first")
         assert crown(retrain.stores(), plan())["promoted"]
     settings.cache_clear()
-    return home
 
 
 def copied(home: Path, to: Path) -> Stores:

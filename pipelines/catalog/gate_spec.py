@@ -202,7 +202,7 @@ class Gate(Spec):
     serving: ServingLimits = Field(default_factory=ServingLimits)
     rebuild: bool = Field(
         True,
-        description="rows and model must come out the same when made again from the record; fits once more",
+        description="rows and model must come out the same when made again from the record; fits again twice",
     )
 
     @property

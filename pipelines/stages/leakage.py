@@ -40,10 +40,11 @@ def check(version: ViewVersion, start: datetime, as_of: datetime, stores: Stores
     if stores.progress.reached(mark) is not None:
         return
     end = min(as_of, start + REACH)
-    later = rows(version, start, end, stores)
-    for cut in cuts(version, start, end):
-        since = max(start, cut - SPAN)
-        compare(version, rows(version, since, cut, stores), later, (since, cut), stores)
+    with closing(DuckDB(stores.settings).connection) as connection:
+        connection.register("later_all", rows(version, start, end, stores))
+        for cut in cuts(version, start, end):
+            since = max(start, cut - SPAN)
+            compare(version, rows(version, since, cut, stores), (since, cut), connection, stores)
     if end - start >= ENOUGH:
         stores.progress.mark(mark, (), end)
 
@@ -58,34 +59,25 @@ def cuts(version: ViewVersion, start: datetime, end: datetime) -> Iterator[datet
 
 
 def compare(
-    version: ViewVersion, then: pa.Table, later: pa.Table, window: tuple[datetime, datetime], stores: Stores
-) -> None:
-    """ReadsTheFuture if rows known in the window differ between `then` and `later`, by more than rounding."""
-    session = DuckDB(stores.settings)
-    with closing(session.connection) as connection:
-        connection.register("then_all", then)
-        connection.register("later_all", later)
-        _compare(version, window, then.column_names, connection, stores)
-
-
-def _compare(
     version: ViewVersion,
+    then: pa.Table,
     window: tuple[datetime, datetime],
-    columns: list[str],
     connection: duckdb.DuckDBPyConnection,
     stores: Stores,
 ) -> None:
+    """ReadsTheFuture if rows known in the window differ between `then` and `later_all`, by more than rounding."""
+    connection.register("then_all", then)
     known = "greatest(event_timestamp, created_timestamp)"
     for name in ("then", "later"):
         connection.execute(
-            f"create temp table at_{name} as select * from {name}_all where {known} > ? and {known} <= ?",
+            f"create or replace temp table at_{name} as select * from {name}_all where {known} > ? and {known} <= ?",
             list(window),
         )
     differ = "select 1 from (from at_{} except all from at_{}) limit 1"
     if any(
         connection.execute(differ.format(*pair)).fetchone() for pair in (("then", "later"), ("later", "then"))
     ):
-        _explain(version, window[1], columns, connection, stores)
+        _explain(version, window[1], then.column_names, connection, stores)
 
 
 def _explain(

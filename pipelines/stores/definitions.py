@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.contracts import EvergreenError
+from pipelines.stores import feast_import
 from pipelines.stores.views import Views, ViewVersion
 
 if TYPE_CHECKING:
@@ -18,24 +19,34 @@ COMMENT = re.compile(r"^\s*--(?! look_back:).*$", re.MULTILINE)
 
 
 def defined(repo: Path) -> list[Any]:
-    """Every Feast object that the modules of the feature repository define."""
-    from feast import Entity, FeatureService, FeatureView
-
+    """Every Feast object that the modules of the feature repository define; EvergreenError names a wrong one."""
+    feast_import.unchecked()
     paths = sorted(repo.glob("*.py"))
     for path in paths:  # an edit counts at once, and another repository may have modules of these names
         sys.modules.pop(path.stem, None)
     sys.path.insert(0, str(repo))
     try:
-        modules = [importlib.import_module(path.stem) for path in paths]
+        found = [each for path in paths for each in _objects(path)]
     finally:
         sys.path.remove(str(repo))
-    found = {
-        (type(o), o.name): o
-        for m in modules
-        for o in vars(m).values()
-        if isinstance(o, Entity | FeatureView | FeatureService)
-    }
-    return list(found.values())
+    return list({(type(each), each.name): each for each in found}.values())
+
+
+def _objects(path: Path) -> list[Any]:
+    from feast import Entity, FeatureService, FeatureView
+
+    try:
+        named = vars(importlib.import_module(path.stem)).values()
+        found = [each for each in named if isinstance(each, Entity | FeatureView | FeatureService)]
+        for each in found:
+            if not isinstance(each, FeatureService):
+                each.to_proto()
+    except Exception as error:
+        raise EvergreenError(
+            f"{path} defines nothing that Feast can keep: {type(error).__name__}: {error}; look at the types of the "
+            "arguments: names and tags are text, ttl is a timedelta, schema holds Field, entities hold Entity"
+        ) from error
+    return found
 
 
 def sql_of(repo: Path, view: str) -> str:

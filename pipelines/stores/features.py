@@ -16,7 +16,7 @@ import yaml
 from pipelines.catalog import ModelSpec
 from pipelines.contracts import EvergreenError
 from pipelines.settings import Settings
-from pipelines.stores import definitions
+from pipelines.stores import definitions, feast_import
 from pipelines.stores.views import Views, ViewVersion
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class Features:
 
     @cached_property
     def _opened(self) -> "tuple[FeatureStore, dict[str, ViewVersion]]":
+        feast_import.unchecked()
         from feast import FeatureStore
         from feast.repo_config import RepoConfig
 

@@ -46,7 +46,7 @@ def ask() -> Any:
 
 @pytest.fixture
 def world(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> World:
-    made = copied(crowned(tmp_path_factory.getbasetemp() / "champions"), tmp_path / "home")
+    made = copied(crowned(tmp_path_factory), tmp_path / "home")
     monkeypatch.setenv("EVERGREEN_HOME", str(made.home))
     monkeypatch.setattr("evergreen_airflow.model_pages.models", lambda: {made.spec.name: made.spec})
     monkeypatch.setattr(catalog, "model", lambda name: made.spec)

@@ -12,19 +12,22 @@ from pipelines.settings import Settings
 from pipelines.stages import features
 from pipelines.stages.ingest import ingest_dataset
 from pipelines.stores import Stores
+from tests.once import once
 
 AS_OF = datetime(2013, 1, 10, 12, tzinfo=UTC)
 
 
 @pytest.fixture(scope="session")
 def january(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home whose silver holds the first twelve days of 2013, landed day by day."""
-    home = tmp_path_factory.mktemp("january")
+    """A home whose silver holds the first twelve days of 2013, landed day by day; to be read, not changed."""
+    return once(tmp_path_factory, "january", landed)
+
+
+def landed(home: Path) -> None:
     shared = Stores(Settings(_env_file=None, home=home))
     list(replay("flight_delays", date(2013, 1, 1), date(2013, 1, 12), "1d", home / "landing"))
     for spec in datasets().values():
         assert ingest_dataset(spec, shared)
-    return home
 
 
 @pytest.fixture
@@ -37,8 +40,17 @@ def flown(january: Path, tmp_path: Path) -> Stores:
 @pytest.fixture(scope="session")
 def computed(january: Path, tmp_path_factory: pytest.TempPathFactory) -> Stores:
     """The January home with features as of AS_OF; to be read, not changed."""
-    home = tmp_path_factory.mktemp("computed")
-    shutil.copytree(january, home, dirs_exist_ok=True)
-    shared = Stores(Settings(_env_file=None, home=home))
-    assert sum(features.compute(AS_OF, shared).rows.values()) > 1000
-    return shared
+
+    def compute(home: Path) -> None:
+        shutil.copytree(january, home, dirs_exist_ok=True)
+        stores = Stores(Settings(_env_file=None, home=home))
+        assert sum(features.compute(AS_OF, stores).rows.values()) > 1000
+
+    return Stores(Settings(_env_file=None, home=once(tmp_path_factory, "computed", compute)))
+
+
+@pytest.fixture
+def counted(computed: Stores, tmp_path: Path) -> Stores:
+    """A copy of the January home with features as of AS_OF."""
+    shutil.copytree(computed.settings.home, tmp_path, dirs_exist_ok=True)
+    return Stores(Settings(_env_file=None, home=tmp_path))

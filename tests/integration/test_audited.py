@@ -137,7 +137,7 @@ def kept(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: 
     """Stores whose version 1 is champion."""
     small = spec()
     monkeypatch.setattr(catalog, "model", lambda name: small)
-    return copied(crowned(tmp_path_factory.getbasetemp() / "crowned"), tmp_path)
+    return copied(crowned(tmp_path_factory), tmp_path)
 
 
 def test_a_training_leaves_its_whole_way_in_the_log_and_the_record_is_whole(kept: Stores) -> None:

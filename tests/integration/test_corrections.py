@@ -82,25 +82,25 @@ def test_features_before_a_correction_do_not_see_it(january: Path, tmp_path: Pat
     assert changed > 10_000
 
 
-def test_a_correction_changes_what_comes_after_it_and_nothing_before(flown: Stores) -> None:
-    features.compute(AS_OF, flown)
-    before = table(flown, "origin_congestion")
+def test_a_correction_changes_what_comes_after_it_and_nothing_before(counted: Stores) -> None:
+    before = table(counted, "origin_congestion")
     moment = AS_OF - timedelta(hours=20)
-    correct(flown, "departures", moment - timedelta(hours=1), timedelta(hours=1), "departure_delay", "d" * 64)
-    run = features.compute(AS_OF, flown)
-    after = table(flown, "origin_congestion")
+    correct(
+        counted, "departures", moment - timedelta(hours=1), timedelta(hours=1), "departure_delay", "d" * 64
+    )
+    run = features.compute(AS_OF, counted)
+    after = table(counted, "origin_congestion")
     assert "origin_congestion" in run.rows
     early = before.event_timestamp < pd.Timestamp(moment)
     pd.testing.assert_frame_equal(before[early], after[after.event_timestamp < pd.Timestamp(moment)])
     assert not before[~early].equals(after[~(after.event_timestamp < pd.Timestamp(moment))])
 
 
-def test_a_late_batch_computes_its_look_back_and_no_more(flown: Stores) -> None:
-    features.compute(AS_OF, flown)
+def test_a_late_batch_computes_its_look_back_and_no_more(counted: Stores) -> None:
     moment = AS_OF - timedelta(days=6)
-    correct(flown, "weather", moment, timedelta(hours=1), "temp", "e" * 64, rows=3)
-    version = flown.features.version("origin_weather")
-    windows, new = features.pending(version, AS_OF, flown)
+    correct(counted, "weather", moment, timedelta(hours=1), "temp", "e" * 64, rows=3)
+    version = counted.features.version("origin_weather")
+    windows, new = features.pending(version, AS_OF, counted)
     assert len(new) == 1
     [(start, end)] = windows
     assert start < moment + timedelta(hours=1) < end
@@ -108,10 +108,9 @@ def test_a_late_batch_computes_its_look_back_and_no_more(flown: Stores) -> None:
 
 
 def test_a_backfill_that_was_stopped_goes_on_and_ends_as_one_that_was_not(
-    flown: Stores, monkeypatch: pytest.MonkeyPatch
+    counted: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    features.compute(AS_OF, flown)
-    before = table(flown, "carrier_delays")
+    before = table(counted, "carrier_delays")
     window = (BEGIN, AS_OF)
     done, real = [], features.write
 
@@ -123,8 +122,8 @@ def test_a_backfill_that_was_stopped_goes_on_and_ends_as_one_that_was_not(
 
     monkeypatch.setattr(features, "write", dies)
     with pytest.raises(KeyboardInterrupt):
-        features.backfill(["carrier_delays"], window, timedelta(days=1), flown)
+        features.backfill(["carrier_delays"], window, timedelta(days=1), counted)
     monkeypatch.setattr(features, "write", lambda *a: (done.append(a[1]), real(*a))[1])
-    features.backfill(["carrier_delays"], window, timedelta(days=1), flown)
+    features.backfill(["carrier_delays"], window, timedelta(days=1), counted)
     assert len(done) == len(set(done)) == len(features.parts(window, timedelta(days=1)))
-    pd.testing.assert_frame_equal(before, table(flown, "carrier_delays"), rtol=1e-9)
+    pd.testing.assert_frame_equal(before, table(counted, "carrier_delays"), rtol=1e-9)

@@ -70,13 +70,12 @@ def test_every_value_was_known_at_its_moment(computed: Stores) -> None:
             assert row.mean_departure_delay_3h == pytest.approx(known.departure_delay.clip(upper=180).mean())
 
 
-def test_the_newest_values_are_online_and_an_older_moment_changes_nothing(flown: Stores) -> None:
-    features.compute(AS_OF, flown)
-    newest = table(flown, "origin_weather").query("origin == 'EWR'").iloc[-1]
+def test_the_newest_values_are_online_and_an_older_moment_changes_nothing(counted: Stores) -> None:
+    newest = table(counted, "origin_weather").query("origin == 'EWR'").iloc[-1]
     entities = {"carrier": "UA", "origin": "EWR", "dest": "IAH", "tailnum": "N14228"}
-    assert online(flown, entities)["origin_weather__temp"] == newest.temp
-    features.compute(AS_OF - timedelta(days=3), flown)
-    assert online(flown, entities)["origin_weather__temp"] == newest.temp
+    assert online(counted, entities)["origin_weather__temp"] == newest.temp
+    features.compute(AS_OF - timedelta(days=3), counted)
+    assert online(counted, entities)["origin_weather__temp"] == newest.temp
 
 
 def test_what_is_older_than_its_ttl_is_missing_online_as_in_training(computed: Stores) -> None:
@@ -128,24 +127,23 @@ def test_the_same_question_has_the_same_answer_and_digest(computed: Stores) -> N
     assert other.digest != first.digest
 
 
-def test_a_late_batch_recomputes_from_where_it_could_have_been_known(flown: Stores) -> None:
+def test_a_late_batch_recomputes_from_where_it_could_have_been_known(counted: Stores) -> None:
     from pipelines.contracts import Batch, BatchState, IngestResult
     from pipelines.stores.tables import silver_schema
 
-    features.compute(AS_OF, flown)
-    before = table(flown, "origin_weather")
+    before = table(counted, "origin_weather")
     spec, known = catalog.dataset("weather"), AS_OF - timedelta(hours=5, minutes=30)
     row = dict.fromkeys(silver_schema(spec).names) | {
         "origin": "EWR", "observed_at": known - timedelta(minutes=90), "temp": 99.0, "available_at": known,
         "_batch": "f" * 64, "_line": 2,
     }  # fmt: skip
-    flown.tables.append("silver", "weather", pa.Table.from_pylist([row], silver_schema(spec)), "f" * 64)
+    counted.tables.append("silver", "weather", pa.Table.from_pylist([row], silver_schema(spec)), "f" * 64)
     batch = Batch("f" * 64, "weather", "late.csv", 1)
-    flown.ledger.see(batch)
+    counted.ledger.see(batch)
     result = IngestResult("f" * 64, "weather", "late.csv", BatchState.COMMITTED, 1, 1)
-    flown.ledger.record(result.__class__(**{**vars(result), "first_known": known, "last_known": known}))
-    run = features.compute(AS_OF, flown)
-    after = table(flown, "origin_weather")
+    counted.ledger.record(result.__class__(**{**vars(result), "first_known": known, "last_known": known}))
+    run = features.compute(AS_OF, counted)
+    after = table(counted, "origin_weather")
     assert set(run.rows) == {"origin_weather"}
     assert len(after) == len(before) + 1
     assert 99.0 in set(after.temp)

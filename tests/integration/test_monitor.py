@@ -30,7 +30,7 @@ LATER = AS_OF + timedelta(days=28)
 @pytest.fixture
 def watched(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Stores:
     """Stores whose version 1 is champion."""
-    return copied(crowned(tmp_path_factory.getbasetemp() / "crowned"), tmp_path)
+    return copied(crowned(tmp_path_factory), tmp_path)
 
 
 def model(margin: float = 0.05, drift_share: float = 0.5, **rule: object) -> ModelSpec:

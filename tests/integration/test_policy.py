@@ -36,7 +36,7 @@ def model(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ModelSpec]:
 @pytest.fixture
 def champion(model, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Stores:
     """Stores whose version 1 is champion, trained at NOW on a file named first."""
-    return copied(crowned(tmp_path_factory.getbasetemp() / "crowned"), tmp_path)
+    return copied(crowned(tmp_path_factory), tmp_path)
 
 
 def signal(stores: Stores, cause: Cause = Cause.DECAY, at: datetime = NOW, as_of: datetime = AS_OF) -> bool:

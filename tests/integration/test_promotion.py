@@ -27,7 +27,7 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture
 def world(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
-    return copied(crowned(tmp_path_factory.getbasetemp() / "champions"), tmp_path / "home")
+    return copied(crowned(tmp_path_factory), tmp_path / "home")
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ def ungated(world: World, number: int) -> None:
 @pytest.fixture
 def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], World]:
     """Makes a deployment in a folder, by copying the tests' one."""
-    made = crowned(tmp_path_factory.getbasetemp() / "champions")
+    made = crowned(tmp_path_factory)
     return lambda folder: copied(made, folder)
 
 

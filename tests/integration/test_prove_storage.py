@@ -46,7 +46,7 @@ def ingest_deaf_to_errors(home: Home) -> object:
 @watched
 @pytest.mark.usefixtures("small_disk")
 def test_the_promise_holds_on_a_full_disk_and_one_that_reports_errors() -> None:
-    proof = prove(3, lambda _: None)
+    proof = prove(1, lambda _: None)
     assert [row["fault"] for row in proof.rows] == [
         "EIO on a change", "ENOSPC", "EIO on a landed file", "full disk",
     ]  # fmt: skip

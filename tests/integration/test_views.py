@@ -33,9 +33,9 @@ def repo(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def home(january: Path, tmp_path: Path) -> Path:
-    shutil.copytree(january, tmp_path / "home")
-    return tmp_path / "home"
+def home(computed: Stores, tmp_path: Path) -> Path:
+    """January, with the first version of every view computed."""
+    return Path(shutil.copytree(computed.settings.home, tmp_path / "home"))
 
 
 def edited(repo: Path, name: str, edit: Edit) -> None:
@@ -50,9 +50,7 @@ def celsius(sql: str) -> str:
 
 
 def test_a_change_of_the_sql_is_a_version_with_a_table_of_its_own(home: Path, repo: Path) -> None:
-    before = sandbox(home, repo)
-    features.compute(AS_OF, before)
-    assert before.features.version("origin_weather").number == 1
+    assert sandbox(home, repo).features.version("origin_weather").number == 1
     edited(repo, "origin_weather.sql", celsius)
     after = sandbox(home, repo)
     run = features.compute(AS_OF, after)
@@ -68,7 +66,6 @@ def test_a_change_of_the_sql_is_a_version_with_a_table_of_its_own(home: Path, re
 
 
 def test_old_and_new_versions_are_online_side_by_side(home: Path, repo: Path) -> None:
-    features.compute(AS_OF, sandbox(home, repo))
     edited(repo, "origin_weather.sql", celsius)
     after = sandbox(home, repo)
     features.compute(AS_OF, after)
@@ -79,9 +76,7 @@ def test_old_and_new_versions_are_online_side_by_side(home: Path, repo: Path) ->
 
 
 def test_a_training_set_of_an_earlier_version_is_rebuilt_to_the_bit(home: Path, repo: Path) -> None:
-    before = sandbox(home, repo)
-    features.compute(AS_OF, before)
-    first = build(SPEC, AS_OF, before)
+    first = build(SPEC, AS_OF, sandbox(home, repo))
     assert first.views["origin_weather"] == 1
     edited(repo, "origin_weather.sql", celsius)
     after = sandbox(home, repo)
@@ -100,7 +95,6 @@ def test_a_training_set_of_an_earlier_version_is_rebuilt_to_the_bit(home: Path, 
     ],
 )
 def test_what_cannot_change_a_value_makes_no_version(home: Path, repo: Path, name: str, edit: Edit) -> None:
-    features.compute(AS_OF, sandbox(home, repo))
     edited(repo, name, edit)
     after = sandbox(home, repo)
     assert features.compute(AS_OF, after).rows == {}
@@ -112,14 +106,11 @@ def test_what_cannot_change_a_value_makes_no_version(home: Path, repo: Path, nam
 
 
 def test_a_change_of_the_ttl_is_a_version(home: Path, repo: Path) -> None:
-    features.compute(AS_OF, sandbox(home, repo))
     edited(repo, "origin_weather.py", lambda text: text.replace("timedelta(hours=6)", "timedelta(hours=3)"))
     assert sandbox(home, repo).features.version("origin_weather").number == 2
 
 
 def test_feast_apply_by_hand_and_a_lost_registry_are_put_right(home: Path, repo: Path) -> None:
-    stores = sandbox(home, repo)
-    features.compute(AS_OF, stores)
     edited(repo, "origin_weather.sql", celsius)
     features.compute(AS_OF, sandbox(home, repo))
     wanted = sandbox(home, repo).features.online([TEMP], ENTITIES).values
@@ -137,7 +128,6 @@ def test_feast_apply_by_hand_and_a_lost_registry_are_put_right(home: Path, repo:
 def test_a_version_that_a_champion_answers_with_is_kept_up(
     home: Path, repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    features.compute(AS_OF, sandbox(home, repo))
     edited(repo, "origin_weather.sql", celsius)
     after = sandbox(home, repo)
     features.compute(AS_OF, after)
@@ -150,6 +140,20 @@ def test_a_version_that_a_champion_answers_with_is_kept_up(
     assert {"origin_weather", "origin_weather@v1"} <= set(run.rows)
     old = after.features.online([TEMP], ENTITIES, views={"origin_weather": 1}).known["origin_weather"]
     assert old["as_of"] == (AS_OF + timedelta(hours=6)).isoformat()
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("timedelta(hours=6)", "'6h'"),
+        ('name="origin_weather"', "name=3"),
+        ("entities=[origin]", "entities=['origin']"),
+    ],
+)
+def test_a_wrong_definition_is_told_by_its_file(home: Path, repo: Path, right: str, wrong: str) -> None:
+    edited(repo, "origin_weather.py", lambda text: text.replace(right, wrong))
+    with pytest.raises(EvergreenError, match=r"origin_weather\.py defines nothing that Feast can keep"):
+        features.compute(AS_OF, sandbox(home, repo))
 
 
 def test_a_version_that_never_was_is_named(computed: Stores) -> None:

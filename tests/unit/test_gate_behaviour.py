@@ -1,11 +1,15 @@
 """Rules about the model as a function."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from pipelines.contracts import Decision
+from pipelines.contracts import Decision, Kind, Rule
+from pipelines.stages.gate.asked_again import Hearing, mistakes
 from pipelines.stages.gate.behaviour import check
+from pipelines.stages.gate.case import answers
 from pipelines.stages.gate.notary import follows
 from tests.judging import REAL, case, spec
 
@@ -34,13 +38,19 @@ def rows(many: int = 200) -> pd.DataFrame:
 
 
 def judged(held: pd.DataFrame | None = None, **tests):
-    from pipelines.stages.gate.case import answers
-
+    """The rule, once the notary has seen that it follows from its number, and found the same number."""
     held = rows() if held is None else held
     [rule] = check(case(spec(behaviour=tests), held, answers(Made(), held), Made()))
     assert rule.name == "behaviour: it"
     assert follows(rule) is rule.decision
+    assert heard(rule, held, **tests) == []
     return rule
+
+
+def heard(rule: Rule | None, held: pd.DataFrame, **tests) -> list[str]:
+    """What the notary says of a rule."""
+    rules = {"behaviour: it": rule} if rule else {}
+    return list(mistakes(Hearing(spec(behaviour=tests), rules, held, lambda asked: answers(Made(), asked))))
 
 
 @pytest.mark.parametrize(
@@ -114,6 +124,43 @@ def test_what_is_not_asked_is_the_specs_example_and_features_are_missing() -> No
     """The example's carrier is UA; a delay that is missing counts as none in this model."""
     rule = judged(minimums=[{"name": "it", "at_least": 0.2, "at_most": 0.2}])
     assert rule.decision is Decision.PASS, rule.explanation
+
+
+@pytest.mark.parametrize(
+    "tests",
+    [
+        {"invariances": [{"name": "it", "change": {"carrier": "B6"}}]},
+        {"invariances": [{"name": "it", "change": {"carrier": None}}]},
+        {"directions": [{"name": "it", "add": {"delay": 10}, "expect": "down"}]},
+        {"directions": [{"name": "it", "add": {"delay": -10}, "expect": "not_down", "share": 0.9}]},
+        {"minimums": [{"name": "it", "question": {"delay": 0}, "at_least": 0.5}]},
+        {"minimums": [{"name": "it", "question": {"delay": 0}, "at_least": 0.5, "at_most": 0.6}]},
+    ],
+)
+def test_a_test_that_failed_and_was_called_passed_is_heard(tests) -> None:
+    """Left out, flipped, given a number on the right side, or held against a bound that it meets."""
+    rule, held = judged(**tests), rows()
+    assert rule.decision is Decision.FAIL
+    passed = replace(rule, decision=Decision.PASS)
+    best = 0.0 if "invariances" in tests else 1.0 if "directions" in tests else 0.55
+    forged = [None, replace(passed, value=best), replace(passed, value=None)]
+    if rule.bound is not None:
+        forged.append(replace(passed, bound=rule.value))
+    for one in forged:
+        assert heard(one, held, **tests), one
+
+
+@pytest.mark.parametrize(
+    "tests",
+    [
+        {"invariances": [{"name": "it", "change": {"nothing": 1}}]},
+        {"directions": [{"name": "it", "add": {"carrier": 10}, "expect": "up"}]},
+    ],
+)
+def test_a_test_that_cannot_be_tried_does_not_pass_with_any_number(tests) -> None:
+    for value in (None, 0.0, 1.0):
+        rule = Rule("behaviour: it", Decision.PASS, "", value=value, bound=0.0, kind=Kind.AT_LEAST)
+        assert heard(rule, rows(), **tests)
 
 
 def test_the_columns_that_flight_delays_speaks_of_are_its_own(stores) -> None:

@@ -13,7 +13,7 @@ from pipelines.catalog import ModelSpec
 from pipelines.contracts import Decision, Rule
 from pipelines.prove.pairs import Drawn
 from pipelines.prove.pairs import case as pair
-from pipelines.stages.gate import calibration, fairness, slices
+from pipelines.stages.gate import calibration, fairness, slices, soundness
 from pipelines.stages.gate.case import Case
 from pipelines.stages.gate.recount import Count, mistakes
 from tests.judging import spec
@@ -62,7 +62,12 @@ def judged(seed: int, asked: ModelSpec, rows: int = 1500) -> Count:
 
 
 def counted(found: Case) -> Count:
-    rules = [*slices.check(found), *calibration.check(found), *fairness.check(found)]
+    rules = [
+        *soundness.enough(found),
+        *slices.check(found),
+        *calibration.check(found),
+        *fairness.check(found),
+    ]
     evidence = pd.DataFrame({"label": found.labels, "block": found.blocks, **found.answers})
     return Count(found.spec, {rule.name: rule for rule in rules}, found.held, evidence)
 
@@ -88,6 +93,7 @@ def told(count: Count, name: str, **changed: object) -> list[str]:
 @pytest.mark.parametrize(
     "name",
     [
+        "enough rows", "enough hours",
         "slice origin = JFK", "slice distance part 2 of 4", "slice origin missing", "slice few = 3",
         "slice origin = JFK, roc_auc floor", "calibration over 10 bins", "calibration in the large",
         "fairness of origin: equalized_odds_difference", "fairness of few: demographic_parity_difference",

@@ -9,8 +9,9 @@ from unittest.mock import patch
 from pipelines.contracts import Candidate, Decision, EvergreenError, Kind, Rule
 from pipelines.prove.gates import forgeries
 from pipelines.prove.gates.bench import Bench, with_parameters
+from pipelines.prove.gates.candidates import memorised
 from pipelines.stages import gate
-from pipelines.stages.gate import bounds, case, comparisons, slices
+from pipelines.stages.gate import bounds, case, comparisons, rebuild, slices
 from pipelines.stores.tracking import Tracking
 
 SEED = 7
@@ -22,16 +23,20 @@ Hand = Callable[[Bench], Any]
 class Sabotage:
     """`during` is what is done to the gate while it judges, `after` what is done to its verdict.
 
-    It judges a candidate that has learned little, or one as good as the champion where only `tied` ones show the hand.
+    It judges a candidate that has learned little, one as good as the champion where only `tied` ones show the hand, or
+    the one that `plant` makes.
     """
 
     name: str
     during: Hand | None = None
     after: Callable[[Bench, int, int], None] | None = None
     tied: bool = False
+    plant: Callable[[Bench], tuple[Candidate, Any]] | None = None
 
     def planted(self, bench: Bench) -> Candidate:
-        """A candidate made as honestly as any: what is wrong with it is only that it is no better."""
+        """A candidate made as honestly as any, if no other is asked for: it is only no better."""
+        if self.plant is not None:
+            return self.plant(bench)[0]
         twin = {"random_state": SEED, "C": 0.9, "alpha": 1.1, "n_neighbors": 7}
         weak = {"max_iter": 25, "n_estimators": 9, "max_depth": 2, "C": 1e-4, "alpha": 1e4, "n_neighbors": 1}
         return bench.plant(spec=with_parameters(bench.spec, **(twin if self.tied else weak)))
@@ -219,6 +224,13 @@ def _on_rows(chosen: Callable[[case.Case], Any]) -> Any:
     return _patched((gate, "opened", opened))
 
 
+def believes_the_record(bench: Bench) -> Any:
+    """Neither rows nor model are made again, both are said to be equal."""
+    made = [Rule(name, Decision.PASS, "as ever", kind=Kind.FACT) for name in (rebuild.ROWS, rebuild.MODEL)]
+    checks = tuple((lambda _: made) if check is rebuild.check else check for check in gate.CHECKS)
+    return _patched((gate, "CHECKS", checks))
+
+
 def _decided(rule: Rule) -> Rule:
     low, high, bound = rule.low or 0, rule.high or 0, rule.bound or 0
     if low > bound or (rule.kind is Kind.NOT_BELOW and (rule.value or 0) > bound):
@@ -244,6 +256,7 @@ SABOTAGES: tuple[Sabotage, ...] = (
     Sabotage("does not see the champion", hidden_champion),
     Sabotage("judges on the rows it learned from", old_rows),
     Sabotage("judges on rows it picked", picked_rows),
+    Sabotage("believes the record of one that saw the held-out rows", believes_the_record, plant=memorised),
     Sabotage("edits the record afterwards", after=forgeries.edited_record),
     Sabotage("borrows the record of another version", after=forgeries.borrowed_record),
     Sabotage("signs a verdict that nobody gave", after=forgeries.forged_verdict),

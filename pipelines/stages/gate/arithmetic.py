@@ -1,9 +1,9 @@
 """The notary's own arithmetic: the gate's numbers, computed from the evidence in another way."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from pipelines.contracts import Rule
+from pipelines.contracts import Decision, Rule
 from pipelines.stages.gate.expected import Demand
 
 if TYPE_CHECKING:
@@ -45,6 +45,24 @@ def differs(rule: Rule, found: float, close: float) -> Iterator[str]:
     """What is wrong with a rule's value where another was found."""
     if rule.value is None or not abs(rule.value - found) <= max(close, 1e-6 * abs(found)):
         yield f"`{rule.name}` saw {rule.value}, the evidence says {found:.6f}"
+
+
+def stated(
+    rules: Mapping[str, Rule], name: str, bound: float | None, found: float, close: float
+) -> Iterator[str]:
+    """What is wrong with a rule that states one number: it is not there, its bound is another, or its value is.
+
+    One that could not tell, and has no number, passes nothing and is left alone.
+    """
+    rule = rules.get(name)
+    if rule is None:
+        yield f"the rule `{name}` was not tried"
+    elif rule.value is None and rule.decision is not Decision.PASS:
+        return
+    elif rule.bound != bound:
+        yield f"`{name}` was held against {rule.bound}, not {bound}"
+    else:
+        yield from differs(rule, found, close)
 
 
 def _compared(rule: Rule, demand: Demand, evidence: "pd.DataFrame", close: float) -> Iterator[str]:

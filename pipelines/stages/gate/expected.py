@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pipelines.catalog import Comparison, ModelSpec
-from pipelines.catalog.gate_spec import METRICS
+from pipelines.catalog.gate_spec import METRICS, ServingLimits
 from pipelines.stages import onnx
 from pipelines.stages.gate import rebuild
 from pipelines.stores.tracking import Version
@@ -21,7 +21,7 @@ class Against:
 
 @dataclass(frozen=True)
 class Demand:
-    """A rule that must be there. With a metric, it must be against this bound at this confidence.
+    """A rule that must be there. With a bound, it must be against this one, of this metric, at this confidence.
 
     `who` is the other side of a comparison.
     """
@@ -40,9 +40,10 @@ class Demand:
 def demanded(spec: ModelSpec, against: Against) -> Iterator[Demand]:
     """Every rule whose name the spec gives."""
     gate = spec.gate
-    for name in ("enough rows", "enough hours", "the candidate's own training set", "sound answers",
-                 "not staler than the champion", "inputs serving can give"):  # fmt: skip
+    for name in ("the candidate's own training set", "sound answers", "not staler than the champion",
+                 "inputs serving can give", "written by the libraries that read it"):  # fmt: skip
         yield Demand(name)
+    yield from _serving(gate.serving)
     for metric, bound in gate.floors.items():
         yield Demand(f"{metric} {'floor' if METRICS[metric][1] else 'ceiling'}", metric, bound)
     for metric, bound in gate.ceilings.items():
@@ -57,10 +58,20 @@ def demanded(spec: ModelSpec, against: Against) -> Iterator[Demand]:
         yield _with_anchor(gate.anchor, against)
 
 
+def _serving(limits: ServingLimits) -> Iterator[Demand]:
+    yield Demand("serves: load time", bound=limits.load_seconds)
+    yield Demand("serves: file size", bound=limits.megabytes)
+    yield Demand("serves: memory", bound=limits.memory_mb)
+    yield Demand("serves: slowest of a hundred", bound=limits.p99_ms)
+    for name in ("loads and answers", "answers every row", "as the gate was answered", "agrees with itself",
+                 "without any feature"):  # fmt: skip
+        yield Demand(f"serves: {name}")
+
+
 def begin(spec: ModelSpec, against: Against) -> list[str]:
     """How the names of the other rules begin; of each kind at least one must be there."""
-    gate, wanted = spec.gate, ["serves"]
-    wanted += [rebuild.ROWS, rebuild.MODEL] if gate.rebuild else []
+    gate = spec.gate
+    wanted = [rebuild.ROWS, rebuild.MODEL] if gate.rebuild else []
     wanted += [onnx.RULE] if spec.onnx is not None else []
     wanted += ["calibration"] if gate.calibration is not None and spec.task == "classification" else []
     wanted += [f"fairness of {each.group}" for each in gate.fairness]

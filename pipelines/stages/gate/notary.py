@@ -2,18 +2,20 @@
 
 The gate writes, the notary checks, and the two share no computation: what a mistake or a hand in the gate lets through
 must be let through here as well. It asks whether the record is the gate's, whether every rule of the spec is in it with
-the spec's bounds, whether each decision follows from its numbers, whether the numbers follow from the evidence, and
-whether the evidence is what these models say of the held-out rows.
+the spec's bounds, whether each decision follows from its numbers, whether the numbers follow from the evidence,
+whether the evidence is what these models say of the held-out rows, whether the candidate behaves as the record says,
+and whether it comes out again when it is made again.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipelines.catalog import ModelSpec
 from pipelines.contracts import Decision, EvergreenError, Kind, Rule, Verdict
-from pipelines.stages.checkout import environment
-from pipelines.stages.gate import arithmetic, record, recount
+from pipelines.stages.checkout import environment, libraries
+from pipelines.stages.gate import arithmetic, asked_again, record, recount
 from pipelines.stages.gate.expected import Against, begin, demanded
 from pipelines.stages.train import inputs_of
 from pipelines.stages.training_set import as_served, path_of
@@ -68,7 +70,12 @@ def _deed(spec: ModelSpec, version: Version, verdict: Verdict, stores: Stores) -
 def _examined(deed: Deed) -> list[str]:
     """Everything that does not hold, in sentences."""
     wrong = [*_complete(deed), *_consistent(deed.verdict), *_true(deed)]
-    return wrong or [*_computed(deed), *recount.mistakes(_count(deed))]
+    wrong = wrong or [
+        *_computed(deed),
+        *recount.mistakes(_count(deed)),
+        *asked_again.mistakes(_hearing(deed)),
+    ]
+    return wrong or list(_made_again(deed))
 
 
 def _bound_to(spec: ModelSpec, version: Version, verdict: Verdict, stores: Stores) -> Iterator[str]:
@@ -79,11 +86,18 @@ def _bound_to(spec: ModelSpec, version: Version, verdict: Verdict, stores: Store
         "it is on another model file": verdict.digest == version.digest == file,
         "it is on another training set": verdict.training_set == version.tags.get("training_set"),
         "it is as of another moment": verdict.as_of == version.as_of,
+        "it knows less than the champion": _fresh(version, verdict, stores),
+        "another library wrote the file": json.loads(version.tags.get("libraries", "{}")) == libraries(),
         "the spec has changed since": verdict.spec_digest == spec.digest,
         "the environment has changed since": verdict.environment == environment(),
         "the audit log does not know it": _logged(version, verdict, stores),
     }
     yield from (what for what, holds in same.items() if not holds)
+
+
+def _fresh(version: Version, verdict: Verdict, stores: Stores) -> bool:
+    champion = verdict.champion_version
+    return champion is None or version.as_of >= stores.tracking.version(version.model, champion).as_of
 
 
 def _logged(version: Version, verdict: Verdict, stores: Stores) -> bool:
@@ -108,12 +122,12 @@ def _held(version: Version, stores: Stores) -> "pd.DataFrame":
 
 def _complete(deed: Deed) -> Iterator[str]:
     """Every rule the spec asks for is there, against the bound the spec names."""
-    there = {rule.name: rule for rule in deed.verdict.rules}
+    there = _rules(deed)
     for demand in demanded(deed.spec, deed.against):
         rule = there.get(demand.name)
         if rule is None:
             yield f"the rule `{demand.name}` was not tried"
-        elif demand.metric and (rule.metric, rule.bound, rule.confidence) != demand.numbers:
+        elif demand.bound is not None and (rule.metric, rule.bound, rule.confidence) != demand.numbers:
             yield f"`{demand.name}` was held against {rule.metric} {rule.bound}, not {demand.metric} {demand.bound}"
     for start in begin(deed.spec, deed.against):
         if not any(name.startswith(start) for name in there):
@@ -161,7 +175,7 @@ def _not_below(rule: Rule, value: float, bound: float) -> Decision:
 
 def _computed(deed: Deed) -> Iterator[str]:
     """The numbers of the rules, computed from the evidence in another way."""
-    there = {rule.name: rule for rule in deed.verdict.rules}
+    there = _rules(deed)
     for demand in demanded(deed.spec, deed.against):
         rule = there.get(demand.name)
         if rule is None or demand.metric is None or rule.value is None:
@@ -169,9 +183,28 @@ def _computed(deed: Deed) -> Iterator[str]:
         yield from arithmetic.mistakes(rule, demand, deed.evidence, CLOSE)
 
 
+def _rules(deed: Deed) -> dict[str, Rule]:
+    return {rule.name: rule for rule in deed.verdict.rules}
+
+
 def _count(deed: Deed) -> recount.Count:
-    rules = {rule.name: rule for rule in deed.verdict.rules}
-    return recount.Count(deed.spec, rules, deed.held, deed.evidence, CLOSE)
+    return recount.Count(deed.spec, _rules(deed), deed.held, deed.evidence, CLOSE)
+
+
+def _hearing(deed: Deed) -> asked_again.Hearing:
+    model = deed.stores.tracking.load(deed.spec.name, deed.version.version)
+    return asked_again.Hearing(deed.spec, _rules(deed), deed.held, lambda rows: _answers(model, rows), CLOSE)
+
+
+def _made_again(deed: Deed) -> Iterator[str]:
+    """Rows and model are made once more: what somebody fitted to the held-out rows has every other number right."""
+    from pipelines.stages.reproduce import made_again
+
+    if not deed.spec.gate.rebuild:
+        return
+    for each in made_again(deed.spec, deed.version, deed.stores).compared:
+        if each.what in ("training set", "answers") and not each.equal:
+            yield f"its {each.what} cannot be made again: {each.how}"
 
 
 def _true(deed: Deed) -> Iterator[str]:
@@ -185,7 +218,10 @@ def _true(deed: Deed) -> Iterator[str]:
         yield "the labels of the evidence are not those of the held-out rows"
     if not np.array_equal(deed.evidence["block"], _hours(deed.held)):
         yield "the hours of the evidence are not those of the held-out rows"
-    for who, said in _asked_again(deed):
+    candidate = deed.evidence["candidate"]
+    if deed.spec.task == "classification" and not candidate.between(0, 1).all():
+        yield "an answer of the candidate is no probability"
+    for who, said in _asked(deed):
         if who not in deed.evidence:
             yield f"the evidence lacks the answers of the {who}"
         elif not np.allclose(deed.evidence[who], said, rtol=0, atol=CLOSE):
@@ -199,7 +235,7 @@ def _hours(held: "pd.DataFrame") -> "pd.Series[Any]":
     return hours
 
 
-def _asked_again(deed: Deed) -> "Iterator[tuple[str, NDArray[Any]]]":
+def _asked(deed: Deed) -> "Iterator[tuple[str, NDArray[Any]]]":
     """Everybody's answers, from their files."""
     tracking, name = deed.stores.tracking, deed.spec.name
     yield "candidate", _answers(tracking.load(name, deed.version.version), deed.held)

@@ -1,4 +1,4 @@
-"""The notary's own count of slices, calibration and fairness: which rules the rows ask for, and their numbers.
+"""The notary's own count of rows, slices, calibration and fairness: which rules the rows ask for, and their numbers.
 
 Nothing here calls the gate: parts are cut, rates taken and noise drawn in another way. The worst slice found is not
 looked for again; that its decision follows from its numbers is checked where every rule's is.
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.catalog import ModelSpec
 from pipelines.catalog.gate_spec import Calibration, Fairness
-from pipelines.contracts import Decision, Rule
+from pipelines.contracts import Rule
 from pipelines.stages.gate import arithmetic
 from pipelines.stages.gate.expected import Demand
 
@@ -39,12 +39,22 @@ class Count:
 
 
 def mistakes(count: Count) -> Iterator[str]:
-    """What slices, calibration or fairness say that the rows do not."""
+    """What the rules say of how many rows there are, of slices, calibration or fairness, and the rows do not."""
+    yield from _enough(count)
     yield from _slices(count)
     if count.spec.gate.calibration is not None and count.spec.task == "classification":
         yield from _calibration(count, count.spec.gate.calibration)
     for asked in count.spec.gate.fairness:
         yield from _fairness(count, asked)
+
+
+def _enough(count: Count) -> Iterator[str]:
+    asked, hours = count.spec.gate, count.evidence["block"].nunique()
+    for name, least, found in (
+        ("enough rows", asked.minimum_rows, len(count.held)),
+        ("enough hours", asked.minimum_blocks, hours),
+    ):
+        yield from arithmetic.stated(count.rules, name, least, found, count.close)
 
 
 def parts(values: "pd.Series[Any]") -> "Iterator[tuple[str, Mask]]":
@@ -131,10 +141,10 @@ def _calibration(count: Count, asked: Calibration) -> Iterator[str]:
     """The gap as a whole to the digit, the gap over the bins to what drawing its noise again leaves open."""
     labels, said = (count.evidence[name].to_numpy("float64") for name in ("label", "candidate"))
     whole = abs(float((said - labels).mean()))
-    yield from _at_most(count, "calibration in the large", asked.mean, whole, count.close)
+    yield from arithmetic.stated(count.rules, "calibration in the large", asked.mean, whole, count.close)
     raw, noise = _gap_and_noise(labels, said, count.evidence["block"].to_numpy(), asked.bins)
     quiet, name = max(0.0, raw - noise), f"calibration over {asked.bins} bins"
-    yield from _at_most(count, name, asked.error, quiet, ROUGH + noise / 4)
+    yield from arithmetic.stated(count.rules, name, asked.error, quiet, ROUGH + noise / 4)
 
 
 def _gap_and_noise(
@@ -165,9 +175,8 @@ def _fairness(count: Count, asked: Fairness) -> Iterator[str]:
     sizes = table["group"].value_counts()
     judged = table[table["group"].isin(sizes.index[sizes >= asked.minimum_rows])]
     widest = max(_spread(part) for part in _rates(count, asked, judged))
-    yield from _at_most(
-        count, f"fairness of {asked.group}: {asked.measure}", asked.at_most, widest, count.close
-    )
+    name = f"fairness of {asked.group}: {asked.measure}"
+    yield from arithmetic.stated(count.rules, name, asked.at_most, widest, count.close)
 
 
 def _rates(count: Count, asked: Fairness, rows: "pd.DataFrame") -> "Iterator[pd.Series[Any]]":
@@ -188,13 +197,3 @@ def _rates(count: Count, asked: Fairness, rows: "pd.DataFrame") -> "Iterator[pd.
 
 def _spread(rates: "pd.Series[Any]") -> float:
     return float(rates.max() - rates.min()) if len(rates) else 0.0
-
-
-def _at_most(count: Count, name: str, bound: float, found: float, close: float) -> Iterator[str]:
-    rule = count.rules.get(name)
-    if rule is None:
-        yield f"the rule `{name}` was not tried"
-    elif rule.bound != bound:
-        yield f"`{name}` was held against {rule.bound}, not {bound}"
-    elif rule.value is not None or rule.decision is Decision.PASS:
-        yield from arithmetic.differs(rule, found, close)

@@ -12,10 +12,11 @@ WAIT = Decision.INCONCLUSIVE
 
 def check(case: Case) -> list[Rule]:
     """Rows, their origin, the candidate's age and inputs, and its answers."""
-    return [*_enough(case), _same_rows(case), _fresh(case), _inputs(case), _libraries(case), _sound(case)]
+    return [*enough(case), _same_rows(case), _fresh(case), _inputs(case), _libraries(case), _sound(case)]
 
 
-def _enough(case: Case) -> list[Rule]:
+def enough(case: Case) -> list[Rule]:
+    """Rows and hours enough for an interval to mean something."""
     counts = {
         "enough rows": (len(case.held), case.spec.gate.minimum_rows, "held-out rows"),
         "enough hours": (len(set(case.blocks)), case.spec.gate.minimum_blocks, "hours with rows"),
