@@ -1,6 +1,8 @@
 """What every test may lean on: stores of its own under a temporary home, and no setting from outside."""
 
 import os
+from collections.abc import Iterator
+from multiprocessing import forkserver
 from pathlib import Path
 
 import prometheus_client  # noqa: F401 - as in serving: once Feast is there first, counters are kept in files
@@ -15,6 +17,13 @@ FIRST = ("test_journey", "test_views", "journey", "test_prove", "integration")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest begins first, so that no worker is left alone with it at the end."""
     items.sort(key=lambda item: next((n for n, part in enumerate(FIRST) if part in item.nodeid), len(FIRST)))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forks_of_its_own() -> Iterator[None]:
+    """A module's processes are forked from one that has imported what they need, not what the module before did."""
+    yield
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 
 @pytest.fixture(autouse=True)
