@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 WEEK = timedelta(days=7)
 HONEST = train.estimator
+WEAK = {"max_iter": 20, "n_estimators": 10, "max_depth": 2, "C": 1e-3, "alpha": 1e3, "n_neighbors": 5}
 Fit = Callable[[ModelSpec, "pd.DataFrame", "pd.Series[Any]"], Any]
 """Fits a pipeline to inputs and labels, as an honest or a dishonest person would."""
 
@@ -132,6 +133,16 @@ def estimator(spec: ModelSpec, **changed: Any) -> Any:
 def with_parameters(spec: ModelSpec, **changed: Any) -> ModelSpec:
     known = {name: value for name, value in changed.items() if name in spec.parameters}
     return spec.model_copy(update={"parameters": {**spec.parameters, **known}})
+
+
+def weakened(spec: ModelSpec) -> ModelSpec:
+    """The model, made as honestly, but from parameters with which it learns little."""
+    found = with_parameters(spec, **WEAK)
+    if found.parameters == spec.parameters:
+        raise EvergreenError(
+            f"{spec.name} cannot be made to learn less: name one of {', '.join(WEAK)} under parameters in spec.yaml"
+        )
+    return found
 
 
 def named(rules: tuple[Rule, ...], start: str) -> Rule | None:

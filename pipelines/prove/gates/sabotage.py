@@ -8,13 +8,13 @@ from unittest.mock import patch
 
 from pipelines.contracts import Candidate, Decision, EvergreenError, Kind, Rule
 from pipelines.prove.gates import forgeries
-from pipelines.prove.gates.bench import Bench, with_parameters
+from pipelines.prove.gates.bench import Bench, weakened, with_parameters
 from pipelines.prove.gates.candidates import memorised
 from pipelines.stages import gate
 from pipelines.stages.gate import bounds, case, comparisons, rebuild, slices
 from pipelines.stores.tracking import Tracking
 
-SEED = 7
+TWIN = {"random_state": 7, "C": 0.9, "alpha": 1.1, "n_neighbors": 7}
 Hand = Callable[[Bench], Any]
 """A context in which the gate is sabotaged."""
 
@@ -37,9 +37,8 @@ class Sabotage:
         """A candidate made as honestly as any, if no other is asked for: it is only no better."""
         if self.plant is not None:
             return self.plant(bench)[0]
-        twin = {"random_state": SEED, "C": 0.9, "alpha": 1.1, "n_neighbors": 7}
-        weak = {"max_iter": 25, "n_estimators": 9, "max_depth": 2, "C": 1e-4, "alpha": 1e4, "n_neighbors": 1}
-        return bench.plant(spec=with_parameters(bench.spec, **(twin if self.tied else weak)))
+        changed = with_parameters(bench.spec, **TWIN) if self.tied else weakened(bench.spec)
+        return bench.plant(spec=changed)
 
 
 @contextmanager
@@ -178,9 +177,12 @@ def floors_lowered(bench: Bench) -> Any:
 
 def own_labels(bench: Bench) -> Any:
     """The answers themselves are taken for the truth."""
-    return _patched(
-        (case.Case, "labels", property(lambda self: (self.answers["candidate"] > 0.5).astype("float64")))
-    )
+
+    def believed(self: case.Case) -> Any:
+        said = self.answers["candidate"]
+        return said if self.spec.task == "regression" else (said > 0.5).astype("float64")
+
+    return _patched((case.Case, "labels", property(believed)))
 
 
 def hidden_champion(bench: Bench) -> Any:

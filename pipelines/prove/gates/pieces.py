@@ -1,0 +1,40 @@
+"""What bad candidates are built of: scikit-learn's estimators for the task of the model."""
+
+from typing import Any
+
+from pipelines.catalog import ModelSpec
+
+
+def constant(spec: ModelSpec) -> Any:
+    """Answers the same always."""
+    from sklearn.dummy import DummyClassifier, DummyRegressor
+
+    return DummyRegressor() if spec.task == "regression" else DummyClassifier(strategy="prior")
+
+
+def linear(spec: ModelSpec) -> Any:
+    from sklearn.linear_model import LogisticRegression, Ridge
+
+    return Ridge() if spec.task == "regression" else LogisticRegression(max_iter=200)
+
+
+def crowd(spec: ModelSpec, size: int) -> Any:
+    """So many little models, each asked for every answer."""
+    from sklearn.ensemble import (
+        BaggingClassifier,
+        BaggingRegressor,
+        HistGradientBoostingClassifier,
+        HistGradientBoostingRegressor,
+    )
+
+    if spec.task == "regression":
+        return BaggingRegressor(HistGradientBoostingRegressor(max_iter=5), n_estimators=size, random_state=0)
+    return BaggingClassifier(HistGradientBoostingClassifier(max_iter=5), n_estimators=size, random_state=0)
+
+
+def network(spec: ModelSpec, width: int) -> Any:
+    """Two layers so wide."""
+    from sklearn.neural_network import MLPClassifier, MLPRegressor
+
+    kind = MLPRegressor if spec.task == "regression" else MLPClassifier
+    return kind(hidden_layer_sizes=(width, width), max_iter=1, random_state=0)
