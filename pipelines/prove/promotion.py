@@ -4,7 +4,6 @@ Two writers at a time promote, roll back, override and pin on a real MLflow, and
 one settles what they left. Readers do what serving does: ask for the champion, verify its licence, hash its file.
 """
 
-import json
 import os
 import random
 import signal
@@ -12,7 +11,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerProcess
@@ -24,6 +23,17 @@ from pipelines.prove import Proof, Say
 from pipelines.prove.forks import LEAKS
 from pipelines.prove.ingestion import scratch
 from pipelines.prove.promotion_ends import settled
+from pipelines.prove.promotion_readers import (
+    BUSY,
+    NONE,
+    READERS,
+    TORN,
+    UNGATED,
+    Seen,
+    breaches,
+    collected,
+    read,
+)
 from pipelines.prove.promotion_world import World, built
 from pipelines.stages import champions
 from pipelines.stages.champions import INTEND
@@ -31,15 +41,13 @@ from pipelines.stores import Stores
 from pipelines.stores.tracking import CHAMPION
 
 PROMISE = "whoever is killed while the champion moves, readers see one champion, whole, licensed and judged"
-READERS, WRITERS = 4, 2
+WRITERS = 2
 ROLLBACKS = 50
 """So many are timed in peace, but with the readers reading."""
 LONGEST = 4.0
 """A writer is killed within about so many times what a rollback usually takes."""
 AIMED, SOON = 0.5, 5.0
 """The share of writers that are killed once they intend a move, and for how many seconds that is waited for."""
-POLITE = 10
-"""Readers leave the processors to the writers; so they are stopped in the middle of a read all the more often."""
 AFTER = 100
 """So many reads at least follow the last kill: what it left is seen."""
 PATIENCE = 600
@@ -47,23 +55,8 @@ HEAVY = ("mlflow.tracking", "sklearn.ensemble", "skops.io", "cryptography.hazmat
          "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store",
          "pipelines.prove.promotion_world", "pipelines.models.flight_delays.estimator")  # fmt: skip
 CONTEXT = get_context("forkserver")
-TORN, NONE, UNGATED, BUSY = "torn", "without champion", "ungated", "busy"
 Work = Callable[[World, int], None]
 """One writer's life; it must be importable by name."""
-
-
-@dataclass
-class Seen:
-    """What readers saw: how many reads, and of what kind those were that must not be."""
-
-    reads: int = 0
-    wrong: Counter[str] = field(default_factory=Counter)
-    examples: list[str] = field(default_factory=list)
-
-    def note(self, kind: str, what: str) -> None:
-        self.wrong[kind] += 1
-        if len(self.examples) < 5:
-            self.examples.append(f"{kind}: {what}")
 
 
 def prove(
@@ -84,48 +77,13 @@ def prove(
             f"rollback with readers: p50 {statistics.median(times) * 1000:.0f} ms, worst {max(times) * 1000:.0f} ms"
         )
         tally = _killed(world, kills, seed, statistics.median(times), say, work or write)
-        _until(world, max(reads, _collected(world).reads + AFTER), say)
+        _until(world, max(reads, collected(world).reads + AFTER), say)
         (world.home / "stop").touch()
         for reader in readers:
             reader.join(PATIENCE)
-        seen = _collected(world)
-        failures = [*settled(world), *_breaches(seen, reads), *_gone(readers)]
+        seen = collected(world)
+        failures = [*settled(world), *breaches(seen, reads), *_gone(readers)]
     return Proof(PROMISE, [_row(tally, seen, times)], failures)
-
-
-def read(world: World, number: int) -> None:
-    """One reader's life: as serving does, until told to stop."""
-    os.nice(POLITE)
-    stores, seen = world.stores, Seen()
-    stop, path = world.home / "stop", _seen_by(world, number)
-    while not stop.exists():
-        seen.reads += 1
-        _look(world, stores, seen)
-        if seen.reads % 50 == 0:
-            _keep(seen, path)
-    _keep(seen, path)
-
-
-def _look(world: World, stores: Stores, seen: Seen) -> None:
-    from mlflow.exceptions import MlflowException
-
-    version = None
-    try:
-        version = stores.tracking.champion(world.spec.name)
-        if version is None:
-            return seen.note(NONE, "the alias names no version")
-        if version.version not in world.allowed:
-            return seen.note(UNGATED, f"version {version.version}")
-        licence = stores.tracking.licence(version)
-        stores.tracking.file(version)  # its digest is verified
-        if not licence.digest == version.digest == world.allowed[version.version]:
-            seen.note(TORN, f"version {version.version} with digest {version.digest}")
-    except EvergreenError as error:
-        seen.note(TORN, str(error))
-    except MlflowException as error:
-        if "locked" not in str(error):
-            raise
-        seen.note(BUSY, "the database was locked for longer than MLflow waits")
 
 
 def write(world: World, number: int) -> None:
@@ -282,37 +240,9 @@ def _timed(world: World) -> list[float]:
 def _until(world: World, reads: int, say: Say) -> None:
     """Wait until the readers have read that much."""
     end = time.monotonic() + PATIENCE
-    while (done := _collected(world).reads) < reads and time.monotonic() < end:
+    while (done := collected(world).reads) < reads and time.monotonic() < end:
         say(f"{done} of {reads} reads")
         time.sleep(min(5.0, 0.5 + (reads - done) / 1000))
-
-
-def _seen_by(world: World, number: int) -> Path:
-    return world.home / f"reader.{number}.json"
-
-
-def _keep(seen: Seen, path: Path) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps({"reads": seen.reads, "wrong": seen.wrong, "examples": seen.examples}))
-    part.replace(path)
-
-
-def _collected(world: World) -> Seen:
-    found = Seen()
-    for number in range(READERS):
-        path = _seen_by(world, number)
-        if path.exists():
-            said = json.loads(path.read_text())
-            found.reads += said["reads"]
-            found.wrong.update(said["wrong"])
-            found.examples += said["examples"]
-    return found
-
-
-def _breaches(seen: Seen, reads: int) -> list[str]:
-    found = [f"readers saw: {example}" for example in seen.examples if not example.startswith(BUSY)]
-    found += [f"{seen.wrong[kind]} reads {kind}" for kind in (TORN, NONE, UNGATED) if seen.wrong[kind]]
-    return found + ([f"{seen.reads} reads, {reads} were wanted"] if seen.reads < reads else [])
 
 
 def _gone(readers: list[ForkServerProcess]) -> list[str]:

@@ -24,13 +24,12 @@ from pipelines.serving.predictor import (
     CannotAnswer,
     FeatureSource,
     Follower,
-    Found,
     ModelSource,
     NoChampion,
     Predictor,
-    Served,
 )
 from pipelines.serving.schemas import Answer, Answered, ModelStatus, Problem, Refusal, Value, refusal
+from pipelines.serving.served import Found, Served
 from pipelines.settings import Settings
 from pipelines.stores.predictions import Prediction
 

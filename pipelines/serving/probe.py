@@ -24,8 +24,9 @@ from pipelines import catalog
 from pipelines.catalog import ModelSpec
 from pipelines.contracts import EvergreenError
 from pipelines.serving.metrics import Metrics
-from pipelines.serving.predictor import Found, Predictor, Served
+from pipelines.serving.predictor import Predictor
 from pipelines.serving.schemas import example
+from pipelines.serving.served import Found, Served
 from pipelines.settings import Settings, settings
 from pipelines.stores import Stores
 from pipelines.stores.features import Online
