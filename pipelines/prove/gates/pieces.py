@@ -19,17 +19,18 @@ def linear(spec: ModelSpec) -> Any:
 
 
 def crowd(spec: ModelSpec, size: int) -> Any:
-    """So many little models, each asked for every answer."""
+    """So many tiny forests, each of which starts threads for every answer: 12 ms, however few rows are asked."""
     from sklearn.ensemble import (
         BaggingClassifier,
         BaggingRegressor,
-        HistGradientBoostingClassifier,
-        HistGradientBoostingRegressor,
+        RandomForestClassifier,
+        RandomForestRegressor,
     )
 
+    tiny = {"n_estimators": 2, "max_depth": 2, "n_jobs": 2}
     if spec.task == "regression":
-        return BaggingRegressor(HistGradientBoostingRegressor(max_iter=5), n_estimators=size, random_state=0)
-    return BaggingClassifier(HistGradientBoostingClassifier(max_iter=5), n_estimators=size, random_state=0)
+        return BaggingRegressor(RandomForestRegressor(**tiny), n_estimators=size, random_state=0)
+    return BaggingClassifier(RandomForestClassifier(**tiny), n_estimators=size, random_state=0)
 
 
 def network(spec: ModelSpec, width: int) -> Any:
