@@ -74,6 +74,7 @@ def opened(url: str, folder: Path) -> Iterator[Page]:
         "--headless",
         "--no-sandbox",
         "--disable-gpu",
+        "--disable-dev-shm-usage",
         "--remote-debugging-port=0",
         "--window-size=1100,800",
     )
