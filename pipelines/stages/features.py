@@ -140,7 +140,11 @@ def pending(
     """
     reached = stores.progress.reached(version.consumer)
     end = max(as_of, reached or as_of)
-    new = [batch for batch in uncounted(version, stores) if _first(batch, as_of) <= as_of]
+    new = [
+        batch
+        for batch in uncounted(version, stores.ledger.batches(), stores)
+        if _first(batch, as_of) <= as_of
+    ]
     touched = [
         (b.first_known - JUST_BEFORE, (b.last_known or b.first_known) + version.look_back + TICK)
         for b in new

@@ -1,5 +1,6 @@
 """How far the features that a model takes have come: a training does not ask beyond."""
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from pipelines.catalog import ModelSpec
@@ -19,8 +20,11 @@ def frontier(spec: ModelSpec, as_of: datetime, stores: Stores) -> datetime:
     wanted = {name.split(":")[0] for name in spec.features}
     reached = {view: _reached(spec, newest.get(view), stores) for view in wanted}
     end = min([as_of, *reached.values()])
+    landed = stores.ledger.batches()
     for view in sorted(wanted):
-        missing = [b for b in uncounted(newest[view], stores) if b.first_known and b.first_known <= end]
+        missing = [
+            b for b in uncounted(newest[view], landed, stores) if b.first_known and b.first_known <= end
+        ]
         if missing:
             raise Waiting(
                 f"{spec.name}: {len(missing)} landed batches are not in the features of {view} yet, such as "
@@ -36,11 +40,11 @@ def _reached(spec: ModelSpec, version: ViewVersion | None, stores: Stores) -> da
     return reached
 
 
-def uncounted(version: ViewVersion, stores: Stores) -> list[IngestResult]:
-    """The landed batches of a view's datasets that it has not counted yet."""
+def uncounted(version: ViewVersion, landed: Iterable[IngestResult], stores: Stores) -> list[IngestResult]:
+    """Of the landed batches those of a view's datasets that it has not counted yet."""
     sources, seen = version.sources, stores.progress.consumed(version.consumer)
     return [
         batch
-        for batch in stores.ledger.batches()
+        for batch in landed
         if batch.dataset in sources and batch.state.taken and batch.arrival not in seen
     ]

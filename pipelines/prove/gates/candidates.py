@@ -147,28 +147,21 @@ def nosy(spec: ModelSpec, inputs: "pd.DataFrame", labels: Any) -> Any:
 
 def slow(spec: ModelSpec, inputs: "pd.DataFrame", labels: Any) -> Any:
     """Takes twice as long for an answer as it may."""
-    from sklearn.impute import SimpleImputer
-    from sklearn.pipeline import make_pipeline
-
     many = pieces.crowd(spec, int(spec.gate.serving.p99_ms / 6) + 1)
-    return _ending(spec, make_pipeline(SimpleImputer(), many)).fit(inputs.head(2000), labels.head(2000))
+    return _ending(spec, many).fit(inputs.head(2000), labels.head(2000))
 
 
 def heavy(spec: ModelSpec, inputs: "pd.DataFrame", labels: Any) -> Any:
     """A network of nine million weights."""
-    from sklearn.impute import SimpleImputer
-    from sklearn.pipeline import make_pipeline
-
-    return _ending(spec, make_pipeline(SimpleImputer(), pieces.network(spec, 3000))).fit(
-        inputs.head(500), labels.head(500)
-    )
+    return _ending(spec, pieces.network(spec, 3000)).fit(inputs.head(500), labels.head(500))
 
 
 def _ending(spec: ModelSpec, last: Any) -> Any:
-    """The model's own steps, with another estimator at the end."""
+    """The model's own steps, with an estimator at the end that wants every value to be there."""
+    from sklearn.impute import SimpleImputer
     from sklearn.pipeline import Pipeline
 
-    return Pipeline([*_own(spec).steps[:-1], ("last", last)])
+    return Pipeline([*_own(spec).steps[:-1], ("fill", SimpleImputer()), ("last", last)])
 
 
 def extra_column(spec: ModelSpec, inputs: "pd.DataFrame", labels: Any) -> Any:

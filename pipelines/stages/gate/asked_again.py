@@ -34,8 +34,9 @@ def mistakes(hearing: Hearing) -> Iterator[str]:
     """What the record says of the behaviour that the candidate does not do."""
     tests = hearing.spec.gate.behaviour
     rows = hearing.held.sample(min(tests.rows, len(hearing.held)), random_state=0)
+    before = hearing.said(rows)
     for invariance in tests.invariances:
-        yield from _told(hearing, invariance, invariance.within, _moved(hearing, invariance, rows))
+        yield from _told(hearing, invariance, invariance.within, _moved(hearing, invariance, rows, before))
     for direction in tests.directions:
         yield from _told(hearing, direction, direction.share, _share(hearing, direction, rows))
     for minimum in tests.minimums:
@@ -50,14 +51,14 @@ def _rule(test: Test) -> str:
     return f"behaviour: {test.name}"
 
 
-def _moved(hearing: Hearing, test: Invariance, rows: "pd.DataFrame") -> float:
+def _moved(hearing: Hearing, test: Invariance, rows: "pd.DataFrame", before: "NDArray[Any]") -> float:
     """The largest move of an answer once every row holds the same; NaN where the rows lack a column."""
     if not set(test.change) <= set(rows):
         return math.nan
     same = rows.copy()
     for name, value in test.change.items():
         same[name] = _column(value, rows[name])
-    return float(abs(hearing.said(same) - hearing.said(rows)).max())
+    return float(abs(hearing.said(same) - before).max())
 
 
 def _share(hearing: Hearing, test: Direction, rows: "pd.DataFrame") -> float:

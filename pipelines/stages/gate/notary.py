@@ -1,15 +1,16 @@
 """The second pair of eyes: before a version may serve, everything its verdict says is checked again.
 
-The gate writes, the notary checks, and the two share no computation: what a mistake or a hand in the gate lets through
-must be let through here as well. It asks whether the record is the gate's, whether every rule of the spec is in it with
-the spec's bounds, whether each decision follows from its numbers, whether the numbers follow from the evidence,
-whether the evidence is what these models say of the held-out rows, whether the candidate behaves as the record says,
-and whether it comes out again when it is made again.
+The gate writes, the notary checks, and the two share no computation but the making again: what a mistake or a hand in
+the gate lets through must be let through here as well. It asks whether the record is the gate's, whether every rule of
+the spec is in it with the spec's bounds, whether each decision follows from its numbers, whether the numbers follow
+from the evidence, whether the evidence is what these models say of the held-out rows, whether the candidate behaves as
+the record says, and whether it comes out again when it is made again.
 """
 
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pipelines.catalog import ModelSpec
@@ -41,6 +42,15 @@ class Deed:
     stores: Stores
     evidence: "pd.DataFrame"
     held: "pd.DataFrame"
+
+    @cached_property
+    def rules(self) -> dict[str, Rule]:
+        return {rule.name: rule for rule in self.verdict.rules}
+
+    @cached_property
+    def candidate(self) -> Any:
+        """The fitted model, from its file."""
+        return self.stores.tracking.load(self.spec.name, self.version.version)
 
 
 def attested(spec: ModelSpec, version: int, stores: Stores) -> Verdict:
@@ -122,7 +132,7 @@ def _held(version: Version, stores: Stores) -> "pd.DataFrame":
 
 def _complete(deed: Deed) -> Iterator[str]:
     """Every rule the spec asks for is there, against the bound the spec names."""
-    there = _rules(deed)
+    there = deed.rules
     for demand in demanded(deed.spec, deed.against):
         rule = there.get(demand.name)
         if rule is None:
@@ -175,7 +185,7 @@ def _not_below(rule: Rule, value: float, bound: float) -> Decision:
 
 def _computed(deed: Deed) -> Iterator[str]:
     """The numbers of the rules, computed from the evidence in another way."""
-    there = _rules(deed)
+    there = deed.rules
     for demand in demanded(deed.spec, deed.against):
         rule = there.get(demand.name)
         if rule is None or demand.metric is None or rule.value is None:
@@ -183,17 +193,14 @@ def _computed(deed: Deed) -> Iterator[str]:
         yield from arithmetic.mistakes(rule, demand, deed.evidence, CLOSE)
 
 
-def _rules(deed: Deed) -> dict[str, Rule]:
-    return {rule.name: rule for rule in deed.verdict.rules}
-
-
 def _count(deed: Deed) -> recount.Count:
-    return recount.Count(deed.spec, _rules(deed), deed.held, deed.evidence, CLOSE)
+    return recount.Count(deed.spec, deed.rules, deed.held, deed.evidence, CLOSE)
 
 
 def _hearing(deed: Deed) -> asked_again.Hearing:
-    model = deed.stores.tracking.load(deed.spec.name, deed.version.version)
-    return asked_again.Hearing(deed.spec, _rules(deed), deed.held, lambda rows: _answers(model, rows), CLOSE)
+    return asked_again.Hearing(
+        deed.spec, deed.rules, deed.held, lambda rows: _answers(deed.candidate, rows), CLOSE
+    )
 
 
 def _made_again(deed: Deed) -> Iterator[str]:
@@ -238,7 +245,7 @@ def _hours(held: "pd.DataFrame") -> "pd.Series[Any]":
 def _asked(deed: Deed) -> "Iterator[tuple[str, NDArray[Any]]]":
     """Everybody's answers, from their files."""
     tracking, name = deed.stores.tracking, deed.spec.name
-    yield "candidate", _answers(tracking.load(name, deed.version.version), deed.held)
+    yield "candidate", _answers(deed.candidate, deed.held)
     yield "baseline", _answers(tracking.load_baseline(deed.version), deed.held)
     for who, version in (("champion", deed.against.champion), ("anchor", deed.against.anchor)):
         if version is None or version.digest == deed.version.digest:
