@@ -21,7 +21,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.replay import upstream
+from pipelines.loop.replay import upstream
 from pipelines.settings import PROJECT
 
 FEATURES = ("f0", "f1", "f2")

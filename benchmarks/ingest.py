@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipelines.catalog import dataset
-from pipelines.replay import upstream
+from pipelines.loop.replay import upstream
 from pipelines.settings import PROJECT
 
 SIZES = (300_000, 3_000_000)
@@ -82,8 +82,8 @@ def ours(path: Path, folder: Path) -> dict[str, Any]:
     import duckdb_sqlalchemy
     import great_expectations
 
+    from pipelines.ingestion.ingest import ingest_dataset
     from pipelines.settings import Settings
-    from pipelines.stages.ingest import ingest_dataset
     from pipelines.stores import Stores
 
     del duckdb_sqlalchemy, great_expectations  # imported before the clock starts, as a warm worker has them

@@ -25,8 +25,8 @@ STORES: dict[str, dict[str, Any]] = {
     "stock": {"online_store": {"type": "sqlite", "path": "stock.db"}},
     "ours": {
         "offline_store": {"type": "pipelines.stores.offline.DeltaOfflineStore", "lake": "."},
-        "online_store": {"type": "pipelines.stores.online.SqliteOnlineStore", "path": "ours.db"},
-        "batch_engine": {"type": "pipelines.stores.materialization.BulkComputeEngine"},
+        "online_store": {"type": "pipelines.stores.online.store.SqliteOnlineStore", "path": "ours.db"},
+        "batch_engine": {"type": "pipelines.stores.online.materialization.BulkComputeEngine"},
     },
 }
 CHECKED = 1000

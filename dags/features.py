@@ -33,9 +33,9 @@ def features() -> None:
         from evergreen_airflow.alerts import tell
 
         from pipelines.contracts import NothingToDo
-        from pipelines.stages import retrain
+        from pipelines.loop import steps
 
-        run = stage(retrain.features, (params or {}).get("as_of"))
+        run = stage(steps.features, (params or {}).get("as_of"))
         for alert in run["alerts"]:
             tell(alert)
         if not run["rows"]:

@@ -55,9 +55,9 @@ def build(spec: DatasetSpec) -> None:
             from evergreen_airflow.alerts import refused
 
             from pipelines.contracts import NothingToDo
-            from pipelines.stages import retrain
+            from pipelines.loop import steps
 
-            results = stage(retrain.ingest, spec.name)
+            results = stage(steps.ingest, spec.name)
             refused(spec.name, results)
             if not any(result["silver"] for result in results):
                 stage(NothingToDo.say, f"no new row of {spec.name}")

@@ -33,9 +33,9 @@ def build(spec: ModelSpec) -> None:
     def monitor() -> None:
         @task
         def report(params: dict | None = None) -> dict:
-            from pipelines.stages import retrain
+            from pipelines.loop import steps
 
-            return stage(retrain.monitor, spec.name, (params or {}).get("as_of"))
+            return stage(steps.monitor, spec.name, (params or {}).get("as_of"))
 
         @task(outlets=[Asset(f"decayed_{spec.name}")])
         def ask_for_training(found: dict) -> str:

@@ -38,41 +38,41 @@ def build(spec: ModelSpec) -> None:
     def retrain() -> None:
         @task
         def plan(params: dict | None = None, dag_run=None, triggering_asset_events=None) -> dict:
-            from pipelines.stages import retrain
+            from pipelines.loop import steps
 
             asked = {key: (params or {}).get(key) for key in ("as_of", "force", "reason")}
             woken = woken_by(dag_run, triggering_asset_events)
-            return stage(retrain.plan, spec.name, **asked, now=wall_clock(), woken=woken)
+            return stage(steps.plan, spec.name, **asked, now=wall_clock(), woken=woken)
 
         @task
         def training_set(planned: dict) -> dict:
-            from pipelines.stages import retrain
+            from pipelines.loop import steps
 
-            return stage(retrain.training_set, spec.name, planned["as_of"])
+            return stage(steps.training_set, spec.name, planned["as_of"])
 
         @task
         def train(rows: dict, planned: dict) -> dict:
-            from pipelines.stages import retrain
+            from pipelines.loop import steps
 
-            return stage(retrain.train, spec.name, rows, planned)
+            return stage(steps.train, spec.name, rows, planned)
 
         @task
         def evaluate(candidate: dict, rows: dict) -> dict:
-            from pipelines.stages import retrain
+            from pipelines.loop import steps
 
-            return stage(retrain.evaluate, spec.name, candidate, rows, now=wall_clock())
+            return stage(steps.evaluate, spec.name, candidate, rows, now=wall_clock())
 
         @task
         def submit(verdict: dict) -> dict:
-            from pipelines.stages import retrain
+            from pipelines.loop import steps
 
-            return stage(retrain.submit, spec.name, verdict)
+            return stage(steps.submit, spec.name, verdict)
 
         @task(outlets=[Asset(f"model_{spec.name}")])
         def promote(verdict: dict) -> dict:
-            from pipelines.stages import retrain
+            from pipelines.loop import steps
 
-            return stage(retrain.promote, spec.name, verdict["version"], now=wall_clock())
+            return stage(steps.promote, spec.name, verdict["version"], now=wall_clock())
 
         planned = plan()
         rows = training_set(planned)

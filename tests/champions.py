@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.prove.promotion_world import World, built, tiny
+from pipelines.prove.promotion.world import World, built, tiny
 from pipelines.stores import Stores
-from pipelines.stores.audit import Entry
+from pipelines.stores.audit.log import Entry
 from tests.once import once
 
 FACTS = "world.json"

@@ -10,7 +10,7 @@ import pandas as pd
 from pipelines import catalog
 from pipelines.catalog import ModelSpec
 from pipelines.catalog.gate_spec import Gate
-from pipelines.stages.gate.case import Case
+from pipelines.gate.case import Case
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 REAL = catalog.model("flight_delays")

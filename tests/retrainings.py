@@ -8,8 +8,8 @@ import pytest
 
 from pipelines import catalog
 from pipelines.contracts import BatchState, IngestResult, as_json
+from pipelines.loop import steps
 from pipelines.settings import settings
-from pipelines.stages import retrain
 from pipelines.stores import Stores
 from tests.once import once
 from tests.training_sets import AS_OF, spec, training_set
@@ -29,21 +29,21 @@ def land(stores: Stores, name: str, rows: int = 500, known: datetime = AS_OF - H
 
 
 def plan(now: datetime = NOW, as_of: datetime = AS_OF, **asked: object) -> dict:
-    return retrain.plan(MODEL, as_of.isoformat(), now=now.isoformat(), **{"woken": "data event", **asked})
+    return steps.plan(MODEL, as_of.isoformat(), now=now.isoformat(), **{"woken": "data event", **asked})
 
 
 def train(stores: Stores, planned: dict, now: datetime = NOW, **made: object) -> tuple[dict, dict]:
     """The candidate and its training set, which lies where the monitor looks for it."""
     rows = training_set(stores.settings.home, **{"name": "a", **made})
     plain = as_json(rows)
-    return retrain.train(MODEL, plain, planned, now=now.isoformat()), plain
+    return steps.train(MODEL, plain, planned, now=now.isoformat()), plain
 
 
 def crown(stores: Stores, planned: dict, now: datetime = NOW, **made: object) -> dict:
     """Train, judge and promote; the promotion's answer."""
     candidate, rows = train(stores, planned, now, **made)
-    retrain.evaluate(MODEL, candidate, rows)
-    return retrain.promote(MODEL, candidate["version"], now=now.isoformat())
+    steps.evaluate(MODEL, candidate, rows)
+    return steps.promote(MODEL, candidate["version"], now=now.isoformat())
 
 
 def crowned(factory: pytest.TempPathFactory) -> Path:
@@ -57,12 +57,12 @@ def _crown(home: Path) -> None:
         patch.setenv("EVERGREEN_HOME", str(home))
         patch.setattr(catalog, "model", lambda name: small)
         settings.cache_clear()
-        land(retrain.stores(), "first")
-        assert crown(retrain.stores(), plan())["promoted"]
+        land(steps.stores(), "first")
+        assert crown(steps.stores(), plan())["promoted"]
     settings.cache_clear()
 
 
 def copied(home: Path, to: Path) -> Stores:
     """A copy to work on; the model file is the first home's until a new one is made."""
     shutil.copytree(home, to, dirs_exist_ok=True)
-    return retrain.stores()
+    return steps.stores()

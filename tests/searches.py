@@ -5,8 +5,8 @@ from pathlib import Path
 
 from pipelines.catalog import ModelSpec, Search
 from pipelines.settings import Settings
-from pipelines.stages.search import search
 from pipelines.stores import Stores
+from pipelines.training.search import search
 from tests.training_sets import spec, training_set
 
 SPACE = {

@@ -8,11 +8,12 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.catalog import DatasetSpec
+from pipelines.reading import files
+from pipelines.reading.records import Bad, Hashed, open_regular
+from pipelines.reading.staging import LANDED, Staging, staging
 from pipelines.settings import Settings
-from pipelines.stages import reading, validate
-from pipelines.stages.records import Bad, Hashed, open_regular
-from pipelines.stages.staging import LANDED, Staging, staging
 from pipelines.stores import Stores
+from pipelines.validation import validate
 
 
 @dataclass(frozen=True)
@@ -31,14 +32,14 @@ def bad_rows(staged: Staging) -> list[Bad]:
 
 def read(path: Path, spec: DatasetSpec) -> Found:
     with TemporaryDirectory() as home, staging(spec, Settings(_env_file=None, home=home)) as staged:
-        found = reading.read(path, spec, staged)
+        found = files.read(path, spec, staged)
         table = staged.connection.execute(f"SELECT * FROM {LANDED} ORDER BY _line").to_arrow_table()
         return Found(table, bad_rows(staged), found.parsed, found.note, found.digest)
 
 
 def raw_lines(path: Path, spec: DatasetSpec, lines: set[int]) -> dict[int, bytes]:
     with open_regular(path) as file:
-        parts = reading._source(Hashed(file), path, spec).raw(np.array(sorted(lines), np.int64))
+        parts = files._source(Hashed(file), path, spec).raw(np.array(sorted(lines), np.int64))
         return {line: raw for part in parts for line, raw in part.items()}
 
 

@@ -10,7 +10,7 @@ from pipelines import catalog
 from pipelines.catalog import Comparison, ModelSpec
 from pipelines.catalog.gate_spec import Behaviour
 from pipelines.contracts import TrainingSet
-from pipelines.stores.tracking import file_digest
+from pipelines.stores.tracking.registry import file_digest
 
 AS_OF = datetime(2013, 3, 31, tzinfo=UTC)
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)

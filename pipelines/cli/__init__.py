@@ -15,7 +15,7 @@ import typer
 
 from pipelines import catalog
 from pipelines.cli import audit, card, features, prove, quarantine, reproduce, schema, search, versions
-from pipelines.cli.common import GATE, MENDED, REFUSED, AsJson, console, explained, show
+from pipelines.cli.output import GATE, MENDED, REFUSED, AsJson, console, explained, show
 from pipelines.contracts import EvergreenError
 from pipelines.settings import settings
 from pipelines.stores import Stores
@@ -56,7 +56,7 @@ def replay(
     as_json_text: AsJson = False,
 ) -> None:
     """Play the upstream systems: drop files into the landing folder as an exporter would."""
-    from pipelines.replay import replay as play
+    from pipelines.loop.replay import replay as play
 
     with explained():
         files = play(model, _day(start), _day(end), every.value, settings().landing_path)
@@ -90,8 +90,8 @@ def ingest(
     as_json_text: AsJson = False,
 ) -> None:
     """Ingest what has landed: read strictly, validate, commit to silver or quarantine."""
-    from pipelines.cli_tables import ingested
-    from pipelines.stages.ingest import ingest_dataset
+    from pipelines.cli.tables import ingested
+    from pipelines.ingestion.ingest import ingest_dataset
 
     with explained():
         names = [dataset] if dataset else list(catalog.datasets())
@@ -110,13 +110,13 @@ def train(
     as_json_text: AsJson = False,
 ) -> None:
     """Join the training set, fit, log and register one candidate."""
-    from pipelines.cli_tables import trained
-    from pipelines.stages import retrain
+    from pipelines.cli.tables import trained
+    from pipelines.loop import steps
 
     with explained():
-        plan = retrain.plan(model, as_of, force=True, reason=reason)
-        rows = retrain.training_set(model, plan["as_of"])
-        candidate = retrain.train(model, rows, plan)
+        plan = steps.plan(model, as_of, force=True, reason=reason)
+        rows = steps.training_set(model, plan["as_of"])
+        candidate = steps.train(model, rows, plan)
         show({"candidate": candidate, "training_set": rows}, as_json_text, trained)
 
 
@@ -130,13 +130,13 @@ def evaluate(
     as_json_text: AsJson = False,
 ) -> None:
     """Hold a version against floors, baseline and champion; or measure it on a later month."""
-    from pipelines.cli_tables import judged, measured
-    from pipelines.stages import retrain
+    from pipelines.cli.tables import judged, measured
+    from pipelines.loop import steps
 
     with explained():
         if month is not None:
-            return show(retrain.out_of_time(model, version, month), as_json_text, measured)
-        verdict = retrain.judge(model, version)
+            return show(steps.out_of_time(model, version, month), as_json_text, measured)
+        verdict = steps.judge(model, version)
         show(verdict, as_json_text, judged)
     if verdict["decision"] != "PASS":
         raise typer.Exit(GATE)
@@ -145,8 +145,8 @@ def evaluate(
 @app.command()
 def monitor(model: Model, as_of: AsOf = None, as_json_text: AsJson = False) -> None:
     """Compare what arrives with what the champion was trained on, and report its arrived truth."""
-    from pipelines.cli_tables import watched
-    from pipelines.stages.retrain import monitor as run
+    from pipelines.cli.tables import watched
+    from pipelines.loop.steps import monitor as run
 
     with explained():
         show(run(model, as_of), as_json_text, watched)
@@ -160,8 +160,8 @@ def why(
     """Tell why a version was trained, on what, what the gate said, and what became of it."""
     from datetime import UTC, datetime
 
-    from pipelines.cli_tables import story
-    from pipelines.stages.why import why as tell
+    from pipelines.cli.tables import story
+    from pipelines.record.why import why as tell
 
     with explained():
         show(tell(asked, datetime.now(UTC), Stores(settings())), as_json_text, story)
@@ -174,8 +174,8 @@ def predict(
     as_json_text: AsJson = False,
 ) -> None:
     """Ask the serving app; without values, ask with the spec's examples."""
-    from pipelines.cli_tables import predicted
-    from pipelines.tour import ask, example
+    from pipelines.cli.tables import predicted
+    from pipelines.cli.tour import ask, example
 
     with explained():
         spec = catalog.model(model)
@@ -192,8 +192,8 @@ def _pair(text: str) -> tuple[str, str]:
 @app.command()
 def status(as_json_text: AsJson = False) -> None:
     """What has landed, what was refused, who is champion, and what runs."""
-    from pipelines.cli_tables import summary
-    from pipelines.summary import state
+    from pipelines.cli.tables import summary
+    from pipelines.loop.summary import state
 
     with explained():
         show(state(Stores(settings())), as_json_text, summary)
@@ -205,8 +205,8 @@ def validate(
     as_json_text: AsJson = False,
 ) -> None:
     """Say what would become of a file, without taking it in."""
-    from pipelines.cli_tables import ingested
-    from pipelines.stages.ingest import dry_run
+    from pipelines.cli.tables import ingested
+    from pipelines.ingestion.ingest import dry_run
 
     with explained():
         result = dry_run(file, Stores(settings()))
@@ -218,8 +218,8 @@ def validate(
 @app.command()
 def doctor(as_json_text: AsJson = False) -> None:
     """Check specs, suites, features, ports and stores; say what is wrong and how to mend it."""
-    from pipelines.cli_tables import examined
-    from pipelines.doctor import examine
+    from pipelines.cli.tables import examined
+    from pipelines.loop.doctor import examine
 
     with explained():
         findings = examine(settings())
@@ -231,7 +231,7 @@ def doctor(as_json_text: AsJson = False) -> None:
 @app.command()
 def start() -> None:
     """Start Airflow, MLflow and serving, and leave them running."""
-    from pipelines.tour import started
+    from pipelines.cli.tour import started
 
     with explained():
         started(settings(), console)
@@ -247,14 +247,14 @@ def stop() -> None:
             console.print(f"stopped {name}")
 
 
-@app.command()
-def tour(
+@app.command("tour")
+def play_tour(
     days: Annotated[
         int, typer.Option(min=1, max=30, help="days landed one by one after the first months")
     ] = 2,
 ) -> None:
     """Start everything, play real flights through the whole loop, and say what became of them."""
-    from pipelines.tour import run
+    from pipelines.cli.tour import run
 
     with explained():
         run(settings(), console, days, FIRST, LAST)

@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from pipelines.cli.common import MENDED, AsJson, console, errors, explained, show
+from pipelines.cli.output import MENDED, AsJson, console, errors, explained, show
 from pipelines.contracts import EvergreenError, as_json
 from pipelines.settings import settings
 from pipelines.stores import Stores
@@ -42,16 +42,16 @@ def verify(
 
 
 def _exported(file: Path, key: Path | None) -> dict[str, Any]:
-    from pipelines.stores.audit_export import verify_file
-    from pipelines.stores.keys import AUDIT
+    from pipelines.stores.audit.export import verify_file
+    from pipelines.stores.audit.keys import AUDIT
 
     head, found = verify_file(file, key or settings().keys_path / AUDIT)
     return {"entries": head.number, "head": str(head), "findings": [str(f) for f in found], "warnings": []}
 
 
 def _ours(witness: Path | None, log_only: bool) -> dict[str, Any]:
-    from pipelines.stages.verification import verify as run
-    from pipelines.stores.audit_export import head_of
+    from pipelines.record.verification import verify as run
+    from pipelines.stores.audit.export import head_of
 
     stores = Stores(settings())
     witnesses = [head_of(witness)] if witness is not None else []
@@ -88,7 +88,7 @@ def show_entries(
     as_json_text: AsJson = False,
 ) -> None:
     """What was decided: when, by whom, on what, and why; the oldest first."""
-    from pipelines.stages.retrain import moment
+    from pipelines.loop.steps import moment
 
     with explained():
         found = Stores(settings()).audit.entries(subject, action, limit, moment(since))
@@ -132,7 +132,7 @@ def export(
     as_json_text: AsJson = False,
 ) -> None:
     """Write the log with its chain, so that who has the key can verify it anywhere: `audit verify --file FILE`."""
-    from pipelines.stores.audit_export import export as run
+    from pipelines.stores.audit.export import export as run
 
     with explained():
         if not file.absolute().parent.is_dir():
@@ -150,7 +150,7 @@ def resume(
     reason: Annotated[str, typer.Option(help="why the log may go on, such as which backup was restored")],
 ) -> None:
     """Go on after the log's end or anchor was lost; what was found, who said so and why is entered."""
-    from pipelines.stages.verification import trusted_heads
+    from pipelines.record.verification import trusted_heads
 
     with explained():
         if not reason.strip():
@@ -167,17 +167,17 @@ def who_was_champion(
 ) -> None:
     """Who was champion at a moment: since and until when, by whose decision, and on which grounds."""
     from pipelines.catalog import model as spec_of
-    from pipelines.stages.reigns import who_was_champion as run
-    from pipelines.stages.retrain import moment
+    from pipelines.loop.steps import moment
+    from pipelines.record.champion_history import who_was_champion as run
 
     with explained():
         asked = moment(at)
         if asked is None:
             raise EvergreenError("--at is empty; name a moment such as 2026-01-31T12:00:00Z")
-        show(run(spec_of(model).name, asked, Stores(settings())), as_json_text, _reign)
+        show(run(spec_of(model).name, asked, Stores(settings())), as_json_text, _tenure)
 
 
-def _reign(found: dict[str, Any]) -> Any:
+def _tenure(found: dict[str, Any]) -> Any:
     until = f"until {found['until']}, then version {found['heir']}" if found["until"] else "until now"
     table = Table.grid(padding=(0, 2))
     rows = {
@@ -200,7 +200,7 @@ def explain(
 ) -> None:
     """Follow a prediction back: answer, features, version, licence, gate, training set, batches, files, commit."""
     from pipelines.cli.explanation import tree
-    from pipelines.stages.explain import explain as run
+    from pipelines.record.explain import explain as run
 
     with explained():
         show(run(prediction_id, Stores(settings())), as_json_text, tree)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.common import AsJson, console, explained, show
+from pipelines.cli.output import AsJson, console, explained, show
 from pipelines.settings import settings
 from pipelines.stores import Stores
 
@@ -16,7 +16,7 @@ def card(
     as_json_text: AsJson = False,
 ) -> None:
     """Write a version's model card anew, in MLflow and as a page, and print it."""
-    from pipelines.stages.card import named, write
+    from pipelines.record.card import named, write
 
     with explained():
         stores = Stores(settings())

@@ -86,13 +86,15 @@ def _gate(gate: dict[str, Any] | None) -> list[str]:
     return [said, f"decision record {gate['record'][:12]} in {gate['path']}"]
 
 
-def _champion(asked: dict[str, Any], reign: dict[str, Any] | None) -> list[str]:
-    if reign is None:
+def _champion(asked: dict[str, Any], tenure: dict[str, Any] | None) -> list[str]:
+    if tenure is None:
         return []
-    itself = " (the one that answered)" if reign["version"] == asked["version"] else " (ANOTHER one answered)"
-    until = reign["until"] or "now"
-    said = f"version {reign['version']}{itself}, from {reign['since']} until {until}"
-    return [said, f"{reign['action']} by {reign['who']}, {reign['decision']}: {reign['why']}"]
+    itself = (
+        " (the one that answered)" if tenure["version"] == asked["version"] else " (ANOTHER one answered)"
+    )
+    until = tenure["until"] or "now"
+    said = f"version {tenure['version']}{itself}, from {tenure['since']} until {until}"
+    return [said, f"{tenure['action']} by {tenure['who']}, {tenure['decision']}: {tenure['why']}"]
 
 
 def _batch(batch: dict[str, Any]) -> str:

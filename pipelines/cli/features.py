@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from pipelines.cli.common import AsJson, explained, progress, show
+from pipelines.cli.output import AsJson, explained, progress, show
 from pipelines.contracts import EvergreenError, as_json
 from pipelines.settings import settings
 from pipelines.stores import Stores
@@ -21,7 +21,7 @@ AsOf = Annotated[str | None, typer.Option(help="the moment whose knowledge count
 def features(context: typer.Context, as_json_text: AsJson = False) -> None:
     """List the feature views: owner, entities, who uses them, and the files they come from."""
     if context.invoked_subcommand is None:
-        from pipelines.stages.lineage import facts
+        from pipelines.record.lineage import facts
 
         with explained():
             show(facts(Stores(settings())), as_json_text, _listed)
@@ -50,8 +50,8 @@ def _lineage(view: dict[str, Any]) -> str:
 @app.command()
 def compute(as_of: AsOf = None, as_json_text: AsJson = False) -> None:
     """Compute the feature tables and bring the newest values online."""
-    from pipelines.cli_tables import computed
-    from pipelines.stages.retrain import features as run
+    from pipelines.cli.tables import computed
+    from pipelines.loop.steps import features as run
 
     with explained():
         show(run(as_of, progress), as_json_text, computed)
@@ -65,8 +65,8 @@ def health(
     as_json_text: AsJson = False,
 ) -> None:
     """How fresh, full and costly each view is, and which checks failed when it was computed."""
-    from pipelines.cli_tables import grid
-    from pipelines.stages.health import overview
+    from pipelines.cli.tables import grid
+    from pipelines.features.health import overview
 
     def table(rows: list[dict[str, Any]]) -> Any:
         if not rows:
@@ -94,8 +94,8 @@ def backfill(
     as_json_text: AsJson = False,
 ) -> None:
     """Compute a stretch of time anew. Stopped, the same command goes on where it was."""
-    from pipelines.cli_tables import computed
-    from pipelines.stages.features import backfill as run
+    from pipelines.cli.tables import computed
+    from pipelines.features.compute import backfill as run
 
     with explained():
         stores = Stores(settings())
@@ -126,7 +126,7 @@ def impact(
     as_json_text: AsJson = False,
 ) -> None:
     """Which models, versions and endpoints break without a feature, a view or a dataset."""
-    from pipelines.stages.lineage import impact as run
+    from pipelines.record.lineage import impact as run
 
     with explained():
         show(run(target, Stores(settings())), as_json_text, _broken)
@@ -150,7 +150,7 @@ def parity(
 ) -> None:
     """Recompute offline the features that serving logged, and name every difference."""
     from pipelines.catalog import model as spec_of
-    from pipelines.stages.parity import parity as run
+    from pipelines.features.parity import parity as run
 
     with explained():
         spec, stores = spec_of(model), Stores(settings())

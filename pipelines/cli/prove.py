@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.cli.common import AsJson, console, explained
+from pipelines.cli.output import AsJson, console, explained
 from pipelines.contracts import as_json
 from pipelines.prove import Proof
 
@@ -69,7 +69,7 @@ def storage(
     as_json_text: AsJson = False,
 ) -> None:
     """A full disk and a disk that reports errors: nothing silently accepted, and recovery after."""
-    from pipelines.prove.storage import prove
+    from pipelines.prove.ingestion.storage import prove
 
     with explained():
         _conclude(prove(points, _say), as_json_text)
@@ -113,7 +113,7 @@ def parity(
     as_json_text: AsJson = False,
 ) -> None:
     """Features that serving logged, recomputed offline to the bit; a skew that was planted is named."""
-    from pipelines.prove.parity import prove
+    from pipelines.prove.features.parity import prove
 
     with explained():
         _conclude(prove(model, lookups, steps, seed, _say), as_json_text)
@@ -128,7 +128,7 @@ def as_of(
     as_json_text: AsJson = False,
 ) -> None:
     """Training rows as they were known then and with hindsight: equal to the bit; leaking features refused."""
-    from pipelines.prove.as_of import prove
+    from pipelines.prove.features.as_of import prove
 
     with explained():
         _conclude(prove(model, rows, steps, seed, _say), as_json_text)
@@ -142,7 +142,7 @@ def materialization(
     as_json_text: AsJson = False,
 ) -> None:
     """Shuffled, repeated, overlapping and killed windows leave each key's newest value online."""
-    from pipelines.prove.materialization import prove
+    from pipelines.prove.features.materialization import prove
 
     with explained():
         _conclude(prove(keys, windows, seed, _say), as_json_text)
@@ -155,7 +155,7 @@ def engines(
     as_json_text: AsJson = False,
 ) -> None:
     """Every feature view on DuckDB and on Spark: the same rows, the same values."""
-    from pipelines.prove.engines import prove
+    from pipelines.prove.features.engines import prove
 
     with explained():
         _conclude(prove(month, _say, days), as_json_text)

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.cli.common import AsJson, console, explained
+from pipelines.cli.output import AsJson, console, explained
 from pipelines.contracts import as_json
 from pipelines.settings import settings
 from pipelines.stores import Stores
@@ -48,7 +48,7 @@ def list_held(
     as_json_text: AsJson = False,
 ) -> None:
     """Refused files and batches with quarantined rows that wait for a person."""
-    from pipelines.stages.quarantine import held
+    from pipelines.ingestion.quarantine import held
 
     with explained():
         batches = held(_stores(), dataset)
@@ -75,7 +75,7 @@ def show(
     as_json_text: AsJson = False,
 ) -> None:
     """Why a batch's rows were refused: line, rule, reason and bytes; and the batch's way so far."""
-    from pipelines.stages.quarantine import find, header, rows
+    from pipelines.ingestion.quarantine import find, header, rows
 
     stores = _stores()
     with explained():
@@ -100,9 +100,9 @@ def release(
     as_json_text: AsJson = False,
 ) -> None:
     """Judge a refused file or quarantined rows again by today's rules, or take a mended file in instead."""
-    from pipelines.cli_tables import ingested
-    from pipelines.stages.quarantine import find
-    from pipelines.stages.quarantine import release as run
+    from pipelines.cli.tables import ingested
+    from pipelines.ingestion.quarantine import find
+    from pipelines.ingestion.quarantine import release as run
 
     stores = _stores()
     with explained():
@@ -116,8 +116,8 @@ def release(
 @app.command()
 def discard(which: Which, why: Why) -> None:
     """Close a refused file or quarantined rows for good; the bytes are kept."""
-    from pipelines.stages.quarantine import discard as run
-    from pipelines.stages.quarantine import find
+    from pipelines.ingestion.quarantine import discard as run
+    from pipelines.ingestion.quarantine import find
 
     stores = _stores()
     with explained():

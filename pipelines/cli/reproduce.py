@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from pipelines import catalog
-from pipelines.cli.common import MENDED, AsJson, explained, show
+from pipelines.cli.output import MENDED, AsJson, explained, show
 from pipelines.contracts import EvergreenError
 from pipelines.settings import settings
 from pipelines.stores import Stores
@@ -20,7 +20,7 @@ def reproduce(
     as_json_text: AsJson = False,
 ) -> None:
     """Make a version again from its record, in this checkout, and compare rows, answers and model. 1: they differ."""
-    from pipelines.stages.reproduce import reproduce as run
+    from pipelines.training.reproduce import reproduce as run
 
     with explained():
         name, _, number = asked.partition("@")
@@ -49,7 +49,7 @@ def _version(name: str, number: str, stores: Stores) -> int:
 def _table(answer: dict[str, Any]) -> Any:
     from rich.console import Group
 
-    from pipelines.cli_tables import grid
+    from pipelines.cli.tables import grid
 
     name = f"{answer['model']}@{answer['version']}"
     said = "came out the same" if answer["reproduced"] else "came out OTHERWISE"

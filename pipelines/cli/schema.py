@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from pipelines import catalog
-from pipelines.cli.common import AsJson, console, explained
-from pipelines.cli_tables import grid
+from pipelines.cli.output import AsJson, console, explained
+from pipelines.cli.tables import grid
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 
@@ -45,7 +45,7 @@ def add(
     description: Annotated[str, typer.Option(help="what it means")] = "to be described",
 ) -> None:
     """Add a column; files that lack it are still accepted."""
-    from pipelines.stages import schema
+    from pipelines.reading import schema
 
     with explained():
         _tell(schema.add(catalog.dataset(dataset), name, kind.value, description))
@@ -56,7 +56,7 @@ def widen(
     dataset: Dataset, name: Name, to: Annotated[Kind, typer.Option("--to", help="the wider type")]
 ) -> None:
     """Make a column's type wider: integer to float or string, float or timestamp to string."""
-    from pipelines.stages import schema
+    from pipelines.reading import schema
 
     with explained():
         _tell(schema.widen(catalog.dataset(dataset), name, to.value))
@@ -65,7 +65,7 @@ def widen(
 @app.command()
 def deprecate(dataset: Dataset, name: Name) -> None:
     """Let files leave a column out."""
-    from pipelines.stages import schema
+    from pipelines.reading import schema
 
     with explained():
         _tell(schema.deprecate(catalog.dataset(dataset), name))

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from pipelines import catalog
-from pipelines.cli.common import AsJson, console, explained, progress, show
+from pipelines.cli.output import AsJson, console, explained, progress, show
 
 
 def search(
@@ -21,10 +21,10 @@ def search(
     as_json_text: AsJson = False,
 ) -> None:
     """Search better parameters on the training rows, and register a candidate for the gate that has them."""
-    from pipelines.stages import retrain
+    from pipelines.loop import steps
 
     with explained():
-        answer = retrain.search(model, as_of, trials, resume, say=progress)
+        answer = steps.search(model, as_of, trials, resume, say=progress)
         show(answer, as_json_text, _table)
         if answer["search"]["changed"]:
             _spec(model, answer["search"]["changed"], write, as_json_text)
@@ -48,7 +48,7 @@ def _spec(model: str, changed: dict[str, Any], write: bool, quiet: bool) -> None
 def _table(answer: dict[str, Any]) -> Any:
     from rich.console import Group
 
-    from pipelines.cli_tables import grid
+    from pipelines.cli.tables import grid
 
     found, made = answer["search"], answer["candidate"]
     facts = [

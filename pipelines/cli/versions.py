@@ -9,7 +9,7 @@ import typer
 
 from pipelines import catalog
 from pipelines.catalog import ModelSpec
-from pipelines.cli.common import GATE, AsJson, explained, show
+from pipelines.cli.output import GATE, AsJson, explained, show
 from pipelines.contracts import EvergreenError, Promotion
 from pipelines.settings import settings
 from pipelines.stores import Stores
@@ -25,10 +25,10 @@ def promote(
     as_json_text: AsJson = False,
 ) -> None:
     """Make a version that passed its gate the champion."""
-    from pipelines.stages import retrain
+    from pipelines.loop import steps
 
     with explained():
-        answer = retrain.promote(model, version or retrain.newest(model))
+        answer = steps.promote(model, version or steps.newest(model))
         show(answer, as_json_text, _moved)
     if not answer["promoted"]:
         raise typer.Exit(GATE)
@@ -41,7 +41,7 @@ def rollback(
     as_json_text: AsJson = False,
 ) -> None:
     """Make the previous champion, or an earlier one, champion again, if it can still serve."""
-    from pipelines.stages.rollback import rollback as move
+    from pipelines.promotion.rollback import rollback as move
 
     with explained():
         spec, stores = catalog.model(model), _stores()
@@ -52,7 +52,7 @@ def rollback(
 
 def override(named: Named, reason: Reason, as_json_text: AsJson = False) -> None:
     """Make a version champion in spite of its gate. It is you who answers for it, wherever it is shown."""
-    from pipelines.stages.promote import override as move
+    from pipelines.promotion.promote import override as move
 
     with explained():
         (spec, version), stores = _asked(named), _stores()
@@ -68,7 +68,7 @@ def approve(
     as_json_text: AsJson = False,
 ) -> None:
     """Say yes (or no) to a version that passed its gate, where its spec asks a person."""
-    from pipelines.stages.approval import answer
+    from pipelines.promotion.approval import answer
 
     with explained():
         spec, version = _asked(named)
@@ -78,7 +78,7 @@ def approve(
 
 def pin(named: Named, reason: Reason = "the anchor from now on", as_json_text: AsJson = False) -> None:
     """Make a version the anchor: what every candidate may be held against, however champions come and go."""
-    from pipelines.stages.rollback import pin as fix
+    from pipelines.promotion.rollback import pin as fix
 
     with explained():
         spec, version = _asked(named)
@@ -93,7 +93,7 @@ def retire(
     as_json_text: AsJson = False,
 ) -> None:
     """Delete the files of old versions that no rollback may need; record, card and audit log stay."""
-    from pipelines.stages.retire import retire as delete
+    from pipelines.promotion.retire import retire as delete
 
     with explained():
         show(delete(catalog.model(model), _stores(), _now(), dry_run), as_json_text, _retired)
@@ -112,7 +112,7 @@ def _asked(named: str) -> tuple[ModelSpec, int]:
 
 def _cards(spec: ModelSpec, answer: Promotion, stores: Stores) -> None:
     """What is shown of both versions follows once the champion has moved and that was said."""
-    from pipelines.stages.card import moved
+    from pipelines.record.card import moved
 
     moved(spec, answer, stores)
 

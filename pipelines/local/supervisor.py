@@ -169,7 +169,10 @@ def _prepare(settings: Settings, surroundings: dict[str, str]) -> None:
     (settings.home / "airflow").mkdir(parents=True, exist_ok=True)
     with sqlite3.connect(settings.home / "airflow" / "airflow.db") as database:
         database.execute("pragma journal_mode=wal")
-    makers = [[str(BIN / "airflow"), "db", "migrate"], [sys.executable, "-m", "pipelines.stores.tracking"]]
+    makers = [
+        [str(BIN / "airflow"), "db", "migrate"],
+        [sys.executable, "-m", "pipelines.stores.tracking.registry"],
+    ]
     pipe = subprocess.PIPE
     started = [subprocess.Popen(m, env=surroundings, stdout=pipe, stderr=pipe, text=True) for m in makers]
     for maker, child in zip(makers, started, strict=True):

@@ -21,7 +21,7 @@ HEAVY = (
     "great_expectations",
     "duckdb_sqlalchemy",
     "deltalake",
-    "pipelines.stages.ingest",
+    "pipelines.ingestion.ingest",
     "pipelines.stores.ledger",
 )
 LEAKS = "ignore:resource_tracker:UserWarning"
@@ -52,7 +52,7 @@ Work = Callable[[Home], object]
 def ingest_all(home: Home) -> list[tuple[str, str]]:
     """Takes in every file that has landed, as a task would; (digest, state) of each."""
     from pipelines.catalog import datasets
-    from pipelines.stages.ingest import ingest_dataset
+    from pipelines.ingestion.ingest import ingest_dataset
 
     stores = home.stores
     results = [result for spec in datasets().values() for result in ingest_dataset(spec, stores)]

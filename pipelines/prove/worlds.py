@@ -10,9 +10,9 @@ import duckdb
 
 from pipelines.catalog import DatasetSpec, ModelSpec, dataset
 from pipelines.contracts import EvergreenError
-from pipelines.replay import land, upstream
+from pipelines.ingestion.ingest import ingest_dataset
+from pipelines.loop.replay import land, upstream
 from pipelines.settings import PROJECT, Settings
-from pipelines.stages.ingest import ingest_dataset
 from pipelines.stores import Stores
 
 BEGIN = datetime(2013, 1, 1, tzinfo=UTC)
@@ -74,7 +74,7 @@ class Upstream:
         if missing:
             raise EvergreenError(
                 f"{spec.name} reads {', '.join(missing)}, of which there are no rows to replay;"
-                " pipelines/replay.py would have to make them"
+                " pipelines/loop/replay.py would have to make them"
             )
 
     def plant(self, start: datetime, end: datetime, share: float, seed: int) -> Planted:

@@ -1,0 +1,12 @@
+"""The prediction API: answers with the champion, follows it without a restart, and logs each answer before it leaves.
+
+In come questions over HTTP and the registry's alias; out go answers and the prediction log. It uses the stores and the
+catalog alone, no other room, writes nothing else, and loads nothing without signature, digest and licence.
+"""
+
+__all__ = [
+    "app",
+    "metrics",
+    "predictor",
+    "schemas",
+]

@@ -16,7 +16,7 @@ from pipelines.contracts import EvergreenError
 from pipelines.serving.metrics import Metrics
 from pipelines.serving.schemas import example, request_model
 from pipelines.serving.served import Found, Served, row
-from pipelines.stores.licences import Licence
+from pipelines.stores.audit.licences import Licence
 
 log = logging.getLogger("evergreen.serving")
 LONGEST_PAUSE = 60.0

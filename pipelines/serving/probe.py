@@ -29,9 +29,9 @@ from pipelines.serving.schemas import example
 from pipelines.serving.served import Found, Served
 from pipelines.settings import Settings, settings
 from pipelines.stores import Stores
-from pipelines.stores.features import Online
-from pipelines.stores.licences import Licence
-from pipelines.stores.tracking import Version
+from pipelines.stores.audit.licences import Licence
+from pipelines.stores.feature_store.features import Online
+from pipelines.stores.tracking.registry import Version
 
 if TYPE_CHECKING:
     import pandas as pd

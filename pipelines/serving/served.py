@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from pipelines.catalog import ModelSpec
-from pipelines.stores.licences import Licence
+from pipelines.stores.audit.licences import Licence
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,15 +8,15 @@ from pipelines.acting import acting
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
-    from pipelines.stores.audit import Audit
-    from pipelines.stores.features import Features
-    from pipelines.stores.keys import Keys
+    from pipelines.stores.audit.keys import Keys
+    from pipelines.stores.audit.log import Audit
+    from pipelines.stores.feature_store.features import Features
     from pipelines.stores.ledger import Ledger
     from pipelines.stores.predictions import Predictions
     from pipelines.stores.progress import Progress
     from pipelines.stores.signals import Signals
     from pipelines.stores.tables import Tables
-    from pipelines.stores.tracking import Tracking
+    from pipelines.stores.tracking.registry import Tracking
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,13 @@ class Stores:
 
     @cached_property
     def keys(self) -> "Keys":
-        from pipelines.stores.keys import Keys
+        from pipelines.stores.audit.keys import Keys
 
         return Keys(self.settings.keys_path)
 
     @cached_property
     def audit(self) -> "Audit":
-        from pipelines.stores.audit import Audit
+        from pipelines.stores.audit.log import Audit
 
         return Audit(self.settings, self.keys)
 
@@ -64,13 +64,13 @@ class Stores:
 
     @cached_property
     def features(self) -> "Features":
-        from pipelines.stores.features import Features
+        from pipelines.stores.feature_store.features import Features
 
         return Features(self.settings)
 
     @cached_property
     def tracking(self) -> "Tracking":
-        from pipelines.stores.tracking import Tracking
+        from pipelines.stores.tracking.registry import Tracking
 
         return Tracking(self.settings, self.keys)
 

@@ -50,11 +50,11 @@ def approval(spec: ModelSpec, asked: str) -> Approval:
 
 def _told(model: str, question: dict[str, Any], event: dict[str, Any]) -> None:
     """Write the answer down in the name of who gave it; a person's yes is for the record that was shown."""
-    from pipelines.stages import retrain
+    from pipelines.loop import steps
 
     person = event["responded_by_user"]
     yes = event["chosen_options"] == [Approval.APPROVE]
     given = (event["params_input"] or {}).get("reason")
     reason = given or (f"{'approved' if yes else 'rejected'} in Airflow" if person else NOBODY)
     with acting_as(f"ui: {person['name']}" if person else behalf()):
-        retrain.approve(model, question["version"], yes, reason, question["record"], wall_clock())
+        steps.approve(model, question["version"], yes, reason, question["record"], wall_clock())

@@ -15,10 +15,10 @@ from fastapi.responses import HTMLResponse
 
 from evergreen_airflow.charts import STYLE as CHARTS
 from evergreen_airflow.charts import bands, box, line
+from pipelines.features.health import said, state
 from pipelines.settings import settings
-from pipelines.stages.health import said, state
-from pipelines.stores.health import Check, Distribution, Health, ViewHealth
-from pipelines.stores.views import Views
+from pipelines.stores.feature_store.health import Check, Distribution, Health, ViewHealth
+from pipelines.stores.feature_store.views import Views
 
 DAG, SHOWN = "features", 30
 RUN = "run <code>evergreen features compute</code>, or start the DAG <code>features</code>"

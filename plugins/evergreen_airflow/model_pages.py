@@ -77,12 +77,12 @@ class Asked(BaseModel):
 @router.get("/model/{dag_id}", dependencies=READS)
 def model(dag_id: str) -> HTMLResponse:
     """The champion, what a rollback goes to, the newest versions and their verdicts."""
-    from pipelines.stages.standing import standing
+    from pipelines.promotion.overview import overview
 
     spec = models().get(dag_id.removeprefix(PREFIX)) if dag_id.startswith(PREFIX) else None
     if spec is None:
         return HTMLResponse("<p>This DAG trains no model.", headers=HEADERS)
-    found = standing(spec, Stores(settings()))
+    found = overview(spec, Stores(settings()))
     body = _champion(found) + _form(dag_id, found) + _versions(dag_id, found)
     return HTMLResponse(
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(spec.name)}</title>"
@@ -111,7 +111,7 @@ def rollback(
     content_type: Annotated[str, Header()] = "",
 ) -> JSONResponse:
     """Roll back now, in the name of who is logged in. 403 from another site, 409 with every reason if it cannot be."""
-    from pipelines.stages.rollback import rollback as move
+    from pipelines.promotion.rollback import rollback as move
 
     plain = content_type.partition(";")[0].strip() == "application/json"
     if x_evergreen != "rollback" or sec_fetch_site != "same-origin" or not plain:
@@ -135,13 +135,13 @@ def _spec(dag_id: str) -> ModelSpec:
 
 
 def _champion(found: dict[str, Any]) -> str:
-    reign = found["reign"]
+    tenure = found["tenure"]
     if found["champion"] is None:
         return "<p>No champion yet: the first version that passes its gate becomes it."
     facts = {"champion": f"version {found['champion']}"}
-    if reign is not None and reign["version"] == found["champion"]:
-        how = {"promote": "promoted", "rollback": "rolled back to"}[reign["action"]]
-        facts |= {"since": f"{_minute(reign['since'])}, {how} by {reign['who']}", "why": reign["why"]}
+    if tenure is not None and tenure["version"] == found["champion"]:
+        how = {"promote": "promoted", "rollback": "rolled back to"}[tenure["action"]]
+        facts |= {"since": f"{_minute(tenure['since'])}, {how} by {tenure['who']}", "why": tenure["why"]}
     else:
         facts["since"] = "unknown: the alias was moved, but not by Evergreen"
     facts |= {name: f"version {found[name]}" for name in ("previous", "anchor") if found[name] is not None}

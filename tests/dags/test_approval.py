@@ -11,7 +11,7 @@ import pytest
 
 from pipelines import catalog
 from pipelines.catalog import ModelSpec
-from pipelines.stages import retrain
+from pipelines.loop import steps
 from tests.dags.conftest import PROJECT
 
 CHAIN = ["plan", "training_set", "train", "evaluate", "submit", "approve", "promote"]
@@ -71,7 +71,7 @@ def test_who_answers_is_written_down_before_anything_follows(
     from pipelines.acting import acting
 
     told: list[tuple] = []
-    monkeypatch.setattr(retrain, "approve", lambda *given: told.append((acting(), *given)))
+    monkeypatch.setattr(steps, "approve", lambda *given: told.append((acting(), *given)))
     monkeypatch.setattr(ApprovalOperator, "execute_complete", lambda *_, **__: told.append("what follows"))
     event = {
         "chosen_options": answer,
@@ -112,7 +112,7 @@ class Run:
             "promote": lambda *given, **_: self.told.append(("promote", *given)) or {},
         }
         for name, stub in stubs.items():
-            monkeypatch.setattr(retrain, name, stub)
+            monkeypatch.setattr(steps, name, stub)
 
 
 def answered(dag_id: str, choice: str, seen: dict) -> None:

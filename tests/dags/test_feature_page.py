@@ -11,8 +11,8 @@ from hypothesis import settings as bounded
 from hypothesis import strategies as st
 
 from pipelines.settings import settings
-from pipelines.stores.health import Check, Distribution, Health, ViewHealth
-from pipelines.stores.views import Views
+from pipelines.stores.feature_store.health import Check, Distribution, Health, ViewHealth
+from pipelines.stores.feature_store.views import Views
 
 AS_OF = datetime(2013, 1, 5, 12, tzinfo=UTC)
 HOSTILE = "<script>alert(1)</script>'\"&<img src=x onerror=alert(1)>"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from pipelines.prove.promotion_world import World
+from pipelines.prove.promotion.world import World
 from tests.champions import entries
 from tests.dags import browser
 from tests.dags.test_model_page import PAGE, champion, world

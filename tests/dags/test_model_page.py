@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from pipelines import catalog
-from pipelines.prove.promotion_world import World
+from pipelines.promotion.promote import override
+from pipelines.prove.promotion.world import World
 from pipelines.settings import settings
-from pipelines.stages.promote import override
 from pipelines.stores import Stores
-from pipelines.stores.tracking import CHAMPION
+from pipelines.stores.tracking.registry import CHAMPION
 from tests.champions import copied, crowned, entries
 from tests.dags.test_feature_page import HOSTILE, Read
 

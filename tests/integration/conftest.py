@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from pipelines.catalog import datasets
-from pipelines.replay import replay
+from pipelines.features.compute import compute
+from pipelines.ingestion.ingest import ingest_dataset
+from pipelines.loop.replay import replay
 from pipelines.settings import Settings
-from pipelines.stages import features
-from pipelines.stages.ingest import ingest_dataset
 from pipelines.stores import Stores
 from tests.once import once
 
@@ -41,12 +41,12 @@ def flown(january: Path, tmp_path: Path) -> Stores:
 def computed(january: Path, tmp_path_factory: pytest.TempPathFactory) -> Stores:
     """The January home with features as of AS_OF; to be read, not changed."""
 
-    def compute(home: Path) -> None:
+    def made(home: Path) -> None:
         shutil.copytree(january, home, dirs_exist_ok=True)
         stores = Stores(Settings(_env_file=None, home=home))
-        assert sum(features.compute(AS_OF, stores).rows.values()) > 1000
+        assert sum(compute(AS_OF, stores).rows.values()) > 1000
 
-    return Stores(Settings(_env_file=None, home=once(tmp_path_factory, "computed", compute)))
+    return Stores(Settings(_env_file=None, home=once(tmp_path_factory, "computed", made)))
 
 
 @pytest.fixture

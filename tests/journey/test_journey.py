@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import catalog, tour
+from pipelines import catalog
+from pipelines.cli import tour
+from pipelines.features.silver import connect
 from pipelines.local import supervisor
-from pipelines.replay import replay
+from pipelines.loop.replay import replay
 from pipelines.settings import PROJECT, Settings
-from pipelines.stages.silver import connect
 from pipelines.stores import Stores
 
 DATA = PROJECT / "tests" / "data"

@@ -9,10 +9,10 @@ import pytest
 from deltalake import CommitProperties, Transaction, write_deltalake
 
 from pipelines.catalog import dataset
+from pipelines.ingestion.ingest import ingest_dataset
 from pipelines.prove import Proof
 from pipelines.prove.triggers import CASES, prove
 from pipelines.prove.triggers.once import Supply, breaches, land
-from pipelines.stages.ingest import ingest_dataset
 from pipelines.stores import Stores
 
 pytestmark = pytest.mark.timeout(1200)  # three minutes on an idle machine of two cores, nine on a busy one

@@ -12,10 +12,10 @@ import pyarrow.compute as pc
 
 from pipelines.catalog import DatasetSpec
 from pipelines.contracts import BatchState, IngestResult
+from pipelines.ingestion.accounting import places
+from pipelines.ingestion.ingest import ingest_dataset
 from pipelines.prove.awkward.sheets import Sheet, real_rows, spec_of, suites, typed
 from pipelines.settings import Settings
-from pipelines.stages.accounting import places
-from pipelines.stages.ingest import ingest_dataset
 from pipelines.stores import Stores
 
 LONG_AGO = 1e9

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipelines.contracts import Batch, BatchState, EvergreenError
+from pipelines.ingestion.ingest import ingest
 from pipelines.prove.awkward.bench import LONG_AGO, Bench, Case, is_in, must
 from pipelines.prove.awkward.kernel import Watch, bound_by_modes
 from pipelines.prove.awkward.sheets import Sheet
 from pipelines.prove.awkward.waits import then_taken
-from pipelines.stages.ingest import ingest
 
 PATHS = (
     b"@..%2f..%2fx.csv",

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.catalog import Column, DatasetSpec, dataset, datasets
-from pipelines.replay import replay
+from pipelines.loop.replay import replay
 from pipelines.stores.tables import arrow_schema
 
 QUOTED = '"{}"'

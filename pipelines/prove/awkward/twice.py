@@ -11,11 +11,11 @@ from typing import Any
 
 from pipelines.catalog import dataset, datasets
 from pipelines.contracts import Batch, EvergreenError, IngestResult, TransientError
+from pipelines.features import silver
+from pipelines.ingestion.ingest import discover, ingest, ingest_dataset
 from pipelines.prove.awkward.bench import LONG_AGO, Bench, Case, holds, is_in, local, must, one, taken
 from pipelines.prove.awkward.rows import CHANGED, other_writing
 from pipelines.prove.awkward.sheets import Sheet, spec_of, typed
-from pipelines.stages import silver
-from pipelines.stages.ingest import discover, ingest, ingest_dataset
 from pipelines.stores import Stores
 
 LATER = timedelta(days=20)
@@ -130,7 +130,7 @@ def _duplicate(bench: Bench) -> str:
 
 def _late(bench: Bench) -> str:
     """What landed late ends in the same features as what landed in time."""
-    from pipelines.stages import features
+    from pipelines.features import compute
 
     flights = sorted(bench.sheet("flights", rows=300).rows, key=lambda row: row[-1])
     spec = dataset("flights")
@@ -142,7 +142,7 @@ def _late(bench: Bench) -> str:
             _landed(bench, stores, sheet)
         for sheet in order:
             _landed(bench, stores, sheet)
-            features.compute(datetime.fromisoformat(flights[-1][-1]), stores)
+            compute.compute(datetime.fromisoformat(flights[-1][-1]), stores)
     return _same_features(*homes)
 
 
@@ -261,7 +261,7 @@ CASES = [
     _case("same bytes under a new name", "NO-OP, audited", _new_name),
     _case("same name, new bytes", "SUPERSEDES, both kept", _correction),
     _case("exact duplicate row", "COUNTED ONCE", _duplicate),
-    _case("late file", "RECOMPUTED", _late, ("feast", "pipelines.stages.features")),
+    _case("late file", "RECOMPUTED", _late, ("feast", "pipelines.features.compute")),
     _case("two claimers", "ONE WINS", _claimers),
     _case("file gone after listing", "RETRY", _gone),
     _case("crash after commit and before archiving", "NO-OP", _crash),

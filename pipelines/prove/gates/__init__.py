@@ -140,7 +140,7 @@ def _serves(bench: Bench) -> int:
 
 def _mended(bench: Bench, good: int) -> None:
     """The alias back to the champion, and the files as they were."""
-    from pipelines.stores.tracking import CHAMPION
+    from pipelines.stores.tracking.registry import CHAMPION
 
     bench.stores.tracking.set_alias(bench.spec.name, CHAMPION, good)
     bench.served = good

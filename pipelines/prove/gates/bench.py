@@ -10,13 +10,14 @@ from unittest.mock import patch
 
 from pipelines.catalog import ModelSpec
 from pipelines.contracts import Candidate, EvergreenError, Promotion, Rule, TrainingSet, Verdict
+from pipelines.features import compute
+from pipelines.gate import evaluate
+from pipelines.promotion.promote import promote
 from pipelines.prove import Say
 from pipelines.prove.worlds import BEGIN, Upstream, World, sandbox
-from pipelines.stages import features, train, training_set
-from pipelines.stages.gate import evaluate
-from pipelines.stages.promote import promote
 from pipelines.stores import Stores
-from pipelines.stores.tracking import file_digest
+from pipelines.stores.tracking.registry import file_digest
+from pipelines.training import train, training_set
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,7 +118,7 @@ def built(spec: ModelSpec, home: Path, days: int, seed: int, say: Say) -> Bench:
 
 def _joined(spec: ModelSpec, world: World, as_of: datetime, say: Say) -> TrainingSet:
     world.live(as_of)
-    features.compute(as_of, world.stores)
+    compute.compute(as_of, world.stores)
     rows = training_set.build(spec, as_of, world.stores)
     say(
         f"real rows up to {as_of:%Y-%m-%d} landed: {rows.rows:,} to learn from, {rows.holdout_rows:,} held out"

@@ -9,8 +9,9 @@ from pipelines.catalog import ModelSpec
 from pipelines.contracts import Candidate, TrainingSet
 from pipelines.prove.gates import pieces
 from pipelines.prove.gates.bench import Bench, Fit
-from pipelines.stages import train
-from pipelines.stages.checkout import libraries
+from pipelines.training import train
+from pipelines.training.answers import NOT_INPUT
+from pipelines.training.checkout import libraries
 
 if TYPE_CHECKING:
     import numpy as np
@@ -179,7 +180,7 @@ def memorised(bench: Bench) -> tuple[Candidate, None]:
     import pandas as pd
 
     data = pd.read_parquet(bench.rows.path)
-    inputs = data.drop(columns=list(train.NOT_INPUT))
+    inputs = data.drop(columns=list(NOT_INPUT))
     return bench.plant(lambda spec, _inputs, _labels: _own(spec).fit(inputs, data["label"])), None
 
 
@@ -212,7 +213,7 @@ def _leak(bench: Bench, data: "pd.DataFrame") -> "pd.DataFrame":
 
 def _own_predictions(bench: Bench, data: "pd.DataFrame") -> "pd.DataFrame":
     """What was answered, in the place of what happened, among the rows to learn from."""
-    from pipelines.stages.gate.case import answers
+    from pipelines.training.answers import answers
 
     champion = bench.stores.tracking.load(bench.spec.name, bench.champion or 0)
     said = answers(champion, data)

@@ -1,4 +1,4 @@
-"""What a hand in the stores does to a verdict that was given: edited, borrowed, forged, or its file swapped."""
+"""What a hand in the stores does to a given verdict: edited, borrowed from elsewhere, forged, or its file swapped."""
 
 import hashlib
 import json
@@ -6,9 +6,9 @@ import shutil
 from dataclasses import replace
 
 from pipelines.contracts import Decision, Verdict
+from pipelines.gate import record
 from pipelines.prove.gates.bench import Bench
-from pipelines.stages.gate import record
-from pipelines.stores.tracking import CHAMPION
+from pipelines.stores.tracking.registry import CHAMPION
 
 
 def edited_record(bench: Bench, bad: int, good: int) -> None:

@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
 
+from pipelines import gate
 from pipelines.contracts import Candidate, Decision, EvergreenError, Kind, Rule
+from pipelines.gate import case
+from pipelines.gate.rules import bounds, comparisons, rebuild, slices
 from pipelines.prove.gates import forgeries
 from pipelines.prove.gates.bench import Bench, weakened, with_parameters
 from pipelines.prove.gates.candidates import memorised
-from pipelines.stages import gate
-from pipelines.stages.gate import bounds, case, comparisons, rebuild, slices
-from pipelines.stores.tracking import Tracking
+from pipelines.stores.tracking.registry import Tracking
 
 TWIN = {"random_state": 7, "C": 0.9, "alpha": 1.1, "n_neighbors": 7}
 Hand = Callable[[Bench], Any]

@@ -12,8 +12,8 @@ from typing import Any
 import pyarrow.compute as pc
 
 from pipelines.contracts import EvergreenError
-from pipelines.replay import replay
-from pipelines.stages.records import digest_of
+from pipelines.loop.replay import replay
+from pipelines.reading.records import digest_of
 from pipelines.stores import Stores
 
 MODEL = "flight_delays"

@@ -1,0 +1,199 @@
+"""The first five minutes: start everything, land real flights, and follow them to a served answer."""
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from datetime import date, timedelta
+from typing import Any, Literal
+
+from rich.console import Console
+
+from pipelines import catalog
+from pipelines.cli.tables import predicted, summary
+from pipelines.contracts import EvergreenError
+from pipelines.settings import Settings
+from pipelines.stores import Stores
+
+MODEL = "flight_delays"
+
+
+def run(settings: Settings, console: Console, days: int, first: date, last: date) -> None:
+    """Land the first months in bulk and `days` days one by one, waiting for Airflow to do the work."""
+    begun = time.monotonic()
+    started(settings, console)
+    stores = Stores(settings)
+    land(settings, console, first, last, "bulk")
+    await_champion(stores, console, last, "the first champion is trained, judged and served")
+    answer(settings, console)
+    console.print(f"First served prediction {time.monotonic() - begun:.0f} s after the start.", style="bold")
+    for day in _days(last, days):
+        land(settings, console, day, day, "1d")
+        await_champion(stores, console, day, f"the flights of {day} are in the model's record")
+    for flight in flights(stores, 3):
+        console.print(predicted(post(settings, flight)))
+    await_drift(stores, console)
+    console.print(summary(_state(stores)))
+    console.print(
+        f"Done after {time.monotonic() - begun:.0f} s; everything keeps running, `make stop` ends it."
+    )
+
+
+def started(settings: Settings, console: Console) -> None:
+    """Every service runs and is healthy; progress is told."""
+    from pipelines.local.supervisor import start
+
+    with console.status("Starting ...") as status:
+        services = start(settings, lambda text: status.update(text))
+    for line in services.told():
+        console.print(line)
+
+
+def land(settings: Settings, console: Console, first: date, last: date, every: Literal["1d", "bulk"]) -> None:
+    from pipelines.loop.replay import replay
+
+    names = [path.name for path in replay(MODEL, first, last, every, settings.landing_path)]
+    console.print(f"Landed {len(names)} files: {', '.join(names)}")
+
+
+def _days(last: date, count: int) -> Iterator[date]:
+    for number in range(1, count + 1):
+        yield last + timedelta(days=number)
+
+
+def await_champion(stores: Stores, console: Console, day: date, what: str) -> None:
+    """Wait until a version that knows of `day` was judged and serving answers with today's champion."""
+    spec = catalog.model(MODEL)
+
+    def judged() -> dict[str, Any] | None:
+        folder = stores.settings.home / "decisions" / spec.name
+        records = [json.loads(path.read_text()) for path in folder.glob("[0-9]*.json")]
+        newest = max(records, key=lambda record: record["version"], default=None)
+        return newest if newest and newest["as_of"][:10] >= day.isoformat() else None
+
+    def served() -> bool:
+        newest, champion = judged(), stores.tracking.champion(MODEL)
+        if newest is None or champion is None or serving_version(stores.settings) != champion.version:
+            return False
+        return bool(newest["decision"] != "PASS" or champion.version >= newest["version"])
+
+    wait(console, f"Airflow works until {what}", served, stores, 480)
+    console.print(f"Version {serving_version(stores.settings)} answers: {what}.")
+
+
+def await_drift(stores: Stores, console: Console) -> None:
+    latest = stores.settings.home / "reports" / "monitor" / MODEL / "latest.json"
+    wait(console, "Airflow writes the drift report", latest.exists, stores, 180)
+
+
+def wait(console: Console, what: str, done: Callable[[], bool], stores: Stores, limit: float) -> None:
+    """Wait for a condition, showing what has been reached; a limit passed says where to look."""
+    begun = time.monotonic()
+    with console.status(what) as status:
+        while not done():
+            spent = time.monotonic() - begun
+            if spent > limit:
+                logs = stores.settings.home / "logs"
+                raise EvergreenError(f"{what}: not within {limit:.0f} s; Airflow's UI and {logs} tell why")
+            status.update(f"{what} ({spent:.0f} s; {reached(stores)})")
+            time.sleep(1)
+
+
+def reached(stores: Stores) -> str:
+    """How far the data has come, in a few words."""
+    batches = stores.ledger.batches()
+    rows = sum(batch.silver for batch in batches)
+    versions = len(list((stores.settings.home / "decisions" / MODEL).glob("[0-9]*.json")))
+    return f"{len(batches)} files, {rows:,} rows ingested, {versions} versions judged"
+
+
+def serving_version(settings: Settings) -> int | None:
+    """The version that answers; None while none does."""
+    url = f"http://{settings.host}:{settings.serving_port}/v1/models/{MODEL}"
+    try:
+        with urllib.request.urlopen(url, timeout=5) as reply:
+            version = json.load(reply).get("version")
+    except (urllib.error.URLError, TimeoutError):
+        return None
+    return None if version is None else int(version)
+
+
+def answer(settings: Settings, console: Console) -> None:
+    spec = catalog.model(MODEL)
+    console.print(predicted(ask(spec, example(spec, {}), settings)))
+
+
+def example(spec: catalog.ModelSpec, values: dict[str, str]) -> dict[str, Any]:
+    """A request of the spec's examples, with some values replaced."""
+    fields = {**spec.entities, **spec.request}
+    unknown = sorted(set(values) - set(fields))
+    if unknown:
+        raise EvergreenError(f"{spec.name} takes no {', '.join(unknown)}; it takes {', '.join(fields)}")
+    given = {name: _typed(name, values[name], fields[name].type) for name in values}
+    body = {name: given.get(name, field.example) for name, field in fields.items()}
+    return {
+        "entities": {name: body[name] for name in spec.entities},
+        "request": {name: body[name] for name in spec.request},
+    }
+
+
+def _typed(name: str, text: str, kind: str) -> str | int | float:
+    kinds: dict[str, Callable[[str], str | int | float]] = {"integer": int, "float": float}
+    try:
+        return kinds.get(kind, str)(text)
+    except ValueError:
+        raise EvergreenError(f"{name} must be of type {kind}, not {text!r}") from None
+
+
+def ask(spec: catalog.ModelSpec, body: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    return post(settings, body, spec.name)
+
+
+def post(settings: Settings, body: dict[str, Any], model: str = MODEL) -> dict[str, Any]:
+    """The serving app's answer; a refusal or a silent server is an error that says so."""
+    url = f"http://{settings.host}:{settings.serving_port}/v1/models/{model}/predictions"
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(url, json.dumps(body).encode(), headers)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as reply:  # noqa: S310
+            return dict(json.load(reply))
+    except urllib.error.HTTPError as error:
+        raise EvergreenError(
+            f"serving answered {error.code}: {error.read().decode(errors='replace')}"
+        ) from error
+    except (urllib.error.URLError, TimeoutError) as error:
+        raise EvergreenError(f"no answer from {url}; `evergreen start` starts serving") from error
+
+
+def flights(stores: Stores, count: int) -> list[dict[str, Any]]:
+    """Requests for the last real flights that landed."""
+    from pipelines.features.silver import connect
+
+    spec = catalog.model(MODEL)
+    source = catalog.dataset(spec.label.dataset)
+    as_of = stores.ledger.watermark(source.name)
+    if as_of is None:
+        return []
+    columns = ", ".join([*spec.entities, *spec.request])
+    connection = connect(stores, [source], as_of, as_of - timedelta(days=1))
+    newest = f"order by {source.event_time} desc limit {count}"
+    query = f"select {columns} from {source.name} where tailnum is not null {newest}"
+    rows = connection.execute(query).fetchall()
+    return [_request(spec, dict(zip([*spec.entities, *spec.request], row, strict=True))) for row in rows]
+
+
+def _request(spec: catalog.ModelSpec, row: dict[str, Any]) -> dict[str, Any]:
+    plain = {
+        name: f"{value.isoformat()}Z" if hasattr(value, "isoformat") else value for name, value in row.items()
+    }
+    return {
+        "entities": {name: plain[name] for name in spec.entities},
+        "request": {name: plain[name] for name in spec.request},
+    }
+
+
+def _state(stores: Stores) -> dict[str, Any]:
+    from pipelines.loop.summary import state
+
+    return state(stores)

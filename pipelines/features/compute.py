@@ -1,0 +1,204 @@
+"""Computes the feature tables from silver, up to a moment, and brings them online."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pyarrow.compute as pc
+
+from pipelines import catalog
+from pipelines.contracts import FeatureRun, IngestResult, NothingToDo
+from pipelines.features import health, leakage
+from pipelines.features.frontier import uncounted
+from pipelines.features.view_rows import JUST_BEFORE, TICK, TIMES, rows
+from pipelines.stores import Stores
+from pipelines.stores.audit import events
+from pipelines.stores.feature_store.health import ViewHealth
+from pipelines.stores.feature_store.views import ViewVersion
+from pipelines.stores.tracking.registry import CHAMPION, PREVIOUS
+
+CHUNK = timedelta(days=31)  # computed at once; a run that is stopped goes on after the last one
+FILES = 64  # a table of more is brought into few
+
+Say = Callable[[str], None]
+Window = tuple[datetime, datetime]
+"""From (excluded) and until (included): rows that became known in it."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What one window's computation made; `first` is the earliest event time of its rows."""
+
+    rows: int
+    first: datetime | None
+    health: ViewHealth
+
+
+def compute(as_of: datetime, stores: Stores, say: Say = lambda _: None) -> FeatureRun:
+    """Bring every feature table up to `as_of`, and the newest values online. Running it again changes nothing.
+
+    A batch that landed late recomputes what it could have been known by, no more. Versions of views that are
+    no longer defined are kept up while a champion, or the one before it, was trained on them.
+    """
+    made = {version: catch_up(version, as_of, stores, say) for version in live(stores)}
+    return _told(_run(as_of, made, stores), stores)
+
+
+def _told(run: FeatureRun, stores: Stores) -> FeatureRun:
+    events.features(run, stores)
+    return run
+
+
+def _run(as_of: datetime, made: Mapping[ViewVersion, Sequence[Written]], stores: Stores) -> FeatureRun:
+    """What was done, under each view's name; with its version if it is not the current one."""
+    current = stores.features.current.values()
+    names = {version: version.view if version in current else str(version) for version in made}
+    return FeatureRun(
+        as_of,
+        {names[version]: sum(w.rows for w in written) for version, written in made.items() if written},
+        {name: stores.tables.version("features", v.table) or 0 for v, name in names.items()},
+        tuple(health.alerts(w.health for written in made.values() for w in written)),
+    )
+
+
+def backfill(
+    views: Iterable[str], window: Window, step: timedelta, stores: Stores, say: Say = lambda _: None
+) -> FeatureRun:
+    """Compute a stretch of time anew, from silver as it is now; a run that was stopped goes on where it was.
+
+    The end is what each view has reached, at most: `compute` does what comes after.
+    """
+    made: dict[ViewVersion, list[Written]] = {}
+    for version in [v for v in live(stores) if v.view in set(views)]:
+        reached = stores.progress.reached(version.consumer)
+        if reached is None:
+            raise NothingToDo(f"{version} was never computed; run `evergreen features compute` first")
+        end = min(window[1], reached)
+        job = f"{version.consumer}:from {window[0].isoformat()} to {end.isoformat()}"
+        made[version] = _again(version, (window[0], end), step, job, stores, say)
+        stores.progress.forget(job)
+    return _told(_run(window[1], made, stores), stores)
+
+
+def _again(
+    version: ViewVersion, window: Window, step: timedelta, job: str, stores: Stores, say: Say
+) -> list[Written]:
+    done, made = stores.progress.reached(job) or window[0], []
+    for part in parts(window, step):
+        if part[1] > done:
+            made.append(write(version, part, stores, say))
+            stores.progress.mark(job, (), part[1])
+    _bring_online(version, window[0], window[1], stores)
+    return made
+
+
+def live(stores: Stores) -> list[ViewVersion]:
+    """The versions to compute: the current ones, and those that a model may be answering with."""
+    current = stores.features.current
+    found = dict.fromkeys(current.values())
+    if len(stores.features.registered.versions()) > len(current):
+        for name in catalog.models():
+            for alias in (CHAMPION, PREVIOUS):
+                model = stores.tracking.aliased(name, alias)
+                for view, number in (model.views if model else {}).items():
+                    found[stores.features.version(view, number)] = None
+    return list(found)
+
+
+def catch_up(version: ViewVersion, as_of: datetime, stores: Stores, say: Say) -> list[Written]:
+    """Compute what a view lacks and bring it online; what that made, window by window."""
+    windows, new = pending(version, as_of, stores)
+    first_time = stores.progress.reached(version.consumer) is None
+    if not windows and stores.tables.version("features", version.table) is None:
+        # Nothing is known yet: an empty table can be asked.
+        write(version, (as_of - JUST_BEFORE, as_of), stores, say)
+    if windows:
+        leakage.check(version, windows[0][0], as_of, stores)
+    made: list[Written] = []
+    for part in [part for window in windows for part in parts(window)]:
+        made.append(write(version, part, stores, say))
+        if first_time:  # what became known later is in the parts that follow
+            known = {arrival for arrival, first in new.items() if first <= part[1]}
+            stores.progress.mark(version.consumer, known, part[1])
+    if made or stores.features.materialized(version) is None:
+        _bring_online(version, min((w.first for w in made if w.first), default=None), as_of, stores)
+        stores.progress.mark(version.consumer, new, as_of)
+    return made
+
+
+def _bring_online(version: ViewVersion, start: datetime | None, as_of: datetime, stores: Stores) -> None:
+    if stores.tables.version("features", version.table) is not None:
+        stores.features.materialize(version, start, as_of)
+
+
+def pending(
+    version: ViewVersion, as_of: datetime, stores: Stores
+) -> tuple[list[Window], dict[str, datetime]]:
+    """The windows that must be computed, in order, and the arrivals that this takes into account, with since when.
+
+    A batch counts in the features of a look-back after its last row was known, not beyond.
+    """
+    reached = stores.progress.reached(version.consumer)
+    end = max(as_of, reached or as_of)
+    new = [
+        batch
+        for batch in uncounted(version, stores.ledger.batches(), stores)
+        if _first(batch, as_of) <= as_of
+    ]
+    touched = [
+        (b.first_known - JUST_BEFORE, (b.last_known or b.first_known) + version.look_back + TICK)
+        for b in new
+        if b.first_known is not None
+    ]
+    if reached is None:
+        windows = [(min(start for start, _ in touched), end)] if touched else []
+    else:
+        grown = [(reached, as_of)] if reached < as_of else []
+        windows = [(start, min(stop, end)) for start, stop in [*touched, *grown]]
+    return _merged(windows), {b.arrival: _first(b, as_of) for b in new}
+
+
+def _first(batch: IngestResult, default: datetime) -> datetime:
+    return batch.first_known or default
+
+
+def _merged(windows: list[Window]) -> list[Window]:
+    """The same stretches of time, none overlapping another."""
+    found: list[Window] = []
+    for start, end in sorted(windows):
+        if found and start <= found[-1][1]:
+            found[-1] = (found[-1][0], max(end, found[-1][1]))
+        elif start < end:
+            found.append((start, end))
+    return found
+
+
+def parts(window: Window, size: timedelta = CHUNK) -> list[Window]:
+    """A window in parts of at most `size`."""
+    start, end = window
+    cuts = [start + size * n for n in range(int((end - start) / size) + 1)]
+    return [(a, b) for a, b in zip(cuts, [*cuts[1:], end], strict=True) if a < b]
+
+
+def write(version: ViewVersion, window: Window, stores: Stores, say: Say) -> Written:
+    """Compute one window, check it, and put it in place of what was there; a critical check that fails stops it."""
+    begun = time.monotonic()
+    table = rows(version, *window, stores).sort_by(
+        "event_timestamp"
+    )  # so that a read of a window skips files
+    seconds = time.monotonic() - begun
+    found = health.examine(version.view, version.number, table, window[1], seconds, stores)
+    stores.tables.replace("features", version.table, table, _known_in(window))
+    stores.tables.compact("features", version.table, FILES)
+    say(f"{version}: {table.num_rows:,} rows known until {window[1]:%Y-%m-%d %H:%M}, {seconds:.1f} s")
+    first = pc.min(table["event_timestamp"]).as_py() if table.num_rows else None
+    return Written(table.num_rows, first, health.published(found, stores))
+
+
+def _known_in(window: Window) -> str:
+    """The rows that became known in a window, as Delta's predicate; a row is known at the later of its times."""
+    start, end = (moment.astimezone(UTC).isoformat() for moment in window)
+    after = " or ".join(f"{name} > '{start}'" for name in TIMES)
+    until = " and ".join(f"{name} <= '{end}'" for name in TIMES)
+    return f"({after}) and {until}"

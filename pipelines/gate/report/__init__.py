@@ -1,0 +1,10 @@
+"""What people look at after a judgement: the page, the plots, and the numbers behind them. It decides nothing."""
+
+__all__ = [
+    "charts",
+    "details",
+    "explanations",
+    "look",
+    "page",
+    "plots",
+]

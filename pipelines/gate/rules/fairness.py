@@ -1,0 +1,169 @@
+"""Whether the candidate treats the groups of a column alike, by fairlearn's measures."""
+
+from typing import TYPE_CHECKING, Any
+
+from pipelines.catalog.gate_spec import Fairness
+from pipelines.contracts import Decision, Rule
+from pipelines.gate.case import Case
+from pipelines.gate.resampling import CONFIDENCE, Estimate, Limit, at_most, estimate, sums, weights
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+RATES = {
+    "demographic_parity_difference": ("selection_rate",),
+    "equal_opportunity_difference": ("true_positive_rate",),
+    "equalized_odds_difference": ("true_positive_rate", "false_positive_rate"),
+    "mean_absolute_error_difference": ("mean_absolute_error",),
+}
+WORDS = {
+    "selection_rate": "share decided positive",
+    "true_positive_rate": "share of the positives that is found",
+    "false_positive_rate": "share of the negatives that is called positive",
+    "mean_absolute_error": "mean absolute error",
+}
+
+
+def check(case: Case) -> list[Rule]:
+    """One rule for each measure the spec names; none where it names none."""
+    return [_rule(case, asked) for asked in case.spec.gate.fairness]
+
+
+def title(asked: Fairness) -> str:
+    """The name of a measure's rule in every record."""
+    return f"fairness of {asked.group}: {asked.measure}"
+
+
+def table(case: Case, asked: Fairness) -> "pd.DataFrame":
+    """Per group its rows and rates, as fairlearn's MetricFrame has them, and whether it is judged."""
+    import pandas as pd
+    from fairlearn.metrics import MetricFrame
+
+    found: pd.DataFrame = MetricFrame(
+        metrics=_metrics(case.spec.task),
+        y_true=case.labels,
+        y_pred=_decisions(case),
+        sensitive_features=pd.Series(_groups(case, asked.group), name=asked.group),
+    ).by_group
+    found.insert(0, "rows", pd.Series(_groups(case, asked.group)).value_counts())
+    judged: pd.DataFrame = found.assign(judged=found["rows"] >= asked.minimum_rows)
+    return judged
+
+
+def _metrics(task: str) -> dict[str, Any]:
+    from fairlearn import metrics
+    from sklearn.metrics import mean_absolute_error
+
+    if task == "regression":
+        return {"mean_absolute_error": mean_absolute_error}
+    names = ("selection_rate", "true_positive_rate", "false_positive_rate")
+    return {name: getattr(metrics, name) for name in names}
+
+
+def _rule(case: Case, asked: Fairness) -> Rule:
+    if asked.group not in case.held:
+        return _cannot(asked, f"the rows have no column {asked.group}; name an entity, a field or a feature")
+    groups, found = _groups(case, asked.group), table(case, asked)
+    judged = [str(name) for name in found.index[found["judged"]]]
+    told = _told(found, asked)
+    if len(judged) < 2:
+        return _cannot(asked, f"{len(judged)} groups have {asked.minimum_rows} rows, two are needed{told}")
+    rows = _among(groups, judged)
+    lacking = _lacking(case, asked, groups, judged)
+    if lacking:
+        return _cannot(asked, f"{', '.join(lacking)}: a rate of nothing; hold out more rows{told}")
+    best = _difference(case, asked, groups, rows)
+    why = (
+        f"between the {len(judged)} groups of {asked.group} {best.value:.4f} ({CONFIDENCE:.0%} interval "
+        f"{best.low:.4f} to {best.high:.4f}), at most {asked.at_most}; {_extremes(found, asked)}{told}"
+    )
+    return at_most(Limit(title(asked), asked.measure, asked.at_most, int(rows.sum())), best, why)
+
+
+def _cannot(asked: Fairness, why: str) -> Rule:
+    return Rule(title(asked), Decision.INCONCLUSIVE, why, bound=asked.at_most, metric=asked.measure)
+
+
+def _groups(case: Case, column: str) -> "NDArray[Any]":
+    """Each row's group, as text; what is missing is a group."""
+    values = case.held[column]
+    return values.astype("object").where(values.notna(), "missing").astype(str).to_numpy(dtype="object")
+
+
+def _among(groups: "NDArray[Any]", judged: list[str]) -> "NDArray[Any]":
+    import numpy as np
+
+    return np.isin(groups.astype(str), judged)
+
+
+def _decisions(case: Case) -> "NDArray[Any]":
+    """What the candidate decides at the spec's threshold, or a regression's values."""
+    said = case.answers["candidate"]
+    return said if case.spec.task == "regression" else (said >= case.spec.threshold).astype("float64")
+
+
+def _parts(case: Case, rate: str) -> tuple["NDArray[Any]", "NDArray[Any]"]:
+    """A rate is the sum of the first over the sum of the second."""
+    import numpy as np
+
+    labels, decided = case.labels, _decisions(case)
+    if rate == "true_positive_rate":
+        return decided * labels, labels
+    if rate == "false_positive_rate":
+        return decided * (1 - labels), 1 - labels
+    return (abs(labels - decided) if rate == "mean_absolute_error" else decided), np.ones_like(labels)
+
+
+def _lacking(case: Case, asked: Fairness, groups: "NDArray[Any]", judged: list[str]) -> list[str]:
+    """The judged groups in which a rate has no row to be a rate of."""
+    return [
+        f"{group} has no row for the {rate}"
+        for rate in RATES[asked.measure]
+        for group in judged
+        if not _parts(case, rate)[1][groups == group].any()
+    ]
+
+
+def _difference(case: Case, asked: Fairness, groups: "NDArray[Any]", rows: "NDArray[Any]") -> Estimate:
+    """fairlearn's measure, and its interval from blocks drawn again.
+
+    fairlearn's own bootstrap draws single rows, as if flights of one hour were strangers.
+    """
+    import numpy as np
+
+    names, among = np.unique(groups[rows].astype(str), return_inverse=True)
+    codes = np.unique(case.blocks[rows], return_inverse=True)[1]
+    drawn, gaps = weights(int(codes.max()) + 1), []
+    for rate in RATES[asked.measure]:
+        above, below = (drawn @ sums(codes, p[rows], among, len(names)) for p in _parts(case, rate))
+        rates = np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
+        gaps.append(np.nanmax(rates, axis=1) - np.nanmin(rates, axis=1))
+    return estimate(_measured(case, asked, groups, rows), np.max(gaps, axis=0))
+
+
+def _measured(case: Case, asked: Fairness, groups: "NDArray[Any]", rows: "NDArray[Any]") -> float:
+    from fairlearn import metrics
+
+    labels, decided, among = case.labels[rows], _decisions(case)[rows], groups[rows]
+    if asked.task == "regression":
+        frame = metrics.MetricFrame(
+            metrics=_metrics("regression"), y_true=labels, y_pred=decided, sensitive_features=among
+        )
+        return float(frame.difference()["mean_absolute_error"])
+    return float(getattr(metrics, asked.measure)(labels, decided, sensitive_features=among))
+
+
+def _extremes(found: "pd.DataFrame", asked: Fairness) -> str:
+    """Between which groups the rates lie furthest apart."""
+    judged = found[found["judged"]]
+    return "; ".join(
+        f"{WORDS[rate]} from {judged[rate].min():.3f} ({judged[rate].idxmin()}) "
+        f"to {judged[rate].max():.3f} ({judged[rate].idxmax()})"
+        for rate in RATES[asked.measure]
+    )
+
+
+def _told(found: "pd.DataFrame", asked: Fairness) -> str:
+    small = [f"{name} ({int(rows)} rows)" for name, rows in found["rows"][~found["judged"]].items()]
+    return f"; too small to judge: {', '.join(small)}" if small else ""

@@ -1,0 +1,207 @@
+"""The candidate where it will serve: loaded and asked by serving's own code, in a process of its own.
+
+That process needs no licence, may hang, crash or eat memory, and is ended by the kernel when it does.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import time, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import SecretStr
+
+from pipelines.contracts import Decision, EvergreenError, Kind, Rule, as_json
+from pipelines.gate.case import Case, fact
+from pipelines.settings import PROJECT
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CLOSE = 1e-12
+"""One row and many may go through different arithmetic; further apart than this they are different answers."""
+START = 120.0
+"""Seconds until Python and its libraries are there, on a busy machine."""
+
+
+def check(case: Case) -> list[Rule]:
+    """It loads, answers fast enough, small enough, and says there what it said to the gate."""
+    rows = _questions(case)
+    try:
+        seen = probed(case, rows)
+    except OSError as error:
+        why = f"the probe could not be started: {error}"
+        return [Rule("serves: loads and answers", Decision.INCONCLUSIVE, why)]
+    first = fact("serves: loads and answers", not seen["failed"], _story(seen), seen["failed"])
+    return [first, *_costs(case, seen), *_answers(case, seen, rows)]
+
+
+def probed(case: Case, rows: "pd.DataFrame") -> dict[str, Any]:
+    """What the probe saw, and `failed`: why it did not come to its end, empty if it did."""
+    with tempfile.TemporaryDirectory() as folder:
+        questions, out = Path(folder) / "questions.parquet", Path(folder) / "seen.json"
+        rows.to_parquet(questions)
+        log = Path(folder) / "log"
+        code = _run(case, questions, out, log)
+        seen = json.loads(out.read_text()) if out.exists() else {"phase": "starting", "errors": []}
+        return seen | {"failed": _failed(code, seen, log.read_text(errors="replace"))}
+
+
+def _questions(case: Case) -> "pd.DataFrame":
+    """Held-out rows, spread evenly over the hold-out."""
+    import numpy as np
+
+    count = min(case.spec.gate.serving.questions, len(case.held))
+    chosen = np.unique(np.linspace(0, len(case.held) - 1, count).astype(int))
+    return case.held.iloc[chosen]
+
+
+def _run(case: Case, questions: Path, out: Path, log: Path) -> int:
+    """The probe's exit code; negative: the signal that ended it."""
+    name, version = case.spec.name, str(case.version.version)
+    asked = [name, version, str(questions), str(out), "--given"]
+    command = [sys.executable, "-m", "pipelines.serving.probe", *asked]
+    path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
+    with log.open("wb") as told:
+        process = subprocess.Popen(
+            command,
+            cwd=PROJECT,
+            env=os.environ | {"PYTHONPATH": path, "OMP_WAIT_POLICY": "PASSIVE"},
+            stdin=subprocess.PIPE,
+            stdout=told,
+            stderr=told,
+            start_new_session=True,
+        )
+        try:
+            process.communicate(_given(case), timeout=_longest(case))
+        except subprocess.TimeoutExpired:
+            pass  # ended below, with all that it started
+        finally:
+            _end(process)
+    return process.wait()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _longest(case: Case) -> float:
+    """The probe ends by itself long before, unless it is stopped from doing so."""
+    limits = case.spec.gate.serving
+    return START + limits.load_seconds + limits.questions * max(1.0, 2 * limits.p99_ms / 1e3)
+
+
+def _given(case: Case) -> bytes:
+    """Settings, spec and version for standard input; secrets go neither into arguments nor into the environment.
+
+    Of the gate it gets what bounds it, and nothing of how the model was found.
+    """
+    spec = case.spec.model_dump(by_alias=True, exclude={"search", "parameters"})
+    spec["gate"] = {name: spec["gate"][name] for name in ("floors", "serving")}
+    plain = {"settings": case.stores.settings.model_dump(), "spec": spec, "version": as_json(case.version)}
+    return json.dumps(plain, default=_written).encode()
+
+
+def _written(value: Any) -> Any:
+    """What JSON does not know, as settings and specs write it."""
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, timedelta):
+        return f"{int(value.total_seconds() // 60)}m"
+    return f"{value:%H:%M}" if isinstance(value, time) else str(value)
+
+
+def _failed(code: int, seen: dict[str, Any], log: str) -> str:
+    """Why the probe did not come to its end, for a person; empty if it did."""
+    if code == 0 and seen["phase"] == "done":
+        return ""
+    if code == -signal.SIGALRM:
+        return f"it took too long {seen['phase']}, and was stopped"
+    if code < 0:
+        return f"the process was ended by {signal.Signals(-code).name} while {seen['phase']}"
+    reason = seen["errors"] or log.strip().splitlines()[-1:] or ["it left without a word"]
+    return f"{seen['phase']}: {reason[0]}"
+
+
+def _story(seen: dict[str, Any]) -> str:
+    asked = [answer for answer in seen.get("answers", []) if answer is not None]
+    return f"loaded in a process of its own, and answered {len(asked):,} held-out rows one by one"
+
+
+def _costs(case: Case, seen: dict[str, Any]) -> Iterator[Rule]:
+    limits = case.spec.gate.serving
+    costs = (
+        ("load time", "load_seconds", limits.load_seconds, "s until its first answer"),
+        ("file size", "megabytes", limits.megabytes, "MB"),
+        ("memory", "peak_mb", limits.memory_mb, "MB at most in use, libraries included"),
+        ("slowest of a hundred", "p99_ms", limits.p99_ms, "ms an answer, the network left out"),
+    )
+    for name, key, bound, unit in costs:
+        value = seen.get(key)
+        if value is None:
+            yield Rule(f"serves: {name}", Decision.INCONCLUSIVE, "not measured: it did not come so far")
+        else:
+            holds, said = value <= bound, f"{value:,.2f} {unit}; at most {bound:,g}"
+            decision = Decision.PASS if holds else Decision.FAIL
+            yield Rule(f"serves: {name}", decision, said, value=value, bound=bound, kind=Kind.AT_MOST)
+
+
+def _answers(case: Case, seen: dict[str, Any], rows: "pd.DataFrame") -> list[Rule]:
+    """What it says there: a number each time, the gate's numbers, the same twice, and something without features."""
+    if seen["failed"]:
+        names = ("answers every row", "as the gate was answered", "agrees with itself", "without any feature")
+        return [
+            Rule(f"serves: {name}", Decision.INCONCLUSIVE, "not tried: it failed before") for name in names
+        ]
+    errors, degraded = seen["errors"], seen["degraded"]
+    return [
+        fact("serves: answers every row", not errors, "no question failed", f"{len(errors)} failed: {errors[:1]}"),
+        _as_judged(case, seen, rows),
+        fact(
+            "serves: agrees with itself",
+            seen["again"] > 0 and seen["changed"] == 0,
+            f"{seen['again']} questions asked again in reverse order, each answered as before",
+            f"{seen['changed']} of {seen['again']} questions were answered otherwise the second time",
+        ),
+        fact(
+            "serves: without any feature",
+            degraded is not None,
+            f"with every feature missing it answers {degraded}",
+            "it cannot answer when the feature store is down",
+        ),
+    ]  # fmt: skip
+
+
+def _as_judged(case: Case, seen: dict[str, Any], rows: "pd.DataFrame") -> Rule:
+    """Serving asks one row at a time, the gate asked all at once: the answers are the same numbers."""
+    import numpy as np
+
+    name, judged = "serves: as the gate was answered", case.answers["candidate"][rows.index.to_numpy()]
+    there = np.array([np.nan if answer is None else answer for answer in seen["answers"]], dtype="float64")
+    asked = np.isfinite(there)
+    if len(there) != len(rows):
+        raise EvergreenError(
+            f"the probe answered {len(there)} of {len(rows)} questions; see that it is this code's"
+        )
+    if not asked.any():
+        return Rule(name, Decision.FAIL, f"serving can be asked none of {len(rows)} held-out rows")
+    apart = np.abs(there[asked] - judged[asked]) / np.maximum(1, np.abs(judged[asked]))
+    worst, same = float(apart.max()), int((apart == 0).sum())
+    left = f"; {int((~asked).sum())} rows serving cannot be asked" if not asked.all() else ""
+    return Rule(
+        name,
+        Decision.PASS if worst <= CLOSE else Decision.FAIL,
+        f"{same} of {int(asked.sum())} answers equal to the bit, the furthest is {worst:.2g} away{left}",
+        value=worst,
+        bound=CLOSE,
+        kind=Kind.AT_MOST,
+        rows=int(asked.sum()),
+    )

@@ -1,0 +1,42 @@
+"""Where every landed row lies. What attempts that did not count have left in the tables is left out."""
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.catalog import DatasetSpec
+from pipelines.stores import Stores
+
+
+def places(spec: DatasetSpec, stores: Stores) -> pa.Table:
+    """Each row of each batch that is in: `batch` (digest), `line`, and `place` (silver, quarantine, superseded)."""
+    silver = stores.tables.silver(spec).to_table(["_batch", "_line"]).rename_columns(["batch", "line"])
+    parts = [silver.append_column("place", pa.array(["silver"] * silver.num_rows, pa.string()))]
+    for layer, rows in (("quarantine", quarantine(spec, stores)), ("superseded", superseded(spec, stores))):
+        named = rows.select(["_batch", "line"]).rename_columns(["batch", "line"])
+        parts.append(named.append_column("place", pa.array([layer] * rows.num_rows, pa.string())))
+    return pa.concat_tables(parts)
+
+
+def quarantine(spec: DatasetSpec, stores: Stores, digest: str | None = None) -> pa.Table:
+    """The rows that are in quarantine now, of one batch or of all: file, line, rule, reason and raw bytes."""
+    now = {(b.digest, b.attempt) for b in stores.ledger.batches(spec.name) if b.state.taken}
+    return _counting("quarantine", spec, stores, now, digest)
+
+
+def superseded(spec: DatasetSpec, stores: Stores, digest: str | None = None) -> pa.Table:
+    """The rows that were there already, and which row or batch they repeat."""
+    return _counting("superseded", spec, stores, stores.ledger.decided(spec.name), digest)
+
+
+def _counting(
+    layer: str, spec: DatasetSpec, stores: Stores, attempts: set[tuple[str, int]], digest: str | None
+) -> pa.Table:
+    """A table's rows whose batch and attempt count."""
+    from pipelines.ingestion.ingest import QUARANTINE, SUPERSEDED
+
+    found = stores.tables.dataset(layer, spec.name)
+    if found is None:
+        return (QUARANTINE if layer == "quarantine" else SUPERSEDED).empty_table()
+    rows = found.to_table(filter=None if digest is None else pc.field("_batch") == digest)
+    pairs = zip(rows["_batch"].to_pylist(), rows["_attempt"].to_pylist(), strict=True)
+    return rows.filter(pa.array([pair in attempts for pair in pairs], pa.bool_()))

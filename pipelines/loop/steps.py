@@ -1,0 +1,287 @@
+"""The stages as a scheduler calls them: plain JSON in, plain JSON out, one call per task.
+
+Between tasks travel ids, addresses, counts and times, never data.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from pipelines import catalog
+from pipelines.contracts import Candidate, EvergreenError, TrainingSet, as_json
+from pipelines.monitoring import policy
+from pipelines.settings import settings
+from pipelines.stores import Stores
+from pipelines.stores.audit import events
+
+PATIENCE = timedelta(hours=36)
+
+
+def stores() -> Stores:
+    return Stores(settings())
+
+
+def moment(text: str | None) -> datetime | None:
+    """An ISO 8601 time with a zone; None stays None."""
+    if text is None:
+        return None
+    try:
+        value = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise EvergreenError(f"as_of {text!r} is not a time such as 2013-04-01T00:00:00Z") from error
+    if value.tzinfo is None:
+        raise EvergreenError(f"as_of {text!r} needs a zone, such as {text}Z")
+    return value
+
+
+def ingest(dataset: str) -> list[dict[str, Any]]:
+    """Ingest every file of a dataset that has landed; entries that nobody will ever open are told of once."""
+    from pipelines.ingestion.arrivals import passed_over
+    from pipelines.ingestion.ingest import ingest_dataset
+
+    shared = stores()
+    results = ingest_dataset(catalog.dataset(dataset), shared)
+    return [as_json(result) for result in [*results, *passed_over(dataset, shared)]]
+
+
+def features(as_of: str | None = None, say: Callable[[str], None] = print) -> dict[str, Any]:
+    """Bring feature tables and the online store up to `as_of`, or to all that has landed; `say` is told of progress."""
+    from pipelines.features.compute import compute
+    from pipelines.features.watermark import watermark
+
+    shared = stores()
+    end = moment(as_of) or watermark(shared, catalog.datasets().values(), PATIENCE)
+    return dict(as_json(compute(end, shared, say)))
+
+
+def plan(
+    model: str,
+    as_of: str | None = None,
+    force: bool = False,
+    now: str | None = None,
+    woken: str = "person",
+    reason: str | None = "by hand",
+) -> dict[str, Any]:
+    """What a training run would work on, and why; NothingToDo says why there is none, or until when it waits.
+
+    `now` is the wall clock that cool-down and quiet hours go by. Only `force` with a reason overrides them. Without
+    `as_of` it asks as of the moment up to which data has landed and is in the features.
+    """
+    spec, shared = catalog.model(model), stores()
+    end = moment(as_of) or _known(spec, shared)
+    call = policy.Call(_clock(now), policy.Woken(woken), reason, force)
+    return dict(as_json(policy.plan(spec, end, call, shared)))
+
+
+def _known(spec: catalog.ModelSpec, shared: Stores) -> datetime:
+    """The moment up to which a model's data has landed and is in its features; Waiting where they are behind."""
+    from pipelines.features.frontier import frontier
+    from pipelines.features.watermark import watermark
+
+    needed = [catalog.dataset(name) for name in spec.datasets]
+    return frontier(spec, watermark(shared, needed, spec.training.patience), shared)
+
+
+def _clock(now: str | None) -> datetime:
+    """The caller's wall clock in UTC; this machine's if the caller has none."""
+    return (moment(now) or datetime.now(UTC)).astimezone(UTC)
+
+
+def training_set(model: str, as_of: str) -> dict[str, Any]:
+    from pipelines.training.training_set import build
+
+    return dict(as_json(build(catalog.model(model), _required(as_of), stores())))
+
+
+def train(
+    model: str,
+    training_set: dict[str, Any],
+    plan: dict[str, Any],
+    now: str | None = None,
+    parameters: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Train, log and register; the plan's batches count as consumed once that is done.
+
+    `parameters` are those of a search; by default spec.yaml's.
+    """
+    from pipelines.training.train import train as run
+
+    spec, shared = catalog.model(model), stores()
+    spec = spec.model_copy(update={"parameters": parameters}) if parameters else spec
+    training = policy.begin(spec, plan["key"], _clock(now), shared)
+    candidate = run(spec, _training_set(training_set), shared, plan["trigger"], training.record)
+    policy.finish(spec, training, candidate.version, _clock(now), shared)
+    events.witnessed(model, shared)
+    return dict(as_json(candidate))
+
+
+def search(
+    model: str,
+    as_of: str | None = None,
+    trials: int | None = None,
+    resume: bool = False,
+    now: str | None = None,
+    say: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Search better parameters, and train a candidate with what was found; the gate judges it like any other.
+
+    `resume` goes on with the newest interrupted search, on its rows. Nothing is trained if nothing better was found.
+    """
+    from pipelines.training.search import search as run
+
+    spec, shared = catalog.model(model), stores()
+    rows = _searched(spec, as_of, resume, shared)
+    found = run(spec, rows, shared, trials, say)
+    answer = {"search": as_json(found), "training_set": as_json(rows), "candidate": None}
+    if not found.changed:
+        return answer
+    why = f"search {found.run_id}: {found.metric} {found.present:.5f} to {found.best:.5f} in {found.trials} trials"
+    planned = plan(model, rows.as_of.isoformat(), force=True, now=now, reason=why)
+    return answer | {"candidate": train(model, answer["training_set"], planned, now, found.parameters)}
+
+
+def _searched(spec: catalog.ModelSpec, as_of: str | None, resume: bool, shared: Stores) -> TrainingSet:
+    """The rows to search on: those of an interrupted search, or as of a moment, by default all that landed."""
+    from pipelines.training.search import asked, unfinished
+    from pipelines.training.training_set import build
+
+    asked(spec)
+    if resume:
+        facts = unfinished(spec, shared)
+        return build(spec, _required(facts["as_of"]), shared, facts["views"], facts["versions"])
+    return build(spec, moment(as_of) or _known(spec, shared), shared)
+
+
+def evaluate(
+    model: str, candidate: dict[str, Any], training_set: dict[str, Any], now: str | None = None
+) -> dict[str, Any]:
+    """The gate's verdict on a candidate, with its card and page."""
+    made = Candidate(**candidate | {"as_of": _required(candidate["as_of"])})
+    return _judged(catalog.model(model), made, _training_set(training_set), stores(), _clock(now))
+
+
+def _judged(
+    spec: catalog.ModelSpec, made: Candidate, rows: TrainingSet, shared: Stores, now: datetime
+) -> dict[str, Any]:
+    from pipelines.gate import evaluate as judge
+    from pipelines.record import card
+
+    verdict = judge(spec, made, rows, shared, now)
+    card.write(spec, made.version, shared)
+    return dict(as_json(verdict))
+
+
+def promote(model: str, version: int, now: str | None = None) -> dict[str, Any]:
+    """Make a version champion if its gate said PASS."""
+    from pipelines.promotion.promote import promote as move
+    from pipelines.record import card
+
+    spec, shared = catalog.model(model), stores()
+    answer = move(spec, version, shared, _clock(now))
+    events.witnessed(model, shared)
+    card.moved(spec, answer, shared)
+    return dict(as_json(answer))
+
+
+def submit(model: str, verdict: dict[str, Any]) -> dict[str, Any]:
+    """What a person is asked before a version that passed is promoted; NothingToDo if it did not pass."""
+    from pipelines.promotion.approval import question
+
+    return question(catalog.model(model), verdict["version"], stores())
+
+
+def approve(
+    model: str,
+    version: int,
+    yes: bool,
+    reason: str = "",
+    asked: str | None = None,
+    now: str | None = None,
+) -> dict[str, Any]:
+    """Write down a person's yes or no to a version; `asked` is the record that the person was shown."""
+    from pipelines.promotion.approval import answer
+
+    return dict(as_json(answer(catalog.model(model), version, yes, stores(), _clock(now), reason, asked)))
+
+
+def monitor(model: str, as_of: str | None = None, now: str | None = None) -> dict[str, Any]:
+    """Compare the newest labelled rows with those the champion was trained on and judged by.
+
+    Drift or decay becomes a signal, once per champion version and moment, that `plan` finds.
+    """
+    from pipelines.monitoring.monitor import monitor as watch
+    from pipelines.monitoring.monitor import signal
+    from pipelines.training.training_set import observed
+
+    spec, shared = catalog.model(model), stores()
+    end = moment(as_of) or _known(spec, shared)
+    reference, current = observed(spec, end, shared)
+    found = watch(spec, end, shared, reference, current)
+    signal(found, _clock(now), shared)
+    events.witnessed(model, shared)
+    report = dict(as_json(found))
+    _keep(report, shared.settings.home / "reports" / "monitor" / model / "latest.json")
+    return report
+
+
+def _keep(report: dict[str, Any], path: Path) -> None:
+    """The newest report, written whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(f".{os.getpid()}.part")
+    part.write_text(json.dumps(report, indent=2))
+    part.replace(path)
+
+
+def newest(model: str) -> int:
+    """The newest registered version of a model."""
+    version = stores().tracking.newest(model)
+    if version is None:
+        raise EvergreenError(f"{model} has no version yet; `evergreen train {model}` makes one")
+    return int(version.version)
+
+
+def judge(model: str, version: int | None = None, now: str | None = None) -> dict[str, Any]:
+    """The gate's verdict on a version that was trained before."""
+    spec, shared = catalog.model(model), stores()
+    found = shared.tracking.version(model, version or newest(model))
+    from pipelines.training.training_set import build
+
+    made = Candidate(
+        model, found.version, found.run_id, found.digest, found.as_of, found.tags["training_set"]
+    )
+    rows = build(spec, found.as_of, shared, found.views, _tables(found.run_id, shared))
+    return _judged(spec, made, rows, shared, _clock(now))
+
+
+def _tables(run_id: str, shared: Stores) -> dict[str, int] | None:
+    """The Delta versions a run's training set was read from, so that rows which landed since change nothing."""
+    tags = shared.tracking.client.get_run(run_id).data.tags
+    return dict(json.loads(tags["delta_versions"])) if "delta_versions" in tags else None
+
+
+def out_of_time(model: str, version: int | None, month: str) -> dict[str, Any]:
+    """A version's metrics beside the baseline's on a whole month after its training."""
+    from pipelines.gate import evaluate_on
+    from pipelines.training.training_set import month_of
+
+    spec, shared = catalog.model(model), stores()
+    found = shared.tracking.version(model, version or newest(model))
+    rows = month_of(spec, month, found, shared)
+    metrics = evaluate_on(spec, found, rows, shared)
+    facts = {"model": model, "version": found.version, "as_of": as_json(found.as_of), "month": month}
+    return {**facts, "rows": len(rows), "metrics": metrics}
+
+
+def _required(text: str) -> datetime:
+    value = moment(text)
+    if value is None:
+        raise EvergreenError("as_of is missing; name a time such as 2013-04-01T00:00:00Z")
+    return value
+
+
+def _training_set(plain: dict[str, Any]) -> TrainingSet:
+    times = {name: _required(plain[name]) for name in ("as_of", "holdout_start")}
+    return TrainingSet(**plain | times)

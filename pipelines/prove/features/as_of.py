@@ -1,0 +1,171 @@
+"""No training row knows the future, and no feature that reads it gets in."""
+
+import random
+import shutil
+import sqlite3
+from contextlib import closing
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.catalog import ModelSpec, dataset, model
+from pipelines.features import compute, leakage
+from pipelines.features.leakage import ReadsTheFuture
+from pipelines.prove import Proof, Say
+from pipelines.prove.features.leaks import Leak, leaks, written
+from pipelines.prove.ingestion import scratch
+from pipelines.prove.worlds import BEGIN, END, Upstream, World, sandbox
+from pipelines.settings import PROJECT
+from pipelines.stores import Stores
+from pipelines.training.training_set import build, labels
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PROMISE = "No training row knows the future, and a feature that reads it is refused by name"
+SHARE, LEAST = 0.002, 15
+"""Of all rows, this share is corrected later, and as many become known days late; so many at least."""
+ASKED = 3
+"""At so many moments the training set is built, then and with hindsight."""
+
+
+def prove(name: str, rows: int, steps: int, seed: int, say: Say) -> Proof:
+    """Lives through the same rows twice: as they become known, and with everything known from the start.
+
+    Each label's features are taken when it was asked, from a deployment that had nothing later, and again from
+    the one that knows all; they must be equal to the bit. Then features that read the future are planted.
+    """
+    spec, source = model(name), Upstream(model(name))
+    with scratch() as home:
+        end = _until(spec, source, rows, say)
+        made = source.plant(BEGIN, end, max(SHARE, LEAST / rows), seed)
+        say(f"{made.corrections:,} corrections and {made.late:,} late rows planted up to {end:%Y-%m-%d}")
+        hindsight = World(source, sandbox(home / "hindsight"))
+        hindsight.live(end)
+        compute.compute(end, hindsight.stores)
+        asked = labels(_all(spec, end), end, hindsight.stores).drop(columns="split")
+        asked = asked.nsmallest(rows, "event_timestamp").reset_index(drop=True)
+        moments = _moments(asked, steps, end, seed)
+        say(f"{len(asked):,} labels; now as they became known, in {len(moments)} steps")
+        then = World(source, sandbox(home / "then"))
+        found = _lived(spec, then, hindsight.stores, asked, moments, seed, say)
+        tried, failures = _planted(spec, hindsight.stores, home, end, say)
+    return Proof(PROMISE, [*found[0], *tried], [*found[1], *failures])
+
+
+def _all(spec: ModelSpec, end: datetime) -> ModelSpec:
+    """The model with a window that reaches back to the first label."""
+    training = spec.training.model_copy(update={"window": end - BEGIN + timedelta(days=30)})
+    return spec.model_copy(update={"training": training})
+
+
+def _until(spec: ModelSpec, source: Upstream, rows: int, say: Say) -> datetime:
+    """By when so many labels are known, and some time more."""
+    label = dataset(spec.label.dataset)
+    found = source.connection.execute(
+        f'select "{label.available_at}" from {label.name} where "{label.available_at}" >= ?'
+        f' order by 1 limit 1 offset ?', [BEGIN, int(rows * 1.1)]
+    ).fetchone()  # fmt: skip
+    end = min(END, (found[0] if found else END) + timedelta(days=2))
+    say(f"real rows from {BEGIN:%Y-%m-%d} to {end:%Y-%m-%d}")
+    return end.astimezone(BEGIN.tzinfo).replace(microsecond=0)
+
+
+def _moments(asked: "pd.DataFrame", steps: int, end: datetime, seed: int) -> list[datetime]:
+    """The very moments of some labels, spread unevenly, and the end."""
+    times = sorted({moment.to_pydatetime() for moment in asked["event_timestamp"]})
+    dice = random.Random(seed)  # noqa: S311 - a choice of cases, no secret
+    return [*sorted(dice.sample(times, min(steps - 1, len(times)))), end]
+
+
+def _lived(
+    spec: ModelSpec,
+    then: World,
+    hindsight: Stores,
+    asked: "pd.DataFrame",
+    moments: list[datetime],
+    seed: int,
+    say: Say,
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Step by step: features of the labels asked in the step, and training sets at some of the steps."""
+    import pandas as pd
+
+    names = hindsight.features.feature_names(spec)
+    later = moments[len(moments) // 2 : -1]
+    chosen = set(random.Random(seed).sample(later, min(ASKED, len(later))))  # noqa: S311 - a choice of cases
+    parts, same, failures, since = [], 0, [], pd.Timestamp(BEGIN - timedelta(days=1))
+    for number, moment in enumerate(moments):
+        then.live(moment)
+        compute.compute(moment, then.stores)
+        part = asked[(asked.event_timestamp > since) & (asked.event_timestamp <= pd.Timestamp(moment))]
+        parts.append(then.stores.features.historical(names, part.reset_index(drop=True)))
+        since = pd.Timestamp(moment)
+        if moment in chosen:
+            failures += _same_set(spec, moment, then.stores, hindsight)
+            same += 1
+        say(f"{moment:%Y-%m-%d %H:%M}: {len(part):,} labels ({number + 1} of {len(moments)})")
+    lived = pd.concat(parts, ignore_index=True)
+    known = hindsight.features.historical(names, asked)
+    differ = _differ(names, lived, known)
+    failures += [_told(names, lived.iloc[at], known.iloc[at]) for at in differ[:10]]
+    rows = [
+        {"tried": "rows, each as known then and with hindsight", "number": len(known), "of them with a value":
+         int(known[names].notna().any(axis=1).sum()), "know the future": len(differ)},
+        {"tried": "training sets as of T, then and with hindsight", "number": same,
+         "know the future": sum("training set" in f for f in failures)},
+    ]  # fmt: skip
+    if len(known) == 0 or same == 0:
+        failures.append("nothing was compared")
+    return rows, failures
+
+
+def _differ(names: list[str], one: "pd.DataFrame", other: "pd.DataFrame") -> list[int]:
+    """The rows that are not equal to the bit; missing equals missing."""
+    unequal = (one[names] != other[names]) & ~(one[names].isna() & other[names].isna())
+    return [int(at) for at in unequal.index[unequal.any(axis=1)]]
+
+
+def _told(names: list[str], then: "pd.Series[Any]", later: "pd.Series[Any]") -> str:
+    name = next(n for n in names if then[n] != later[n] and not (then[n] != then[n] and later[n] != later[n]))
+    return f"{name} at {then['event_timestamp']} was {then[name]} then and is {later[name]} with hindsight"
+
+
+def _same_set(spec: ModelSpec, moment: datetime, then: Stores, hindsight: Stores) -> list[str]:
+    """The training set as of a moment has the same bytes then and with hindsight."""
+    sets = [build(spec, moment, stores) for stores in (then, hindsight)]
+    counts = [made.rows + made.holdout_rows for made in sets]
+    if sets[0].content == sets[1].content and counts[0]:
+        return []
+    return [f"the training set as of {moment} is another with hindsight ({counts[0]} and {counts[1]} rows)"]
+
+
+def _planted(
+    spec: ModelSpec, stores: Stores, home: Path, end: datetime, say: Say
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Each leak in a feature repository of its own over the same silver: refused by name, the honest ones not."""
+    rows, failures = [], []
+    for number, leak in enumerate(leaks(spec)):
+        said = _refusal(spec, leak, stores, home / f"leak-{number}", end)
+        good = (said is None) if leak.honest else (said is not None and leak.name in said)
+        rows.append({"tried": leak.what, "number": 1, "refused": "no" if said is None else "yes"})
+        say(f"{leak.what}: {said or 'not refused'}")
+        if not good:
+            failures.append(f"{leak.what}: {'refused: ' + said if said else 'was not refused by its name'}")
+    return rows, failures
+
+
+def _refusal(spec: ModelSpec, leak: Leak, stores: Stores, home: Path, end: datetime) -> str | None:
+    """What the deployment says of the planted view; None if it computes it."""
+    repo = written(spec, leak, PROJECT / "feature_repo", home / "feature_repo")
+    copied = sandbox(home, repo)
+    shutil.copytree(stores.settings.home / "lake" / "silver", home / "lake" / "silver")
+    with closing(sqlite3.connect(stores.settings.home / "evergreen.db")) as ledger:
+        ledger.execute("vacuum into ?", [str(home / "evergreen.db")])
+    version = copied.features.version(leak.name.split(":")[0])
+    copied.progress.forget(version.consumer)
+    try:
+        windows, _ = compute.pending(version, end, copied)
+        leakage.check(version, windows[0][0], end, copied)
+    except ReadsTheFuture as error:
+        return str(error)
+    return None

@@ -1,0 +1,9 @@
+"""Feast as this deployment uses it: definitions, registry, versions of views, and the health they had."""
+
+__all__ = [
+    "definitions",
+    "features",
+    "health",
+    "registry",
+    "views",
+]

@@ -1,0 +1,270 @@
+"""Feast, as this deployment has it: definitions, point-in-time rows and online values."""
+
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from io import StringIO
+from string import Template
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from pipelines.catalog import ModelSpec
+from pipelines.contracts import EvergreenError
+from pipelines.settings import Settings
+from pipelines.stores.feature_store import definitions, feast_import
+from pipelines.stores.feature_store.views import Views, ViewVersion
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from feast import FeatureStore, FeatureView
+
+    from pipelines.stores.online.store import Materialized
+
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+LOOKS = 5
+"""How often values are read again when a materialization ended meanwhile."""
+
+
+@dataclass(frozen=True)
+class Online:
+    """What was online for one question: view__feature -> value.
+
+    `known` says of each view how far it had come: version, as_of, and the Delta version of its table; null before
+    its first materialization.
+    """
+
+    values: dict[str, Any]
+    known: dict[str, Any]
+
+
+class Features:
+    """The feature repository with its offline and online stores."""
+
+    def __init__(self, settings: Settings, registered: Views | None = None) -> None:
+        self.settings, self._registered = settings, registered
+        self._questions: dict[tuple[Any, ...], _Question] = {}
+        os.environ.setdefault("FEAST_USAGE", "False")
+
+    @cached_property
+    def registered(self) -> Views:
+        """All versions of all views that this deployment ever had."""
+        return self._registered or Views(self.settings.database)
+
+    @cached_property
+    def _opened(self) -> "tuple[FeatureStore, dict[str, ViewVersion]]":
+        feast_import.unchecked()
+        from feast import FeatureStore
+        from feast.repo_config import RepoConfig
+
+        # It warns that a file registry needs no serve_features_while_materializing; a killed run shows it does.
+        logging.getLogger("feast.repo_config").setLevel(logging.ERROR)
+        (self.settings.home / "feast").mkdir(parents=True, exist_ok=True)
+        repo, mark = self.settings.feature_repo, self.settings.home / "feast" / "applied"
+        store = FeatureStore(config=RepoConfig(**self._config(), repo_path=repo))
+        return store, definitions.apply(store, repo, self.registered, mark)
+
+    @property
+    def store(self) -> "FeatureStore":
+        """Feast's FeatureStore of feature_store.yaml, its definitions applied if they changed."""
+        return self._opened[0]
+
+    @property
+    def current(self) -> dict[str, ViewVersion]:
+        """The version of each view that the feature repository describes, by name."""
+        return dict(sorted(self._opened[1].items()))
+
+    def _config(self) -> dict[str, Any]:
+        text = (self.settings.feature_repo / "feature_store.yaml").read_text()
+        config: dict[str, Any] = yaml.safe_load(Template(text).substitute(self.variables()))
+        config["offline_store"]["threads"] = self.settings.threads
+        if self.settings.online_store == "redis":
+            if self.settings.redis_url is None:
+                raise EvergreenError("online_store is redis: set EVERGREEN_REDIS_URL to host:port")
+            url = self.settings.redis_url.get_secret_value()
+            kind = "pipelines.stores.online.redis_store.RedisOnlineStore"
+            config["online_store"] = {"type": kind, "connection_string": url}
+        return config
+
+    def variables(self) -> dict[str, str]:
+        """What feature_store.yaml takes from the environment, for Feast's own command line."""
+        return {"EVERGREEN_HOME": str(self.settings.home), "EVERGREEN_LAKE": self.settings.lake_uri}
+
+    def views(self) -> "list[FeatureView]":
+        """The current Feast definitions, by name."""
+        return [self.store.get_feature_view(name) for name in self.current]
+
+    def definition(self, version: ViewVersion) -> "FeatureView":
+        """A version's Feast definition."""
+        from feast.errors import FeatureViewVersionNotFound
+
+        registry, project = self.store.registry, self.store.project
+        try:
+            return registry.get_feature_view_by_version(version.view, project, version.number)
+        except FeatureViewVersionNotFound:  # another process brought it
+            self.store.refresh_registry()
+            return registry.get_feature_view_by_version(version.view, project, version.number)
+
+    def feature_names(self, spec: ModelSpec) -> list[str]:
+        """view__feature for all features of a model, in the order its data has them."""
+        service = self.store.get_feature_service(spec.name)
+        return [f"{p.name}__{f.name}" for p in service.feature_view_projections for f in p.features]
+
+    def pinned(self, names: Iterable[str], views: Mapping[str, int]) -> dict[str, int]:
+        """The version of each view that features (view__feature) come from: those named, else the current."""
+        wanted = dict.fromkeys(name.split("__")[0] for name in names)
+        return {view: views[view] if view in views else self.version(view).number for view in wanted}
+
+    def version(self, view: str, number: int | None = None) -> ViewVersion:
+        """A version of a view, the current one if no number is given."""
+        if number is not None:
+            return self.registered.version(view, number)
+        if view not in self.current:
+            raise EvergreenError(f"no feature view {view!r}; there are: {', '.join(self.current) or 'none'}")
+        return self.current[view]
+
+    def historical(
+        self,
+        names: Sequence[str],
+        rows: "pd.DataFrame",
+        views: Mapping[str, int] | None = None,
+        tables: Mapping[str, int] | None = None,
+    ) -> "pd.DataFrame":
+        """Entity rows with each feature (view__feature) as it was known at the row's event_timestamp.
+
+        `views` names the versions to read, by default the current; `tables` the Delta version of each of
+        their tables, by default the newest.
+        """
+        from pipelines.stores.offline import pinned
+
+        numbers = self.pinned(names, views or {})
+        references = [_reference(name, numbers) for name in names]
+        with pinned({f"features/{table}": version for table, version in (tables or {}).items()}):
+            job = self.store.get_historical_features(
+                entity_df=rows, features=references, full_feature_names=True
+            )
+            joined: pd.DataFrame = job.to_df()
+        return joined.rename(columns=dict(zip(map(_answered, references), names, strict=True)))
+
+    def materialize(self, version: ViewVersion, start: datetime | None, end: datetime) -> None:
+        """Bring a view's values known at `end` online; what is online never moves backwards.
+
+        `start` is the earliest event time that changed; by default the end of the last materialization.
+        """
+        done = self.materialized(version)
+        begin = min((t for t in (start, done.as_of if done else None) if t), default=BEGINNING)
+        with (
+            redirect_stdout(StringIO()),
+            redirect_stderr(StringIO()),
+        ):  # Feast prints; our callers tell of progress
+            self.store.materialize(
+                start_date=begin if done else BEGINNING,
+                end_date=max(end, done.as_of) if done else end,
+                feature_views=[version.view],
+                version=f"v{version.number}",
+            )
+
+    def materialized(self, version: ViewVersion) -> "Materialized | None":
+        """How far a view has come online; None before its first materialization."""
+        store = self.store._get_provider().online_store
+        found: Materialized | None = store.materialized(self.store.config, self.definition(version))
+        return found
+
+    def online(
+        self,
+        names: Sequence[str],
+        entities: Mapping[str, Any],
+        moment: datetime | None = None,
+        views: Mapping[str, int] | None = None,
+    ) -> Online:
+        """The newest value online of each feature (view__feature), None where there is none.
+
+        Values older than their view's TTL are None, as in training: at the moment, or at that of the newest
+        knowledge if it is later or no moment is given.
+        """
+        question = self._question(tuple(names), tuple(sorted((views or {}).items())))
+        for _ in range(LOOKS):
+            known = self._known(question)
+            answer = self.store.get_online_features(
+                features=question.references, entity_rows=[dict(entities)], full_feature_names=True
+            )
+            if known == self._known(question):
+                break
+        found = dict(_answers(answer.proto))
+        due = {view: _later(moment, state.as_of if state else None) for view, state in known.items()}
+        values = {
+            name: _fresh(found[answered], question.lifetimes[view], due[view])
+            for name, answered, view in question.columns
+        }
+        return Online(values, {view: _logged(question.numbers[view], state) for view, state in known.items()})
+
+    def _question(self, names: tuple[str, ...], views: tuple[tuple[str, int], ...]) -> "_Question":
+        """What must be looked up for these features, found out once."""
+        if (names, views) not in self._questions:
+            numbers = self.pinned(names, dict(views))
+            versions = {view: self.version(view, number) for view, number in numbers.items()}
+            definitions_ = {view: self.definition(version) for view, version in versions.items()}
+            references = [_reference(name, numbers) for name in names]
+            columns = [(n, _answered(r), n.split("__")[0]) for n, r in zip(names, references, strict=True)]
+            lifetimes = {view: found.ttl for view, found in definitions_.items()}
+            self._questions[names, views] = _Question(references, columns, definitions_, lifetimes, numbers)
+        return self._questions[names, views]
+
+    def _known(self, question: "_Question") -> "dict[str, Materialized | None]":
+        """How far each view of a question has come online."""
+        online, config = self.store._get_provider().online_store, self.store.config
+        return {name: online.materialized(config, view) for name, view in question.definitions.items()}
+
+
+@dataclass(frozen=True)
+class _Question:
+    """A list of features as Feast looks them up: references, names in the answer, definitions and TTLs."""
+
+    references: list[str]
+    columns: list[tuple[str, str, str]]
+    definitions: "dict[str, FeatureView]"
+    lifetimes: dict[str, timedelta | None]
+    numbers: dict[str, int]
+
+
+def _reference(name: str, numbers: Mapping[str, int]) -> str:
+    """view__feature as Feast refers to it: view@v2:feature."""
+    view, feature = name.split("__", 1)
+    return f"{view}@v{numbers[view]}:{feature}"
+
+
+def _answered(reference: str) -> str:
+    """What Feast calls the column of a reference online."""
+    return reference.replace(":", "__")
+
+
+def _answers(proto: Any) -> "Iterator[tuple[str, tuple[Any, datetime | None]]]":
+    """Column -> its one value, and the event time of the row it is from."""
+    from feast.type_map import feast_value_type_to_python_type
+
+    for name, vector in zip(proto.metadata.feature_names.val, proto.results, strict=True):
+        stamp = vector.event_timestamps[0]
+        at = stamp.ToDatetime(UTC) if stamp.seconds or stamp.nanos else None
+        yield name, (feast_value_type_to_python_type(vector.values[0]), at)
+
+
+def _later(moment: datetime | None, known: datetime | None) -> datetime | None:
+    return max((time for time in (moment, known) if time), default=None)
+
+
+def _logged(number: int, state: "Materialized | None") -> dict[str, Any] | None:
+    if state is None:
+        return None
+    return {"version": number, "as_of": state.as_of.isoformat(), "table": state.source_version}
+
+
+def _fresh(found: tuple[Any, datetime | None], lifetime: timedelta | None, moment: datetime | None) -> Any:
+    """The value, None if it is older than its lifetime at the moment."""
+    value, at = found
+    if at is None or not lifetime or moment is None or moment - at <= lifetime:
+        return value
+    return None

@@ -1,0 +1,8 @@
+"""The newest value of each feature, for Feast's online interface: on SQLite or Redis, never moved backwards."""
+
+__all__ = [
+    "batches",
+    "materialization",
+    "redis_store",
+    "store",
+]

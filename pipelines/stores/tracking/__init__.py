@@ -1,0 +1,8 @@
+"""MLflow's runs and registered versions, and the model files behind them: digests, the allow-list, ONNX."""
+
+__all__ = [
+    "model_files",
+    "onnx",
+    "registry",
+    "studies",
+]

@@ -1,0 +1,272 @@
+"""MLflow as this project uses it: runs, registered versions, aliases, and models loaded safely."""
+
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.contracts import EvergreenError, TransientError
+from pipelines.settings import Settings
+from pipelines.stores.audit.keys import Keys
+from pipelines.stores.audit.licences import ORIGIN, Licence, licence_of, verify_origin
+from pipelines.stores.tracking.model_files import MODEL_FILE as MODEL_FILE
+from pipelines.stores.tracking.model_files import built, verified
+from pipelines.stores.tracking.model_files import file_digest as file_digest
+from pipelines.stores.tracking.model_files import trusted_types as trusted_types
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("DO_NOT_TRACK", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+CHAMPION, PREVIOUS, ANCHOR = "champion", "previous", "anchor"
+RETIRED = "retired"
+"""The tag of a version whose files were deleted; it says when."""
+ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
+COMPLETE = {"digest", "as_of", ORIGIN}
+DESCRIPTION = "MLmodel"
+"""MLflow's description of a model: the columns it takes."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered version; `digest` is the SHA-256 of its model file."""
+
+    model: str
+    version: int
+    run_id: str
+    digest: str
+    as_of: datetime
+    source: str
+    tags: Mapping[str, str]
+
+    @property
+    def views(self) -> dict[str, int]:
+        """The version of each feature view it was trained on; it must be asked with these."""
+        return dict(json.loads(self.tags.get("feature_views", "{}")))
+
+
+class Tracking:
+    """Runs, versions and aliases of one MLflow."""
+
+    def __init__(self, settings: Settings, keys: Keys) -> None:
+        self.settings, self.keys = settings, keys
+
+    @cached_property
+    def client(self) -> "MlflowClient":
+        import logging
+
+        import mlflow
+        from mlflow.tracking import MlflowClient
+
+        warnings.filterwarnings(
+            "ignore", message=".*noload.*"
+        )  # MLflow's word to SQLAlchemy, not ours to mend
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        self.settings.home.mkdir(parents=True, exist_ok=True)
+        mlflow.set_tracking_uri(self.settings.mlflow_uri)
+        mlflow.set_registry_uri(self.settings.mlflow_uri)
+        return MlflowClient(self.settings.mlflow_uri, self.settings.mlflow_uri)
+
+    def experiment(self, model: str) -> str:
+        """The id of a model's experiment, made if absent."""
+        from mlflow.exceptions import MlflowException
+
+        found = self.client.get_experiment_by_name(model)
+        if found is not None:
+            return str(found.experiment_id)
+        remote = self.settings.mlflow_uri.startswith("http")
+        location = None if remote else self.settings.mlflow_artifacts
+        try:
+            return str(self.client.create_experiment(model, artifact_location=location))
+        except MlflowException:  # another process made it first
+            return str(self.client.get_experiment_by_name(model).experiment_id)
+
+    def versions(self, model: str) -> list[Version]:
+        """All complete versions, the newest first; one that was not registered whole by a training is none."""
+        found = self.client.search_model_versions(f"name = '{model}'")
+        complete = [registered(v) for v in found if set(v.tags) >= COMPLETE]
+        return sorted(complete, key=lambda v: v.version, reverse=True)
+
+    def newest(self, model: str) -> Version | None:
+        return next(iter(self.versions(model)), None)
+
+    def version(self, model: str, number: int) -> Version:
+        """A version by its number; EvergreenError if there is none, or not one that a training registered."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return registered(self.client.get_model_version(model, str(number)))
+        except MlflowException as error:
+            if error.error_code not in ABSENT:
+                raise
+            raise EvergreenError(
+                f"{model} has no version {number}; `evergreen train {model}` makes one"
+            ) from None
+
+    def champion(self, model: str) -> Version | None:
+        return self.aliased(model, CHAMPION)
+
+    def aliased(self, model: str, alias: str) -> Version | None:
+        """The version an alias names; None if it names none. EvergreenError if no training registered it."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return registered(self.client.get_model_version_by_alias(model, alias))
+        except MlflowException as error:
+            if error.error_code in ABSENT:
+                return None
+            raise
+
+    def named(self, model: str, alias: str) -> int | None:
+        """The number of the version an alias names, whoever registered that; None if it names none."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return int(self.client.get_model_version_by_alias(model, alias).version)
+        except MlflowException as error:
+            if error.error_code in ABSENT:
+                return None
+            raise
+
+    def set_alias(self, model: str, alias: str, version: int) -> None:
+        """One write that readers see whole."""
+        self.client.set_registered_model_alias(model, alias, str(version))
+
+    def drop_alias(self, model: str, alias: str) -> None:
+        """The alias names no version any more."""
+        self.client.delete_registered_model_alias(model, alias)
+
+    def tag(self, model: str, version: int, tags: Mapping[str, str]) -> None:
+        for key, value in tags.items():
+            self.client.set_model_version_tag(model, str(version), key, value)
+
+    def file(self, version: Version) -> Path:
+        """The version's model file on local disk, verified, and fetched if it is elsewhere."""
+        self._model_bytes(version)
+        return self._folder(version) / MODEL_FILE
+
+    def load(self, model: str, version: int) -> Any:
+        """The fitted Pipeline of a version; its signature, digest and types are verified before anything is loaded."""
+        return self.fitted(self.version(model, version))
+
+    def fitted(self, version: Version) -> Any:
+        """The fitted Pipeline of a version as it was read: these very tags are verified, and no others."""
+        verify_origin(version, self.keys)
+        return built(self._model_bytes(version), version.digest, version.model)
+
+    def load_licensed(self, model: str, version: int) -> Any:
+        """As `load`, for serving: only a version that passed its gate, or that a person let pass."""
+        found = self.version(model, version)
+        self.licence(found)
+        return self.fitted(found)
+
+    def licence(self, version: Version) -> Licence:
+        """What lets a version serve; EvergreenError if nothing does, or if it is not what was registered."""
+        verify_origin(version, self.keys)
+        return licence_of(version.model, version.version, version.tags, self.keys)
+
+    def inputs(self, version: Version) -> list[str]:
+        """The columns a version takes, as its signature in MLflow names them."""
+        import yaml
+        from mlflow.models import ModelSignature
+
+        verify_origin(version, self.keys)
+        source, digest = f"{version.source}/{DESCRIPTION}", version.tags["mlmodel_digest"]
+        said = yaml.safe_load(self._bytes(version, self._folder(version) / DESCRIPTION, source, digest))
+        signature = ModelSignature.from_dict(said["signature"]) if said.get("signature") else None
+        return list(signature.inputs.input_names()) if signature else []
+
+    def load_baseline(self, version: Version) -> Any:
+        """The plain pipeline that was fitted beside a version, on the same rows; verified as the version is."""
+        verify_origin(version, self.keys)
+        digest, path = version.tags["baseline_digest"], self._folder(version) / "baseline" / MODEL_FILE
+        source = f"runs:/{version.run_id}/baseline/{MODEL_FILE}"
+        return built(self._bytes(version, path, source, digest), digest, version.model)
+
+    def _folder(self, version: Version) -> Path:
+        """Where copies of a version's files lie on local disk."""
+        return self.settings.home / "models" / version.model / str(version.version)
+
+    def _model_bytes(self, version: Version) -> bytes:
+        source = f"{version.source}/{MODEL_FILE}"
+        return self._bytes(version, self._folder(version) / MODEL_FILE, source, version.digest)
+
+    def _bytes(self, version: Version, path: Path, source: str, digest: str) -> bytes:
+        """The bytes with this digest: from the local copy, or fetched and then kept there.
+
+        What is returned is what was verified. A local copy that was changed is fetched again.
+        """
+        what = f"{version.model} version {version.version}, {path.name}"
+        try:
+            return verified(path, digest, what)
+        except EvergreenError:
+            return self._fetched(path, source, digest, what)
+
+    def _fetched(self, path: Path, source: str, digest: str, what: str) -> bytes:
+        from mlflow.artifacts import download_artifacts
+
+        self.client  # noqa: B018 - sets MLflow's addresses
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            try:
+                found = download_artifacts(source, dst_path=folder)
+            except Exception as error:
+                raise TransientError(f"{what} cannot be fetched from {source}: {error}") from error
+            data = verified(Path(found), digest, what)
+            part = Path(folder) / "verified"
+            part.write_bytes(data)
+            part.replace(path)
+        return data
+
+    def log_metrics(self, run_id: str, metrics: Mapping[str, Mapping[str, float]]) -> None:
+        """The candidate's metrics by their names, the others' with who in front."""
+        from mlflow.entities import Metric
+
+        named = {
+            (name if who == "candidate" else f"{who}_{name}"): value
+            for who, values in metrics.items()
+            for name, value in values.items()
+        }
+        self.client.log_batch(run_id, metrics=[Metric(k, v, 0, 0) for k, v in named.items()])
+
+    def log_files(self, run_id: str, folder: str, *paths: Path) -> None:
+        for path in paths:
+            self.client.log_artifact(run_id, str(path), folder)
+
+
+def registered(found: Any) -> Version:
+    """MLflow's version as ours; EvergreenError if it lacks what a training registers it with."""
+    tags = dict(found.tags)
+    missing = COMPLETE - set(tags)
+    try:
+        return Version(
+            model=found.name,
+            version=int(found.version),
+            run_id=found.run_id,
+            digest=tags["digest"],
+            as_of=datetime.fromisoformat(tags["as_of"]),
+            source=found.source,
+            tags=tags,
+        )
+    except (KeyError, ValueError):
+        lacks = f"lacks {', '.join(sorted(missing))}" if missing else f"is as of {tags['as_of']!r}"
+        raise EvergreenError(
+            f"{found.name} version {found.version} was not registered by a training here (it {lacks}); refused. "
+            f"Point the alias at a version that was, or train one: `evergreen train {found.name}`"
+        ) from None
+
+
+if __name__ == "__main__":  # makes MLflow's tables before several processes want to make them at once
+    from pipelines.settings import settings
+
+    Tracking(settings(), Keys(settings().keys_path)).client.search_experiments(max_results=1)

@@ -1,0 +1,57 @@
+"""What this checkout is made of, as a version's record names it: commit, files, machine."""
+
+import platform
+import subprocess
+from importlib import metadata
+
+from pipelines.settings import PROJECT
+from pipelines.stores import Stores
+from pipelines.stores.tracking.registry import file_digest
+
+PARTS = ("pipelines", "feature_repo", "expectations")
+"""What of the project decides what a training makes."""
+LIBRARIES = ("numpy", "pandas", "scikit-learn", "scipy", "skops")
+"""What a model file is written and read with."""
+
+
+def environment() -> str:
+    """The digest of the lock that everything here was installed from."""
+    return file_digest(PROJECT / "locks" / "default.txt")
+
+
+def commit() -> str:
+    """The commit the code is at, `unknown` outside a git checkout."""
+    return _git("rev-parse", "HEAD") or "unknown"
+
+
+def libraries() -> dict[str, str]:
+    """The versions of what a model file is written and read with."""
+    return {name: metadata.version(name) for name in LIBRARIES}
+
+
+def made_with(stores: Stores) -> dict[str, str | int]:
+    """What answers may depend on beside data, code and libraries: interpreter, machine and threads."""
+    return {
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "threads": stores.settings.threads,
+    }
+
+
+def uncommitted() -> list[str]:
+    """The files that differ from the commit the checkout is at; none outside a git checkout."""
+    lines = _git("status", "--porcelain", "--untracked-files=all", "--", *PARTS).splitlines()
+    return sorted(line[3:] for line in lines)
+
+
+def changed_since(commit: str) -> list[str] | None:
+    """The files in which this checkout differs from a commit; None where git does not know the commit."""
+    if not _git("cat-file", "-t", commit).startswith("commit"):
+        return None
+    named = _git("diff", "--name-only", commit, "--", *PARTS).splitlines()
+    return sorted({*named, *uncommitted()})
+
+
+def _git(*command: str) -> str:
+    done = subprocess.run(["git", *command], cwd=PROJECT, capture_output=True, text=True, check=False)
+    return done.stdout.rstrip("\n") if done.returncode == 0 else ""

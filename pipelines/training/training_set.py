@@ -1,0 +1,186 @@
+"""The training set: a question asked as of a moment."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.catalog import ModelSpec, dataset
+from pipelines.contracts import EvergreenError, NothingToDo, TrainingSet
+from pipelines.features import silver
+from pipelines.stores import Stores
+from pipelines.stores.tracking.registry import file_digest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pipelines.stores.tracking.registry import Version
+
+
+def build(
+    spec: ModelSpec,
+    as_of: datetime,
+    stores: Stores,
+    views: Mapping[str, int] | None = None,
+    versions: Mapping[str, int] | None = None,
+) -> TrainingSet:
+    """Labels known at `as_of`, each with the features known when its prediction would have been made.
+
+    The newest `holdout` of them are the gate's. Rows whose truth came out after the hold-out began are
+    in neither part: they were open questions at that moment. The same question has the same digest and
+    is answered once. `views` names other versions of feature views than the current ones, `versions` other
+    Delta versions than the newest: those of a TrainingSet give its rows again, to the bit.
+    """
+    numbers = stores.features.pinned(stores.features.feature_names(spec), views or {})
+    given = dict(versions) if versions else _versions(spec, numbers, stores)
+    digest = question(spec.digest, as_of, given)
+    path = path_of(spec.name, digest, stores)
+    if not path.exists():
+        rows = labels(spec, as_of, stores, given[f"silver/{spec.label.dataset}"])
+        _write(_joined(spec, rows, numbers, given, stores), path)
+    return _described(spec, as_of, digest, path, given)
+
+
+def path_of(model: str, digest: str, stores: Stores) -> Path:
+    """Where the rows of a training set lie."""
+    return stores.settings.home / "training_sets" / model / f"{digest}.parquet"
+
+
+def _joined(
+    spec: ModelSpec,
+    rows: "pd.DataFrame",
+    numbers: Mapping[str, int],
+    versions: Mapping[str, int],
+    stores: Stores,
+) -> "pd.DataFrame":
+    tables = {
+        name.removeprefix("features/"): v for name, v in versions.items() if name.startswith("features/")
+    }
+    return stores.features.historical(stores.features.feature_names(spec), rows, numbers, tables)
+
+
+def labels(spec: ModelSpec, as_of: datetime, stores: Stores, version: int | None = None) -> "pd.DataFrame":
+    """label.sql's entity rows within the training window, with `split`: train or holdout.
+
+    `version` is the Delta version of silver that is read, by default the newest.
+    """
+    connection = silver.connect(stores, [dataset(spec.label.dataset)], as_of, version=version)
+    start, held = as_of - spec.training.window, as_of - spec.training.holdout
+    rows = connection.execute(
+        f"""
+        with labels as ({spec.label_sql})
+        select *, if(event_timestamp >= $held, 'holdout', 'train') as split
+        from labels
+        where event_timestamp > $start and (event_timestamp >= $held or label_known_at < $held)
+        order by all
+        """,
+        {"start": silver.utc(start), "held": silver.utc(held)},
+    ).df()
+    if rows.empty:
+        raise EvergreenError(f"{spec.name}: no labels were known at {as_of}; land {spec.label.dataset} first")
+    return _in_utc(rows)
+
+
+def _in_utc(rows: "pd.DataFrame") -> "pd.DataFrame":
+    for name in rows.select_dtypes("datetime"):
+        rows[name] = rows[name].dt.tz_localize("UTC").astype("datetime64[us, UTC]")
+    return rows
+
+
+def _versions(spec: ModelSpec, numbers: Mapping[str, int], stores: Stores) -> dict[str, int]:
+    """The Delta version of every table the answer is read from."""
+    views = [stores.features.version(view, number).table for view, number in sorted(numbers.items())]
+    tables = [("silver", spec.label.dataset), *(("features", table) for table in views)]
+    return {f"{layer}/{name}": _version(layer, name, stores) for layer, name in tables}
+
+
+def _version(layer: str, name: str, stores: Stores) -> int:
+    version = stores.tables.version(layer, name)
+    if version is None:
+        remedy = "land its files" if layer == "silver" else "run `evergreen features compute`"
+        raise EvergreenError(f"table {layer}/{name} does not exist yet; {remedy}")
+    return version
+
+
+def question(spec_digest: str, as_of: datetime, versions: Mapping[str, int]) -> str:
+    """The digest of what is asked: by which spec, as of when, of which Delta versions."""
+    asked = {"model": spec_digest, "as_of": as_of.isoformat(), "versions": dict(versions)}
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+
+def _write(rows: "pd.DataFrame", path: Path) -> None:
+    """Written whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(f".{os.getpid()}.part")
+    rows.to_parquet(part, index=False)
+    part.replace(path)
+
+
+def _described(
+    spec: ModelSpec, as_of: datetime, digest: str, path: Path, versions: Mapping[str, int]
+) -> TrainingSet:
+    import pandas as pd
+
+    rows = pd.read_parquet(path, columns=["label", "split"])
+    train, held = rows[rows.split == "train"], rows[rows.split == "holdout"]
+    return TrainingSet(
+        model=spec.name,
+        as_of=as_of,
+        digest=digest,
+        path=str(path),
+        rows=len(train),
+        positives=int(train.label.sum()),
+        holdout_start=as_of - spec.training.holdout,
+        holdout_rows=len(held),
+        versions=dict(versions),
+        content=file_digest(path),
+    )
+
+
+def observed(spec: ModelSpec, as_of: datetime, stores: Stores) -> "tuple[pd.DataFrame, pd.DataFrame]":
+    """What the champion was trained on, and the labelled rows of the monitor's window before `as_of`."""
+    import pandas as pd
+
+    champion = stores.tracking.champion(spec.name)
+    if champion is None:
+        raise NothingToDo(f"{spec.name} has no champion to watch yet")
+    digest = champion.tags["training_set"]
+    path = path_of(spec.name, digest, stores)
+    if not path.exists():
+        raise EvergreenError(
+            f"{path} is gone; rebuild it with `evergreen train {spec.name} --as-of {champion.as_of}`"
+        )
+    reference = pd.read_parquet(path)
+    recent = labels(spec, as_of, stores)
+    recent = recent[recent.event_timestamp > as_of - spec.monitor.window]
+    return reference[reference.split == "train"], as_served(spec, recent, champion, stores)
+
+
+def as_served(spec: ModelSpec, rows: "pd.DataFrame", version: "Version", stores: Stores) -> "pd.DataFrame":
+    """Entity rows with the features of a model version, from the view versions that it was trained on."""
+    model = stores.tracking.load(spec.name, version.version)
+    columns = getattr(model, "feature_names_in_", None)
+    names = stores.features.feature_names(spec) if columns is None else spec.features_among(columns)
+    return stores.features.historical(names, rows, version.views)
+
+
+def month_of(spec: ModelSpec, month: str, version: "Version", stores: Stores) -> "pd.DataFrame":
+    """All labelled rows of a month such as 2013-07, which must lie after the version's training."""
+    trained = version.as_of
+    try:
+        start = datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC)
+    except ValueError:
+        raise EvergreenError(f"month {month!r} is not like 2013-07") from None
+    if start < trained - timedelta(hours=1):
+        raise EvergreenError(
+            f"the version knew rows up to {trained}; {month} is not after that, name a later month"
+        )
+    end = (start + timedelta(days=32)).replace(day=1)
+    rows = labels(spec, end + timedelta(days=2), stores)
+    rows = rows[(rows.event_timestamp >= start) & (rows.event_timestamp < end)]
+    if rows.empty:
+        raise EvergreenError(f"no labelled row of {month} has landed; replay and ingest that month first")
+    return as_served(spec, rows, version, stores)

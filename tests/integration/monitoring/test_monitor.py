@@ -1,0 +1,230 @@
+"""Rules of what a monitor calls drift and decay, and of what it must never call so."""
+
+import dataclasses
+import json
+import os
+import re
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipelines import catalog
+from pipelines.catalog import Decay, ModelSpec
+from pipelines.contracts import Cause, DecayFinding, EvergreenError, NothingToDo
+from pipelines.gate.intervals import Improvement, improvement
+from pipelines.monitoring.monitor import compared, decay, held_out, monitor, signal
+from pipelines.settings import PROJECT
+from pipelines.stores import Stores
+from pipelines.stores.tracking.registry import MODEL_FILE
+from tests.retrainings import HOUR, MODEL, NOW, copied, crowned
+from tests.training_sets import AS_OF, frame, spec
+
+LATER = AS_OF + timedelta(days=28)
+
+
+@pytest.fixture
+def watched(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Stores:
+    """Stores whose version 1 is champion."""
+    return copied(crowned(tmp_path_factory), tmp_path)
+
+
+def model(margin: float = 0.05, drift_share: float = 0.5, **rule: object) -> ModelSpec:
+    small = spec()
+    watch = {"decay": Decay(margin=margin, **rule), "drift_share": drift_share}
+    return small.model_copy(update={"monitor": small.monitor.model_copy(update=watch)})
+
+
+def arrived(rows: int, seed: int = 7, signal: float = 2.0) -> pd.DataFrame:
+    """Flights of the four weeks after the champion's training, with their truth."""
+    data = frame(rows, seed, signal)
+    for name in data.select_dtypes("datetimetz"):
+        data[name] = data[name] + timedelta(days=28)
+    return data
+
+
+def judged(stores: Stores, current: pd.DataFrame, of: ModelSpec | None = None) -> DecayFinding:
+    champion = stores.tracking.champion(MODEL)
+    loaded = stores.tracking.load(MODEL, champion.version)
+    return decay(of or model(), champion, loaded, current, stores)
+
+
+def test_a_champion_whose_truth_turned_round_has_decayed(watched: Stores) -> None:
+    flipped = arrived(2000)
+    flipped["label"] = 1 - flipped["label"]
+    found = judged(watched, flipped)
+    assert found.decayed
+    assert found.low > 0.05
+    assert found.since > found.at_gate
+    assert "version 1's log_loss is" in found.explanation
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_champion_whose_feature_tells_nothing_any_more_has_decayed(watched: Stores, seed: int) -> None:
+    assert judged(watched, arrived(2000, seed, signal=0.0)).decayed
+
+
+@pytest.mark.parametrize("rows", [500, 2000, 8000])
+def test_an_equal_champion_has_not_decayed(watched: Stores, rows: int) -> None:
+    found = [judged(watched, arrived(rows, seed)) for seed in range(20)]
+    assert not any(finding.decayed for finding in found)
+    assert all(finding.rows == rows for finding in found)
+
+
+def test_without_any_margin_an_equal_champion_is_seldom_called_decayed(watched: Stores) -> None:
+    called = [judged(watched, arrived(2000, seed), model(margin=0.0)).decayed for seed in range(60)]
+    assert sum(called) <= 5
+
+
+@pytest.mark.parametrize("days", [3, 5, 7])
+def test_weather_that_comes_and_goes_by_the_day_is_seldom_called_decay(days: int) -> None:
+    """2.5% may be; 200 trials of 2.5% exceed 12 in one case of 200."""
+    draw, rule = np.random.default_rng(days), Decay(margin=0.0)
+
+    def week(count: int) -> Improvement:
+        day = np.repeat(np.arange(count), 100)
+        lost = 0.5 + draw.normal(0, 0.08, count)[day] + draw.normal(0, 0.5, len(day))
+        return improvement(np.zeros_like(lost), lost, day, rule.confidence)
+
+    assert sum(compared(rule, 1, week(7), week(days), 1).decayed for _ in range(200)) <= 12
+
+
+def test_the_loss_at_the_gate_is_the_one_the_gate_wrote_down(watched: Stores) -> None:
+    record = json.loads((watched.settings.home / "decisions" / MODEL / "1.json").read_text())
+    found = judged(watched, arrived(1000))
+    assert found.at_gate == pytest.approx(record["metrics"]["candidate"]["log_loss"])
+    assert len(held_out(spec(), watched.tracking.champion(MODEL), watched)) == record["rows"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "of", "said"),
+    [
+        (0, model(), r"0 rows on 0 days .* 500 on 3 needed"),
+        (499, model(), r"499 rows on \d+ days .* 500 on 3 needed"),
+        (2000, model(minimum_days=60), r"2,000 rows on \d+ days .* 500 on 60 needed"),
+    ],
+)
+def test_too_few_rows_or_days_judge_nothing_however_bad_they_look(
+    watched: Stores, rows: int, of: ModelSpec, said: str
+) -> None:
+    flipped = arrived(max(rows, 1)).head(rows)
+    flipped["label"] = 1 - flipped["label"]
+    found = judged(watched, flipped, of)
+    assert not found.decayed
+    assert re.search(said, found.explanation)
+
+
+def test_rows_the_gate_or_the_training_saw_are_not_judged_again(watched: Stores) -> None:
+    """Right after a promotion the window holds the gate's own rows, which can tell nothing new."""
+    old = frame(4000, 0, 2.0)
+    old["label"] = 1 - old["label"]
+    found = judged(watched, old)
+    assert (found.decayed, found.rows) == (False, 0)
+    assert "not judged" in found.explanation
+
+
+def test_a_spec_without_a_rule_for_decay_judges_none(watched: Stores) -> None:
+    small = spec()
+    without = small.model_copy(update={"monitor": small.monitor.model_copy(update={"decay": None})})
+    assert "no monitor.decay" in judged(watched, arrived(2000, signal=0.0), without).explanation
+
+
+def moved(rows: pd.DataFrame, *columns: str) -> pd.DataFrame:
+    """The rows with some columns shifted far or turned into one value."""
+    for name in columns:
+        number = pd.api.types.is_numeric_dtype(rows[name])
+        rows[name] = rows[name] * 3 + 5 if number else rows[name].iloc[0]
+    return rows
+
+
+def test_drift_is_called_when_the_share_of_moved_columns_reaches_the_spec(watched: Stores) -> None:
+    columns = ("distance", "origin_congestion__mean_departure_delay_1h", "carrier", "origin")
+    old = frame(2000, 0, 2.0)
+    none = monitor(model(), LATER, watched, old, arrived(2000))
+    some = monitor(model(), LATER, watched, old, moved(arrived(2000), *columns[:1]))
+    most = monitor(model(), LATER, watched, old, moved(arrived(2000), *columns))
+    assert (none.drifted, some.drifted, most.drifted) == (False, False, True)
+    assert 0 == none.drift_share < some.drift_share < 0.5 <= most.drift_share
+    for report in (none, some):
+        signal(report, NOW + HOUR, watched)
+    assert Cause.DRIFT not in {s.cause for s in watched.signals.pending(MODEL)}
+    signal(most, NOW + HOUR, watched)
+    assert Cause.DRIFT in {s.cause for s in watched.signals.pending(MODEL)}
+    assert Path(most.html).exists()
+
+
+def test_too_few_rows_are_neither_drift_nor_decay(watched: Stores) -> None:
+    few = moved(arrived(150, signal=-2.0), "distance", "carrier", "origin", "dest")
+    report = monitor(model(), LATER, watched, frame(2000, 0, 2.0), few)
+    assert (report.drifted, report.decayed) == (False, False)
+    assert "drift is not judged: 150 rows on one side, 200 needed" in report.explanation
+    assert "decay is not judged: 150 rows" in report.explanation
+    signal(report, NOW + HOUR, watched)
+    assert watched.signals.pending(MODEL) == []
+
+
+def test_a_decayed_champion_is_reported_and_its_signal_recorded_once(watched: Stores) -> None:
+    report = monitor(model(), LATER, watched, frame(2000, 0, 2.0), arrived(2000, signal=-2.0))
+    assert (report.drifted, report.decayed, report.version) == (False, True, 1)
+    for minutes in (0, 30):
+        signal(report, NOW + HOUR + timedelta(minutes=minutes), watched)
+    (pending,) = watched.signals.pending(MODEL)
+    assert (pending.cause, pending.version, pending.as_of) == (Cause.DECAY, 1, LATER)
+    assert pending.recorded_at == NOW + HOUR
+    signal(dataclasses.replace(report, as_of=LATER + HOUR), NOW + 2 * HOUR, watched)
+    assert len(watched.signals.pending(MODEL)) == 2
+
+
+def test_without_a_champion_there_is_nothing_to_watch(stores: Stores) -> None:
+    with pytest.raises(NothingToDo, match="no champion to watch"):
+        monitor(model(), LATER, stores, frame(300, 0, 2.0), arrived(300))
+
+
+def test_a_champion_that_cannot_be_loaded_is_an_error_and_no_signal(watched: Stores) -> None:
+    file = watched.tracking.file(watched.tracking.champion(MODEL))
+    champion = dataclasses.replace(watched.tracking.champion(MODEL), digest="0" * 64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(watched.tracking), "version", lambda *_: champion)
+        patch.setattr(type(watched.tracking), "file", lambda *_: file)
+        with pytest.raises(EvergreenError, match="changed after training"):
+            monitor(model(), LATER, watched, frame(2000, 0, 2.0), arrived(2000, signal=-2.0))
+    assert file.name == MODEL_FILE
+    assert watched.signals.pending(MODEL) == []
+
+
+def test_rows_of_the_gate_that_are_gone_are_an_error_that_names_the_remedy(watched: Stores) -> None:
+    for path in (watched.settings.home / "training_sets" / MODEL).glob("*"):
+        path.unlink()
+    with pytest.raises(EvergreenError, match=f"evergreen train {MODEL} --as-of"):
+        judged(watched, arrived(2000, signal=-2.0))
+
+
+def test_a_signal_of_the_monitor_wakes_the_retraining(tmp_path: Path) -> None:
+    """The monitor's second task has the asset as its outlet, and the retraining's schedule listens to it."""
+    script = """
+import json
+from airflow.dag_processing.dagbag import DagBag
+bag = DagBag("dags").dags
+retrain, monitor = bag["retrain_flight_delays"], bag["monitor_flight_delays"]
+woken = sorted(asset.name for asset in retrain.timetable.asset_condition.objects)
+outlets = {task.task_id: [asset.name for asset in task.outlets] for task in monitor.tasks}
+print(json.dumps([woken, outlets]))
+"""
+    outside = {"AIRFLOW_HOME": str(tmp_path), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
+    paths = {"PYTHONPATH": os.pathsep.join([str(PROJECT), str(PROJECT / "plugins")])}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        cwd=PROJECT,
+        env=os.environ | outside | paths,
+        check=True,
+    )
+    woken, outlets = json.loads(done.stdout.splitlines()[-1])
+    assert woken == ["decayed_flight_delays", "features"]
+    assert outlets == {"report": [], "ask_for_training": ["decayed_flight_delays"]}
+    assert catalog.model(MODEL).monitor.decay is not None

@@ -1,0 +1,198 @@
+"""Rules of reproduction: a version is made again from its record alone, and what differs is named."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from deltalake import DeltaTable
+
+from pipelines import catalog
+from pipelines.contracts import EvergreenError
+from pipelines.settings import PROJECT, Settings
+from pipelines.stores import Stores
+from pipelines.training.reproduce import recorded, reproduce
+from pipelines.training.train import train
+from pipelines.training.training_set import build
+from tests.integration.conftest import AS_OF
+
+NOW = datetime(2026, 3, 4, 15, 0, tzinfo=UTC)
+REAL = catalog.model("flight_delays")
+SPEC = REAL.model_copy(update={"training": REAL.training.model_copy(update={"minimum_rows": 500})})
+
+
+@pytest.fixture(scope="module")
+def trained(computed: Stores, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with one version, trained on real flights with the project's own spec."""
+    home = tmp_path_factory.mktemp("trained")
+    shutil.copytree(computed.settings.home, home, dirs_exist_ok=True)
+    stores = Stores(Settings(_env_file=None, home=home))
+    rows = build(SPEC, AS_OF, stores)
+    assert rows.rows > 500
+    assert rows.holdout_rows > 500
+    assert train(SPEC, rows, stores).version == 1
+    return home
+
+
+def at(home: Path) -> Stores:
+    return Stores(Settings(_env_file=None, home=home))
+
+
+@pytest.fixture
+def own(trained: Path, tmp_path: Path) -> Stores:
+    """A copy of the lake and the database to break; MLflow stays where it is."""
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    return at(tmp_path)
+
+
+def files(home: Path) -> dict[str, int]:
+    """Every file of a home with the time it was written, but those in which every reader leaves a trace."""
+    found = (path for path in home.rglob("*") if path.is_file())
+    kept = [p for p in found if p.name not in {"evergreen.db"} and p.suffix not in {".db-wal", ".db-shm"}]
+    return {
+        str(p.relative_to(home)): p.stat().st_mtime_ns for p in kept if p.parts[-2] not in {"audit", "locks"}
+    }
+
+
+def test_the_same_checkout_makes_the_same_rows_answers_and_model(trained: Path) -> None:
+    answer = reproduce(SPEC, 1, at(trained), NOW)
+    assert {each.what: each.equal for each in answer.compared} == {
+        "training set": True, "answers": True, "model": True,
+    }  # fmt: skip
+    assert answer.reproduced
+    assert not [each for each in answer.differences if each.decisive]
+    assert answer.rows > 500
+
+
+def test_nothing_is_written_but_an_entry_in_the_audit_log(trained: Path) -> None:
+    stores = at(trained)
+    before, runs = files(trained), stores.tracking.client.search_runs(["1"])
+    assert before
+    assert runs
+    assert reproduce(SPEC, 1, stores, NOW).reproduced
+    assert files(trained) == before
+    assert len(stores.tracking.client.search_runs(["1"])) == len(runs)
+    [entry] = stores.audit.entries("model:flight_delays@1", "reproduce", limit=1)
+    assert entry.why == "reproduced"
+    assert entry.evidence["answers"]["recorded"] == entry.evidence["answers"]["made"]
+
+
+def test_the_training_set_need_not_be_there_any_more(own: Stores) -> None:
+    shutil.rmtree(own.settings.home / "training_sets")
+    assert reproduce(SPEC, 1, own, NOW).reproduced
+
+
+def test_another_number_of_threads_is_told_of_and_the_recorded_one_used(trained: Path) -> None:
+    other = Stores(Settings(_env_file=None, home=trained, threads=1))
+    answer = reproduce(SPEC, 1, other, NOW)
+    assert answer.reproduced
+    assert ("threads", "2", "1") in [(d.name, d.recorded, d.here) for d in answer.differences]
+
+
+def test_rows_that_landed_or_were_compacted_since_change_nothing(own: Stores) -> None:
+    for name in ("carrier_delays/v1", "origin_weather/v1"):
+        table = own.tables.table("features", name)
+        version = table.version()
+        own.tables.replace("features", name, table.to_pyarrow_table().slice(0, 10), None)
+        assert own.tables.version("features", name) > version
+    assert reproduce(SPEC, 1, own, NOW).reproduced
+
+
+def test_tables_that_were_vacuumed_are_named(own: Stores) -> None:
+    table = own.tables.table("features", "carrier_delays/v1")
+    own.tables.replace("features", "carrier_delays/v1", table.to_pyarrow_table().slice(0, 10), None)
+    gone = DeltaTable(own.tables.uri("features", "carrier_delays/v1")).vacuum(
+        retention_hours=0, dry_run=False, enforce_retention_duration=False
+    )
+    assert gone
+    with pytest.raises(
+        EvergreenError, match=r"files of features/carrier_delays/v1 version \d+ were vacuumed"
+    ):
+        reproduce(SPEC, 1, own, NOW)
+
+
+def test_a_changed_value_in_the_lake_is_found_and_its_column_named(own: Stores) -> None:
+    """Somebody rewrites a table's file in place: the digests of rows and answers are others."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    folder = Path(own.tables.uri("features", "carrier_delays/v1"))
+    changed = sorted(folder.rglob("*.parquet"))
+    assert changed
+    for path in changed:
+        rows = pq.ParquetFile(path).read()
+        place = rows.schema.get_field_index("late_share_7d")
+        column = pc.abs(pc.subtract(rows.column(place), 0.2)).cast(rows.schema.field(place).type)
+        pq.write_table(rows.set_column(place, rows.schema.field(place), column), path)
+    answer = reproduce(SPEC, 1, own, NOW)
+    assert not answer.reproduced
+    found = {each.what: each for each in answer.compared}
+    assert found["training set"].how == "other values in carrier_delays__late_share_7d"
+    assert "rows answered otherwise" in found["answers"].how
+
+
+def test_other_parameters_make_another_model_and_the_records_are_used(trained: Path) -> None:
+    other = SPEC.model_copy(update={"parameters": {**SPEC.parameters, "max_iter": 5}})
+    answer = reproduce(other, 1, at(trained), NOW)
+    assert answer.reproduced
+    assert [(d.name, d.recorded, d.here) for d in answer.differences if d.kind == "parameters"] == [
+        ("max_iter", "300", "5")
+    ]
+
+
+def test_a_run_whose_tags_were_edited_is_refused(own: Stores) -> None:
+    version = own.tracking.version("flight_delays", 1)
+    tables = json.loads(own.tracking.client.get_run(version.run_id).data.tags["delta_versions"])
+    name = sorted(tables)[0]
+    own.tracking.client.set_tag(
+        version.run_id, "delta_versions", json.dumps(tables | {name: tables[name] + 1})
+    )
+    with pytest.raises(EvergreenError, match="not those flight_delays@1 was signed for"):
+        recorded(version, own)
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """The project as a fresh clone would have it, in another place."""
+    there = tmp_path / "elsewhere"
+    leave = shutil.ignore_patterns("__pycache__", "*.pyc")
+    for part in ("pipelines", "feature_repo", "expectations", "locks"):
+        shutil.copytree(PROJECT / part, there / part, ignore=leave)
+    (there / "pyproject.toml").write_text((PROJECT / "pyproject.toml").read_text())
+    return there
+
+
+def evergreen(checkout: Path, home: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    outside = {**os.environ, "EVERGREEN_HOME": str(home), "PYTHONPATH": str(checkout)}
+    return subprocess.run(
+        [sys.executable, "-m", "pipelines.cli", *command],
+        cwd=checkout, env=outside, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_another_checkout_makes_the_same_digests(trained: Path, clone: Path) -> None:
+    done = evergreen(clone, trained, "reproduce", "flight_delays@1", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["reproduced"]
+    assert len(answer["compared"]) == 3
+    assert all(each["equal"] for each in answer["compared"])
+
+
+def test_a_checkout_with_another_model_is_refused_and_tried_anyway(trained: Path, clone: Path) -> None:
+    path = clone / "pipelines/models/flight_delays/spec.yaml"
+    assert "holdout: 7d" in path.read_text()
+    path.write_text(path.read_text().replace("holdout: 7d", "holdout: 6d"))
+    refused = evergreen(clone, trained, "reproduce", "flight_delays@1")
+    assert refused.returncode == 1
+    assert "spec.yaml changed" in refused.stderr
+    assert "holdout: 6d" in refused.stderr
+    tried = evergreen(clone, trained, "reproduce", "flight_delays@1", "--anyway", "--json")
+    assert tried.returncode == 1
+    answer = json.loads(tried.stdout)
+    assert not answer["reproduced"]
+    assert "rows" in next(each["how"] for each in answer["compared"] if each["what"] == "training set")
