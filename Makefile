@@ -30,8 +30,8 @@ stop:  ## stop exactly what `make run` started
 	@test ! -x $(BIN)/evergreen || $(BIN)/evergreen stop
 
 # Threads that wait must not spin: tests, like tasks, share the processors with others.
-test: $(READY)  ## run every test, a worker per processor
-	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+test: $(READY)  ## run every test, a worker per processor; ARGS="tests/unit/gate" runs one room's
+	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest $(or $(ARGS),-n auto --dist loadfile --no-loadscope-reorder)
 
 check: $(READY)  ## lock, format, lint, types, imports
 	@$(COMPILE) --group dev -o locks/default.txt && git diff --exit-code --stat locks

@@ -1,4 +1,8 @@
-"""The gate: holds a candidate against rules on held-out rows, says PASS, FAIL or INCONCLUSIVE, and writes why."""
+"""The gate: holds a candidate against rules on held-out rows, says PASS, FAIL or INCONCLUSIVE, and writes why.
+
+In come a candidate, its held-out rows, and whom it is held against; out goes a signed decision record bound to the
+model file's digest. It trains nothing that may serve and moves no alias; the notary in it trusts none of its numbers.
+"""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -27,6 +31,20 @@ from pipelines.training.metrics import measures
 
 if TYPE_CHECKING:
     import pandas as pd
+
+__all__ = [
+    "case",
+    "evaluate",
+    "evaluate_on",
+    "intervals",
+    "judged",
+    "notary",
+    "opened",
+    "overall",
+    "record",
+    "report",
+    "rules",
+]
 
 FIRST: tuple[Check, ...] = (soundness.check,)
 """Tried on every candidate."""
