@@ -11,10 +11,12 @@ DOC = """
 `plan` reads from the records whether there is a reason (new labels, changed code, drift, decay) and whether the policy
 under `training` in spec.yaml lets it begin now. If not, it ends the run early; its log says why, and until when what is
 new waits. `training_set` joins labels with the features known at their moment. `train` fits, logs and registers one
-candidate. `evaluate` is the gate: floors, baseline and champion on identical held-out rows. `promote` makes a candidate
-champion only if the gate said PASS; FAIL and INCONCLUSIVE keep the champion. Where spec.yaml asks for a person's
-approval, `submit` ends the run unless the gate said PASS, and `approve` waits for an answer, here or by REST; none in
-time means no. The tab Model shows the champion and rolls it back. `evergreen why {name}` tells the story.
+candidate. `rebuild` makes it a second time beside that, from the tables; gate and notary hold the record against it.
+`evaluate` is the gate: floors, baseline and champion on identical held-out rows. `promote` makes a candidate champion
+only if the gate said PASS; FAIL and INCONCLUSIVE keep the champion. `report` draws plots, page and card; nobody waits
+for it but a person who is asked. Where spec.yaml asks for a person's approval, `submit` ends the run unless the gate
+said PASS, and `approve` waits for an answer, here or by REST; none in time means no. The tab Model shows the champion
+and rolls it back. `evergreen why {name}` tells the story.
 
 **If it fails:** the champion keeps answering. Clear the failed task to go on where it stopped; any task may run twice.
 """
@@ -57,10 +59,22 @@ def build(spec: ModelSpec) -> None:
             return stage(steps.train, spec.name, rows, planned)
 
         @task
+        def rebuild(rows: dict) -> dict:
+            from pipelines.loop import steps
+
+            return stage(steps.rebuild, spec.name, rows)
+
+        @task
         def evaluate(candidate: dict, rows: dict) -> dict:
             from pipelines.loop import steps
 
             return stage(steps.evaluate, spec.name, candidate, rows, now=wall_clock())
+
+        @task(trigger_rule="none_failed")
+        def report(verdict: dict, rows: dict) -> dict:
+            from pipelines.loop import steps
+
+            return stage(steps.report, spec.name, verdict["version"], rows)
 
         @task
         def submit(verdict: dict) -> dict:
@@ -77,11 +91,15 @@ def build(spec: ModelSpec) -> None:
         planned = plan()
         rows = training_set(planned)
         verdict = evaluate(train(rows, planned), rows)
-        promoted = promote(verdict)
+        if spec.gate.rebuild:
+            rebuild(rows) >> verdict
+        promoted, reported = promote(verdict), report(verdict, rows)
         if spec.promotion.approval:
             from evergreen_airflow.approval import approval
 
-            submit(verdict) >> approval(spec, "submit") >> promoted
+            reported >> submit(verdict) >> approval(spec, "submit") >> promoted
+        else:
+            promoted >> reported
 
     retrain()
 

@@ -21,15 +21,16 @@ EVIDENCE, DETAILS = "evidence.parquet", "details.json"
 
 
 def write(case: Case, verdict: Verdict) -> Verdict:
-    """Write evidence, record, page and plots; bind the record to the version; say so in the audit log."""
+    """Write evidence and record; bind the record to the version; say so in the audit log."""
     from dataclasses import replace
 
     path = path_of(case.spec.name, verdict.version, case.stores)
     evidence = _evidence(case, path.with_suffix("") / EVIDENCE)
     final = replace(verdict, record=str(path), evidence=evidence)
-    text = json.dumps(as_json(final) | {"tags": dict(case.version.tags)}, indent=2)
-    _put(path, text)
-    _show(case, final, path)
+    beside = {"tags": dict(case.version.tags), "absent": case.absent}
+    text = json.dumps(as_json(final) | beside, indent=2)
+    put(path, text)
+    _log(case, final, path)
     digest = hashlib.sha256(text.encode()).hexdigest()
     _say(case, final, digest)
     signature = case.stores.keys.sign(_statement(case.version, digest))
@@ -65,6 +66,11 @@ def read(version: Version, stores: Stores) -> Verdict:
     return _verdict(json.loads(text))
 
 
+def absent(version: Version, stores: Stores) -> dict[str, str]:
+    """Who could not answer when a version was judged, and why."""
+    return dict(json.loads(path_of(version.model, version.version, stores).read_text()).get("absent", {}))
+
+
 def evidence(verdict: Verdict, stores: Stores) -> "pd.DataFrame":
     """Each held-out row's `label`, `block`, and the answer of everybody who was asked."""
     import pandas as pd
@@ -92,26 +98,18 @@ def _evidence(case: Case, path: Path) -> str:
     return file_digest(path)
 
 
-def _put(path: Path, text: str) -> None:
+def put(path: Path, text: str) -> None:
+    """Written whole or not at all."""
     part = path.with_suffix(".part")
     part.write_text(text)
     part.replace(path)
 
 
-def _show(case: Case, verdict: Verdict, path: Path) -> None:
-    """Page, card, plots and what they show, beside the record and on the run."""
-    from pipelines.gate.report.details import details
-    from pipelines.gate.report.plots import draw
-
-    folder, run, tracking = path.with_suffix(""), case.version.run_id, case.stores.tracking
-    told = details(case)
-    _put(folder / DETAILS, json.dumps(told, indent=2))
+def _log(case: Case, verdict: Verdict, path: Path) -> None:
+    """Record, evidence and numbers on the candidate's run."""
+    run, tracking = case.version.run_id, case.stores.tracking
     tracking.log_metrics(run, verdict.metrics)
-    tracking.log_files(run, "decision", path, folder / EVIDENCE, folder / DETAILS)
-    if case.sound:
-        tracking.log_files(
-            run, "plots", *draw(case.spec, case.labels, case.answers, told["importance"], folder)
-        )
+    tracking.log_files(run, "decision", path, path.with_suffix("") / EVIDENCE)
 
 
 def _say(case: Case, verdict: Verdict, digest: str) -> None:

@@ -6,6 +6,7 @@ Between tasks travel ids, addresses, counts and times, never data.
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -155,10 +156,26 @@ def _searched(spec: catalog.ModelSpec, as_of: str | None, resume: bool, shared: 
     return build(spec, moment(as_of) or _known(spec, shared), shared)
 
 
+def rebuild(model: str, training_set: dict[str, Any]) -> dict[str, Any]:
+    """Make the candidate of these rows a second time, beside its training, for gate and notary to hold it against.
+
+    What cannot be made is told and not kept; the gate will say so.
+    """
+    from pipelines.training.rebuild import keep, planned
+
+    spec, shared = catalog.model(model), stores()
+    rows = _training_set(training_set)
+    try:
+        found = keep(planned(spec, rows, shared), spec, shared)
+    except EvergreenError as error:
+        return {"kept": False, "why": str(error)}
+    return {"kept": True, "rows": found.rows, "answers": len(found.answers)}
+
+
 def evaluate(
     model: str, candidate: dict[str, Any], training_set: dict[str, Any], now: str | None = None
 ) -> dict[str, Any]:
-    """The gate's verdict on a candidate, with its card and page."""
+    """The gate's verdict on a candidate."""
     made = Candidate(**candidate | {"as_of": _required(candidate["as_of"])})
     return _judged(catalog.model(model), made, _training_set(training_set), stores(), _clock(now))
 
@@ -167,11 +184,31 @@ def _judged(
     spec: catalog.ModelSpec, made: Candidate, rows: TrainingSet, shared: Stores, now: datetime
 ) -> dict[str, Any]:
     from pipelines.gate import evaluate as judge
+
+    _keep_rebuild(spec, made.version, shared)
+    return dict(as_json(judge(spec, made, rows, shared, now)))
+
+
+def _keep_rebuild(spec: catalog.ModelSpec, version: int, shared: Stores) -> None:
+    """Where no step made the version again beside its training, it is made now, once for gate and notary."""
+    from pipelines.training.rebuild import keep, recorded
+
+    if spec.gate.rebuild:
+        with suppress(EvergreenError):  # the gate says what cannot be made, and why
+            keep(recorded(spec, shared.tracking.version(spec.name, version), shared), spec, shared)
+
+
+def report(model: str, version: int, training_set: dict[str, Any]) -> dict[str, Any]:
+    """Plots, page and card of a version that was judged on these rows; where the card lies."""
+    return _reported(catalog.model(model), version, _training_set(training_set), stores())
+
+
+def _reported(spec: catalog.ModelSpec, version: int, rows: TrainingSet, shared: Stores) -> dict[str, Any]:
+    from pipelines.gate.report import files
     from pipelines.record import card
 
-    verdict = judge(spec, made, rows, shared, now)
-    card.write(spec, made.version, shared)
-    return dict(as_json(verdict))
+    files.write(spec, version, rows, shared)
+    return {"model": spec.name, "version": version, "card": str(card.write(spec, version, shared))}
 
 
 def promote(model: str, version: int, now: str | None = None) -> dict[str, Any]:
@@ -244,7 +281,7 @@ def newest(model: str) -> int:
 
 
 def judge(model: str, version: int | None = None, now: str | None = None) -> dict[str, Any]:
-    """The gate's verdict on a version that was trained before."""
+    """The gate's verdict on a version that was trained before, with its plots, page and card."""
     spec, shared = catalog.model(model), stores()
     found = shared.tracking.version(model, version or newest(model))
     from pipelines.training.training_set import build
@@ -253,7 +290,9 @@ def judge(model: str, version: int | None = None, now: str | None = None) -> dic
         model, found.version, found.run_id, found.digest, found.as_of, found.tags["training_set"]
     )
     rows = build(spec, found.as_of, shared, found.views, _tables(found.run_id, shared))
-    return _judged(spec, made, rows, shared, _clock(now))
+    verdict = _judged(spec, made, rows, shared, _clock(now))
+    _reported(spec, made.version, rows, shared)
+    return verdict
 
 
 def _tables(run_id: str, shared: Stores) -> dict[str, int] | None:

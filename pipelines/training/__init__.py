@@ -9,6 +9,7 @@ __all__ = [
     "checkout",
     "metrics",
     "onnx",
+    "rebuild",
     "registration",
     "reproduce",
     "search",

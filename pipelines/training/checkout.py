@@ -1,9 +1,11 @@
 """What this checkout is made of, as a version's record names it: commit, files, machine."""
 
+import hashlib
 import platform
 import subprocess
 from importlib import metadata
 
+from pipelines.catalog import ModelSpec
 from pipelines.settings import PROJECT
 from pipelines.stores import Stores
 from pipelines.stores.tracking.registry import file_digest
@@ -24,17 +26,29 @@ def commit() -> str:
     return _git("rev-parse", "HEAD") or "unknown"
 
 
+def code() -> str:
+    """The code as it lies here: the commit, and a digest of all that differs from it."""
+    differs = "\n".join([_git("diff", "HEAD", "--", *PARTS), *uncommitted()])
+    return f"{commit()} {hashlib.sha256(differs.encode()).hexdigest()}"
+
+
 def libraries() -> dict[str, str]:
     """The versions of what a model file is written and read with."""
     return {name: metadata.version(name) for name in LIBRARIES}
 
 
-def made_with(stores: Stores) -> dict[str, str | int]:
+def fit_threads(spec: ModelSpec, stores: Stores) -> int:
+    """How many threads fit a model: half of a task's where it is made a second time beside its training."""
+    most = stores.settings.threads
+    return max(1, most // 2) if spec.gate.rebuild else most
+
+
+def made_with(spec: ModelSpec, stores: Stores) -> dict[str, str | int]:
     """What answers may depend on beside data, code and libraries: interpreter, machine and threads."""
     return {
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
-        "threads": stores.settings.threads,
+        "threads": fit_threads(spec, stores),
     }
 
 

@@ -38,7 +38,7 @@ def differences(
         *_of_the_model(spec, run_id, tags, stores),
         *_parameters(spec, parameters),
         *_commit(tags),
-        *_environment(tags, stores),
+        *_environment(spec, tags, stores),
     ]
 
 
@@ -100,10 +100,10 @@ def _commit(tags: Mapping[str, str]) -> list[Difference]:
     return [Difference("code", "commit", was, here, "; ".join(said))] if said else []
 
 
-def _environment(tags: Mapping[str, str], stores: Stores) -> list[Difference]:
+def _environment(spec: ModelSpec, tags: Mapping[str, str], stores: Stores) -> list[Difference]:
     pairs = {"lock": (tags.get("lock_digest", "unknown"), environment())}
     pairs |= _each(json.loads(tags.get("libraries", "{}")), libraries())
-    pairs |= _each(json.loads(tags.get("made_with", "{}")), made_with(stores))
+    pairs |= _each(json.loads(tags.get("made_with", "{}")), made_with(spec, stores))
     return [
         Difference("environment", name, str(was), str(here), _meaning(name))
         for name, (was, here) in pairs.items()

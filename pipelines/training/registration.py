@@ -109,7 +109,7 @@ def _log_facts(
         **facts,
         "delta_versions": json.dumps(training_set.versions, sort_keys=True),
         "lock_digest": environment(),
-        "made_with": json.dumps(made_with(stores), sort_keys=True),
+        "made_with": json.dumps(made_with(spec, stores), sort_keys=True),
         "uncommitted": ", ".join(uncommitted())[:LONGEST],
         "git_commit": commit(),
         "mlflow.source.git.commit": commit(),

@@ -2,7 +2,6 @@
 
 import json
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -13,12 +12,10 @@ from pipelines.contracts import EvergreenError
 from pipelines.stores import Stores
 from pipelines.stores.audit.licences import verify_origin
 from pipelines.stores.contents import contents_digest
-from pipelines.stores.read_only import read_only
 from pipelines.stores.tracking.registry import MODEL_FILE, Version, file_digest
-from pipelines.training import training_set
-from pipelines.training.answers import NOT_INPUT, answered, digest_of
-from pipelines.training.differences import Difference, differences, lost, told
-from pipelines.training.train import estimator, limited, renewed
+from pipelines.training import rebuild, training_set
+from pipelines.training.answers import answered, digest_of
+from pipelines.training.differences import Difference, differences, told
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,20 +52,6 @@ class Reproduction:
         return bool(self.compared) and all(each.equal for each in self.compared)
 
 
-@dataclass(frozen=True)
-class Record:
-    """What a version's record says it was made from."""
-
-    version: Version
-    parameters: dict[str, Any]
-    tables: dict[str, int]
-    tags: Mapping[str, str]
-
-    @property
-    def threads(self) -> int:
-        return int(json.loads(self.tags.get("made_with", "{}")).get("threads", 1))
-
-
 def reproduce(
     spec: ModelSpec, version: int, stores: Stores, now: datetime, anyway: bool = False
 ) -> Reproduction:
@@ -78,8 +61,8 @@ def reproduce(
     """
     found = stores.tracking.version(spec.name, version)
     verify_origin(found, stores.keys)
-    record = recorded(found, stores)
-    differ = differences(spec, found.run_id, record.parameters, record.tags, stores)
+    tags = rebuild.record(found, stores)
+    differ = differences(spec, found.run_id, json.loads(tags["parameters"]), tags, stores)
     if not anyway:
         _same_model(spec, found, differ)
     answer = replace(made_again(spec, found, stores), differences=tuple(differ))
@@ -89,32 +72,8 @@ def reproduce(
 
 def made_again(spec: ModelSpec, version: Version, stores: Stores) -> Reproduction:
     """A version's rows and model, made again in this checkout and held against what is recorded; writes nothing."""
-    record = recorded(version, stores)
-    _readable(record, stores)
     with tempfile.TemporaryDirectory() as folder:
-        return _made_again(spec, record, stores, Path(folder))
-
-
-def recorded(version: Version, stores: Stores) -> Record:
-    """The record of a version: signed tags, and its run's; EvergreenError if the two do not belong together."""
-    tags = {**stores.tracking.client.get_run(version.run_id).data.tags, **version.tags}
-    missing = [
-        name
-        for name in ("delta_versions", "parameters", "answers_digest", "training_rows")
-        if name not in tags
-    ]
-    if missing:
-        raise EvergreenError(
-            f"{version.model}@{version.version} has no record of {', '.join(missing)}, so it cannot be made again; "
-            f"`evergreen train {version.model} --as-of {version.as_of.isoformat()}` makes a version that has"
-        )
-    tables = dict(json.loads(tags["delta_versions"]))
-    if training_set.question(tags["spec_digest"], version.as_of, tables) != version.tags["training_set"]:
-        raise EvergreenError(
-            f"the Delta versions on run {version.run_id} are not those {version.model}@{version.version} was "
-            "signed for: somebody changed the run's tags; restore MLflow's database from a backup"
-        )
-    return Record(version, dict(json.loads(tags["parameters"])), tables, tags)
+        return _made_again(spec, version, stores, Path(folder))
 
 
 def _same_model(spec: ModelSpec, version: Version, differ: list[Difference]) -> None:
@@ -129,64 +88,31 @@ def _same_model(spec: ModelSpec, version: Version, differ: list[Difference]) -> 
     )
 
 
-def _readable(record: Record, stores: Stores) -> None:
-    gone = lost(record.tables, stores)
-    if gone:
-        raise EvergreenError(
-            f"the rows of {record.version.model}@{record.version.version} cannot be read again: {'; '.join(gone)}; "
-            "restore the lake from a backup"
-        )
-
-
-def _made_again(spec: ModelSpec, record: Record, stores: Stores, folder: Path) -> Reproduction:
-    import pandas as pd
-
-    scratch = read_only(stores, folder)
-    path = folder / "rows.parquet"
-    _rows(spec, record, scratch).to_parquet(path, index=False)
-    rows = pd.read_parquet(path)  # as training does
-    same_rows = _compared_rows(record, rows, file_digest(path), stores)
-    train, held = (rows[rows["split"] == part].reset_index(drop=True) for part in ("train", "holdout"))
-    renewed(spec)
-    model = estimator(spec.model_copy(update={"parameters": record.parameters}))
-    with limited(record.threads):  # after the libraries are loaded: it does not reach those that come later
-        model.fit(train.drop(columns=list(NOT_INPUT)), train["label"])
-    version = record.version
+def _made_again(spec: ModelSpec, version: Version, stores: Stores, folder: Path) -> Reproduction:
+    asked = rebuild.recorded(spec, version, stores)
+    rows = rebuild.rows(asked, spec, stores, folder)
+    model, held = rebuild.fitted(asked, spec, rows.frame)
     return Reproduction(
         model=version.model,
         version=version.version,
         as_of=version.as_of,
-        rows=len(train),
+        rows=len(rows.frame) - len(held),
         held=len(held),
         differences=(),
         compared=(
-            same_rows,
-            _compared_answers(record, model, held, scratch),
-            _compared_files(record, model, folder),
+            _compared_rows(version, rows, stores),
+            _compared_answers(version, answered(model, held), held, stores),
+            _compared_files(version, model, folder),
         ),
     )
 
 
-def _rows(spec: ModelSpec, record: Record, scratch: Stores) -> "pd.DataFrame":
-    """The training set, asked again of the same tables with the columns that the version takes."""
-    version, label = record.version, f"silver/{spec.label.dataset}"
-    if label not in record.tables:
-        raise EvergreenError(
-            f"the labels of {version.model}@{version.version} were not from {spec.label.dataset}, but that is what "
-            "this checkout's spec.yaml names; check out the commit it was made at"
-        )
-    labels = training_set.labels(spec, version.as_of, scratch, record.tables[label])
-    names = spec.features_among(scratch.tracking.inputs(version))
-    prefix = "features/"
-    tables = {n.removeprefix(prefix): v for n, v in record.tables.items() if n.startswith(prefix)}
-    return scratch.features.historical(names, labels, version.views, tables)
-
-
-def _compared_rows(record: Record, rows: "pd.DataFrame", made: str, stores: Stores) -> Compared:
-    wanted, version = record.version.tags["training_rows"], record.version
+def _compared_rows(version: Version, rows: rebuild.Rows, stores: Stores) -> Compared:
+    """The rows as they were joined again, held against the digest of those that were learned from."""
+    wanted = version.tags["training_rows"]
     path = training_set.path_of(version.model, version.tags["training_set"], stores)
-    how = "" if made == wanted else _moved(path, wanted, rows)
-    return Compared("training set", wanted, made, how)
+    how = "" if rows.digest == wanted else _moved(path, wanted, rows.frame)
+    return Compared("training set", wanted, rows.digest, how)
 
 
 def _moved(path: Path, digest: str, rows: "pd.DataFrame") -> str:
@@ -205,30 +131,28 @@ def _moved(path: Path, digest: str, rows: "pd.DataFrame") -> str:
     return f"other values in {', '.join(moved)}" if moved else "the same values, written as other bytes"
 
 
-def _compared_answers(record: Record, model: Any, held: "pd.DataFrame", scratch: Stores) -> Compared:
-    said = answered(model, held)
-    wanted, made = record.version.tags["answers_digest"], digest_of(said)
-    return Compared(
-        "answers", wanted, made, "" if made == wanted else _apart(record.version, said, held, scratch)
-    )
+def _compared_answers(version: Version, said: Any, held: "pd.DataFrame", stores: Stores) -> Compared:
+    """Answers to the held-out rows, held against the digest of those at registration."""
+    wanted, made = version.tags["answers_digest"], digest_of(said)
+    return Compared("answers", wanted, made, "" if made == wanted else _apart(version, said, held, stores))
 
 
-def _apart(version: Version, said: Any, held: "pd.DataFrame", scratch: Stores) -> str:
+def _apart(version: Version, said: Any, held: "pd.DataFrame", stores: Stores) -> str:
     """How far the answers are from those of the version's own model file."""
     try:
-        before = answered(scratch.tracking.load(version.model, version.version), held)
+        before = answered(stores.tracking.load(version.model, version.version), held)
     except EvergreenError as error:
         return f"how far they are apart cannot be told: {error}"
     gaps = abs(said - before)
     return f"{int((gaps > 0).sum()):,} of {len(gaps):,} rows answered otherwise, by up to {told(float(gaps.max()))}"
 
 
-def _compared_files(record: Record, model: Any, folder: Path) -> Compared:
+def _compared_files(version: Version, model: Any, folder: Path) -> Compared:
     """The model files, but for the addresses in memory and the times that each writing leaves in them."""
     from mlflow.artifacts import download_artifacts
     from skops.io import dump
 
-    made, version = folder / MODEL_FILE, record.version
+    made = folder / MODEL_FILE
     dump(model, made)
     (folder / "original").mkdir()
     try:

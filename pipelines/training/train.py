@@ -11,7 +11,7 @@ from pipelines.stores import Stores
 from pipelines.stores.audit import events
 from pipelines.stores.tracking.registry import RETIRED, Version
 from pipelines.training.answers import NOT_INPUT, answers_digest
-from pipelines.training.checkout import libraries
+from pipelines.training.checkout import fit_threads, libraries
 from pipelines.training.registration import LONGEST, register
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def train(
     renewed(spec)
     rows, held = _checked(spec, training_set)
     inputs, labels = rows.drop(columns=list(NOT_INPUT)), rows["label"]
-    with _threads(stores):
+    with limited(fit_threads(spec, stores)):
         model = estimator(spec).fit(inputs, labels)
         plain = _module(spec).baseline().fit(inputs, labels)
     facts = _facts(training_set, trigger, code, record or {}) | _comparable(spec, model, held)
@@ -108,10 +108,6 @@ def _checked(spec: ModelSpec, training_set: TrainingSet) -> "tuple[pd.DataFrame,
     rows = pd.read_parquet(training_set.path)
     train, held = (rows[rows["split"] == part].reset_index(drop=True) for part in ("train", "holdout"))
     return train, held
-
-
-def _threads(stores: Stores) -> Any:
-    return limited(stores.settings.threads)
 
 
 def limited(threads: int) -> Any:

@@ -64,10 +64,22 @@ def test_every_dag_is_woken_by_the_clock_and_by_data(dags: dict) -> None:
 
 def test_the_retraining_reads_from_plan_to_promotion(dags: dict) -> None:
     dag = dags["retrain_flight_delays"]
-    chain = ["plan", "training_set", "train", "evaluate", "promote"]
-    assert [task.task_id for task in dag.topological_sort()] == chain
+    chain = ["plan", "training_set", "train", "evaluate", "promote", "report"]
+    assert {task.task_id for task in dag.tasks} == {*chain, "rebuild"}
     for before, after in pairwise(chain):
         assert after in dag.get_task(before).downstream_task_ids
+
+
+def test_a_candidate_is_made_a_second_time_beside_its_training(dags: dict) -> None:
+    task = dags["retrain_flight_delays"].get_task("rebuild")
+    assert task.upstream_task_ids == {"training_set"}
+    assert task.downstream_task_ids == {"evaluate"}
+
+
+def test_nothing_waits_for_plots_and_pages_but_a_person_who_is_asked(dags: dict) -> None:
+    task = dags["retrain_flight_delays"].get_task("report")
+    assert task.downstream_task_ids == set()
+    assert task.trigger_rule == "none_failed"
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ __all__ = [
     "charts",
     "details",
     "explanations",
+    "files",
     "look",
     "page",
     "plots",

@@ -1,7 +1,7 @@
 """A deployment with real rows, a champion, and a workbench on which candidates are planted and judged."""
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +17,7 @@ from pipelines.prove import Say
 from pipelines.prove.worlds import BEGIN, Upstream, World, sandbox
 from pipelines.stores import Stores
 from pipelines.stores.tracking.registry import file_digest
-from pipelines.training import train, training_set
+from pipelines.training import rebuild, train, training_set
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,7 +68,14 @@ class Bench:
     def judge(
         self, made: Candidate, rows: TrainingSet | None = None, spec: ModelSpec | None = None
     ) -> Verdict:
+        self._keep_rebuild(spec or self.spec, made.version)
         return evaluate(spec or self.spec, made, rows or self.rows, self.stores, NOW)
+
+    def _keep_rebuild(self, spec: ModelSpec, version: int) -> None:
+        """As the loop does before it asks the gate: what the record says is made again, by nobody's hand."""
+        found = self.stores.tracking.version(spec.name, version)
+        with suppress(EvergreenError):
+            rebuild.keep(rebuild.recorded(spec, found, self.stores), spec, self.stores)
 
     def promote(self, version: int) -> Promotion:
         """Try to make it champion; a refusal in words is no failure of the proof."""

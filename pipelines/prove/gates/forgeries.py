@@ -9,6 +9,8 @@ from pipelines.contracts import Decision, Verdict
 from pipelines.gate import record
 from pipelines.prove.gates.bench import Bench
 from pipelines.stores.tracking.registry import CHAMPION
+from pipelines.training import rebuild
+from pipelines.training.answers import answers
 
 
 def edited_record(bench: Bench, bad: int, good: int) -> None:
@@ -31,6 +33,21 @@ def borrowed_record(bench: Bench, bad: int, good: int) -> None:
     theirs = bench.stores.tracking.version(bench.spec.name, good).tags
     names = (record.DIGEST, record.SIGNATURE, record.VERDICT)
     bench.stores.tracking.tag(bench.spec.name, bad, {name: theirs[name] for name in names})
+
+
+def own_rebuild(bench: Bench, bad: int, good: int) -> None:
+    """The candidate's own answers where its second making is kept, beside the signature of the honest ones."""
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    spec, stores = bench.spec, bench.stores
+    asked = rebuild.recorded(spec, stores.tracking.version(spec.name, bad), stores)
+    path = rebuild.path_of(asked, stores)
+    signed = pq.read_table(path).schema.metadata
+    held = pd.read_parquet(bench.rows.path, filters=[("split", "==", "holdout")]).reset_index(drop=True)
+    own = answers(stores.tracking.load(spec.name, bad), held)
+    pq.write_table(pa.table({"answers": own}).replace_schema_metadata(signed), path)
 
 
 def borrowed_licence(bench: Bench, bad: int, good: int) -> None:

@@ -260,6 +260,12 @@ SABOTAGES: tuple[Sabotage, ...] = (
     Sabotage("judges on the rows it learned from", old_rows),
     Sabotage("judges on rows it picked", picked_rows),
     Sabotage("believes the record of one that saw the held-out rows", believes_the_record, plant=memorised),
+    Sabotage(
+        "puts its own answers where the second making is kept",
+        believes_the_record,
+        forgeries.own_rebuild,
+        plant=memorised,
+    ),
     Sabotage("edits the record afterwards", after=forgeries.edited_record),
     Sabotage("borrows the record of another version", after=forgeries.borrowed_record),
     Sabotage("signs a verdict that nobody gave", after=forgeries.forged_verdict),

@@ -10,6 +10,7 @@ import pytest
 from pipelines.catalog import Comparison
 from pipelines.contracts import Candidate, Decision, EvergreenError
 from pipelines.gate import evaluate, record
+from pipelines.gate.report import files
 from pipelines.promotion.promote import promote
 from pipelines.settings import Settings
 from pipelines.stores import Stores
@@ -60,6 +61,11 @@ def test_the_run_tells_data_code_and_environment(stores: Stores, champion) -> No
     )
     assert {"roc_auc", "log_loss", "baseline_roc_auc"} <= set(run.data.metrics)
     assert run.inputs.dataset_inputs
+
+
+def test_plots_are_drawn_from_the_evidence_once_the_verdict_stands(stores: Stores, champion) -> None:
+    assert not stores.tracking.client.list_artifacts(champion.run_id, "plots")
+    files.write(SPEC, champion.version, training_set(stores.settings.home), stores)
     plots = {Path(f.path).name for f in stores.tracking.client.list_artifacts(champion.run_id, "plots")}
     assert plots == {
         f"{n}.png" for n in ("calibration", "roc", "precision_recall", "confusion", "importance")

@@ -44,7 +44,12 @@ def test_a_bad_candidate_is_caught_by_the_rule_that_is_there_for_it(bench: Bench
 
 
 @pytest.mark.parametrize(
-    "name", ["calls every rule passed", "believes the record of one that saw the held-out rows"]
+    "name",
+    [
+        "calls every rule passed",
+        "believes the record of one that saw the held-out rows",
+        "puts its own answers where the second making is kept",
+    ],
 )
 def test_a_gate_that_says_pass_promotes_nothing(bench: Bench, name: str) -> None:
     row = sabotaged(bench, name)

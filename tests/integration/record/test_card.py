@@ -10,6 +10,7 @@ from pipelines.cli import app
 from pipelines.contracts import Decision, EvergreenError
 from pipelines.gate import evaluate as judge
 from pipelines.gate import judged, opened, record
+from pipelines.gate.report import files
 from pipelines.record import card
 from pipelines.stores import Stores
 from pipelines.stores.audit.licences import Licence, licensed
@@ -25,6 +26,7 @@ def version(stores: Stores, tmp_path: Path):
     rows = training_set(tmp_path, rows=2500)
     made = train(SPEC, rows, stores)
     judge(SPEC, made, rows, stores, NOW)
+    files.write(SPEC, made.version, rows, stores)
     card.write(SPEC, made.version, stores)
     return stores.tracking.version(SPEC.name, made.version)
 
@@ -115,4 +117,5 @@ def test_a_version_that_was_not_judged_says_so(stores: Stores, tmp_path: Path) -
     assert not case.sound
     verdict = written(case, rows)
     assert verdict.decision is Decision.FAIL
+    files.write(SPEC, made.version, rows, stores)
     assert "## What it goes by" not in card.write(SPEC, made.version, stores).read_text()

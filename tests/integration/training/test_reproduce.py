@@ -15,7 +15,8 @@ from pipelines import catalog
 from pipelines.contracts import EvergreenError
 from pipelines.settings import PROJECT, Settings
 from pipelines.stores import Stores
-from pipelines.training.reproduce import recorded, reproduce
+from pipelines.training.rebuild import record
+from pipelines.training.reproduce import reproduce
 from pipelines.training.train import train
 from pipelines.training.training_set import build
 from tests.integration.conftest import AS_OF
@@ -87,10 +88,10 @@ def test_the_training_set_need_not_be_there_any_more(own: Stores) -> None:
 
 
 def test_another_number_of_threads_is_told_of_and_the_recorded_one_used(trained: Path) -> None:
-    other = Stores(Settings(_env_file=None, home=trained, threads=1))
+    other = Stores(Settings(_env_file=None, home=trained, threads=6))
     answer = reproduce(SPEC, 1, other, NOW)
     assert answer.reproduced
-    assert ("threads", "2", "1") in [(d.name, d.recorded, d.here) for d in answer.differences]
+    assert ("threads", "1", "3") in [(d.name, d.recorded, d.here) for d in answer.differences]
 
 
 def test_rows_that_landed_or_were_compacted_since_change_nothing(own: Stores) -> None:
@@ -152,7 +153,7 @@ def test_a_run_whose_tags_were_edited_is_refused(own: Stores) -> None:
         version.run_id, "delta_versions", json.dumps(tables | {name: tables[name] + 1})
     )
     with pytest.raises(EvergreenError, match="not those flight_delays@1 was signed for"):
-        recorded(version, own)
+        record(version, own)
 
 
 @pytest.fixture
