@@ -1,11 +1,15 @@
 """The deployment's knobs: the only reader of the environment."""
 
+import re
 from functools import lru_cache
 from pathlib import Path
+from urllib.parse import unquote
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+SERVER_LOGIN = re.compile(r"^(https?://)(?P<user>[^/?#:]*)(?::(?P<password>[^/?#]*))?@")
+PASSWORD = re.compile(r"://[^/@:]*:([^/]+)@|password=([^,&\s]+)")
 PROJECT = Path(__file__).resolve().parent.parent
 
 
@@ -34,7 +38,9 @@ class Settings(BaseSettings):
     keys: Path | None = Field(
         None, description="the folder of the keys for models and audit log; home/keys if unset"
     )
-    tracking_uri: str | None = Field(None, description="MLflow's tracking URI; SQLite under home if unset")
+    tracking_uri: SecretStr | None = Field(
+        None, description="MLflow's tracking URI; SQLite under home if unset"
+    )
     artifact_root: str | None = Field(None, description="where MLflow keeps artifacts; home/mlartifacts")
     online_store: str = Field("sqlite", pattern="^(sqlite|redis)$", description="Feast's online store")
     feature_engine: str = Field("duckdb", pattern="^(duckdb|spark)$", description="what computes feature SQL")
@@ -73,7 +79,23 @@ class Settings(BaseSettings):
 
     @property
     def mlflow_uri(self) -> str:
-        return self.tracking_uri or f"sqlite:///{self.home / 'mlflow.db'}"
+        """MLflow's tracking URI; that of a server without the login in it, which its errors would repeat."""
+        if self.tracking_uri is None:
+            return f"sqlite:///{self.home / 'mlflow.db'}"
+        return SERVER_LOGIN.sub(r"\1", self.tracking_uri.get_secret_value())
+
+    @property
+    def mlflow_login(self) -> tuple[str, str] | None:
+        """User and password of the MLflow server, if the tracking URI carries them."""
+        found = SERVER_LOGIN.match(self.tracking_uri.get_secret_value()) if self.tracking_uri else None
+        return (unquote(found["user"]), unquote(found["password"] or "")) if found else None
+
+    def secrets(self) -> list[str]:
+        """Every secret value, and every password inside one as it is written and as it is meant."""
+        fields = [getattr(self, name) for name in type(self).model_fields]
+        whole = [field.get_secret_value() for field in fields if isinstance(field, SecretStr)]
+        inside = [match[1] or match[2] for text in whole for match in PASSWORD.finditer(text)]
+        return list(dict.fromkeys([*whole, *inside, *map(unquote, inside)]))
 
     @property
     def mlflow_artifacts(self) -> str:

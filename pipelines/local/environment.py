@@ -92,6 +92,8 @@ def environment(settings: Settings) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join([str(PROJECT), str(PROJECT / "plugins")]),
         "PATH": os.pathsep.join([str(BIN), os.environ.get("PATH", "")]),
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        # As an argument, the password in it could be read in the list of processes.
+        "MLFLOW_BACKEND_STORE_URI": settings.mlflow_uri,
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "1",
         "OMP_WAIT_POLICY": "PASSIVE",  # tasks share the cores; a thread that spins while it waits starves others
@@ -115,7 +117,6 @@ def commands(settings: Settings) -> dict[str, list[str]]:
         "mlflow": [
             *(mlflow, "server", "--workers", "1"),
             *("--host", settings.host, "--port", str(settings.mlflow_port)),
-            *("--backend-store-uri", settings.mlflow_uri),
             *("--artifacts-destination", settings.mlflow_artifacts),
         ],
         "serving": [sys.executable, "-m", "pipelines.serving"],

@@ -10,14 +10,14 @@ import uvicorn
 from pipelines import catalog
 from pipelines.contracts import EvergreenError
 from pipelines.serving.app import create_app
+from pipelines.serving.causes import Discreet
 from pipelines.settings import Settings, settings
 from pipelines.stores import Stores
 
 
 def main() -> int:
     """Serve until told to stop; 2 when something must be mended first."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("feast").setLevel(logging.WARNING)  # it tells of every refresh of its registry
+    _log()
     try:
         current = settings()
         listening = _listen(current)
@@ -29,6 +29,17 @@ def main() -> int:
     config = uvicorn.Config(app, access_log=False, log_config=None, timeout_graceful_shutdown=10)
     uvicorn.Server(config).run(sockets=[listening])
     return 0
+
+
+def _log() -> None:
+    """One stream of log lines in which no library writes an address or what an exception says."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(Discreet("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.getLogger("feast").setLevel(logging.WARNING)  # it tells of every refresh of its registry
+    logging.getLogger("urllib3").setLevel(
+        logging.ERROR
+    )  # it tells of every retry, with address and exception
 
 
 def _listen(current: Settings) -> socket.socket:

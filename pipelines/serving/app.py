@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipelines.catalog import ModelSpec
 from pipelines.serving.access import DeclaredOnly, public
+from pipelines.serving.causes import passed
 from pipelines.serving.docs import page
 from pipelines.serving.metrics import FeatureHealth, Metrics
 from pipelines.serving.predictor import (
@@ -174,7 +175,7 @@ def _log(service: Service, prediction: Prediction) -> None:
     try:
         service.predictions.record(prediction)
     except Exception as error:
-        log.exception("%s: the prediction could not be logged", prediction.model)
+        log.error("%s: the prediction could not be logged: %s", prediction.model, passed(error))
         service.metrics.log_errors.labels(prediction.model).inc()
         raise HTTPException(
             503,
@@ -215,9 +216,8 @@ def _status(predictor: Predictor) -> ModelStatus:
     )
     if served is None:
         return known
-    licence, loaded = served.licence, ("version", "digest", "as_of", "loaded_at")
-    given = {"decision": licence.decision, "licensed_by": licence.by, "reason": licence.why or None}
-    return known.model_copy(update={n: getattr(served, n) for n in loaded} | given)
+    loaded = {n: getattr(served, n) for n in ("version", "digest", "as_of", "loaded_at")}
+    return known.model_copy(update=loaded | {"decision": served.licence.decision})
 
 
 def _add_probes(app: FastAPI, service: Service) -> None:

@@ -4,7 +4,8 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -12,7 +13,8 @@ from typing import Any, Protocol
 from pydantic import BaseModel
 
 from pipelines.catalog import ModelSpec, dataset
-from pipelines.contracts import EvergreenError
+from pipelines.contracts import EvergreenError, TransientError
+from pipelines.serving.causes import Cause, passed
 from pipelines.serving.metrics import Metrics
 from pipelines.serving.schemas import example, request_model
 from pipelines.serving.served import Found, Served, row
@@ -67,8 +69,30 @@ class CannotAnswer(EvergreenError):
     """The model failed on a well-formed question."""
 
 
+class _Refused(Exception):
+    """A champion was not loaded, for one of our causes."""
+
+    def __init__(self, cause: Cause) -> None:
+        super().__init__(cause)
+        self.cause = cause
+
+
+@contextmanager
+def _or(cause: Cause) -> Iterator[None]:
+    """Whatever goes wrong inside has this cause, unless it is known that something did not answer."""
+    try:
+        yield
+    except TransientError as error:
+        raise _Refused(Cause.UNFETCHED) from error
+    except Exception as error:
+        raise _Refused(cause) from error
+
+
 class Predictor:
-    """Answers for one model with whatever it has: the last good champion, the features it can read."""
+    """Answers for one model with whatever it has: the last good champion, the features it can read.
+
+    `last_error` is for anybody: one of our causes. `detail` is the exception's own text, for whoever runs the probe.
+    """
 
     def __init__(
         self, spec: ModelSpec, models: ModelSource, features: FeatureSource, metrics: Metrics
@@ -78,6 +102,7 @@ class Predictor:
         self.served: Served | None = None
         self._before: Served | None = None
         self.last_error: str | None = None
+        self.detail: str | None = None
         self._event_time = dataset(spec.label.dataset).event_time
         self._broken: tuple[int, str] | None = None
         self._failures, self._not_before = 0, 0.0
@@ -115,7 +140,7 @@ class Predictor:
         try:
             online = self._features.online(served.features, body["entities"], moment, served.views)
         except Exception as error:
-            log.warning("%s: features cannot be read: %s", self.spec.name, error)
+            log.warning("%s: features cannot be read: %s", self.spec.name, passed(error))
             return Found(dict.fromkeys(served.features), list(served.features), degraded=True)
         values = {name: _without_nan(online.values.get(name)) for name in served.features}
         missing = [name for name, value in values.items() if value is None]
@@ -126,10 +151,10 @@ class Predictor:
         try:
             return served.answer(row(self.spec, asked, found.values, served.pipeline))
         except Exception as error:
-            log.exception("%s version %s cannot answer", self.spec.name, served.version)
+            log.error("%s version %s cannot answer: %s", self.spec.name, served.version, passed(error))
             raise CannotAnswer(
                 f"{self.spec.name} version {served.version} failed on this question ({type(error).__name__});"
-                " the server's log has the cause"
+                " the server's log says where"
             ) from error
 
     def follow(self) -> None:
@@ -137,37 +162,48 @@ class Predictor:
         try:
             champion = self._models.champion(self.spec.name)
         except Exception as error:
-            self._tell(self._metrics.poll_errors, f"cannot ask for the champion: {error}")
+            foreign = isinstance(error, EvergreenError) and not isinstance(error, TransientError)
+            self._tell(self._metrics.poll_errors, Cause.FOREIGN if foreign else Cause.SILENT, error)
             return
         if champion is None:
-            self.last_error = None
+            self._without()
         elif self.served is not None and _same(self.served, champion):
             self._look_again(self.served, champion)
         elif not self._must_wait(champion):
             self._swap(champion)
+
+    def _without(self) -> None:
+        """No version is champion in the registry: nothing was promoted yet, or somebody deleted what answers."""
+        if self.served is None:
+            self.last_error = self.detail = None
+        else:
+            self._tell(self._metrics.poll_errors, f"version {self.served.version}: {Cause.GONE}")
 
     def _look_again(self, served: Served, champion: ChampionLike) -> None:
         """The version that answers goes on answering; if it lost its licence, or has another, the status says so."""
         try:
             licence = self._models.licence(champion)
         except Exception as error:
-            self._tell(self._metrics.load_errors, f"version {champion.version} answers, but: {error}")
+            said = f"version {champion.version} answers, but {Cause.UNLICENSED}"
+            self._tell(self._metrics.load_errors, said, error)
             return
-        self.last_error = None
+        self.last_error = self.detail = None
         if licence != served.licence:
             self.served = replace(served, licence=licence)
 
     def _swap(self, champion: ChampionLike) -> None:
         """Serve the champion if it is licensed and answers; the version before stays warm, should it come back."""
         try:
-            licence = self._models.licence(champion)
+            with _or(Cause.UNLICENSED):
+                licence = self._models.licence(champion)
             served = self._kept(champion, licence) or self._warmed(champion, licence)
-        except Exception as error:
-            self._tell(self._metrics.load_errors, f"cannot load version {champion.version}: {error}")
+        except _Refused as refused:
+            said = f"version {champion.version} is not loaded: {refused.cause}"
+            self._tell(self._metrics.load_errors, said, refused.__cause__)
             self._put_off(champion)
             return
         self._before, self.served = self.served, served
-        self.last_error, self._broken = None, None
+        self.last_error = self.detail = self._broken = None
         self._metrics.champion.labels(self.spec.name).set(served.version)
         log.info("%s: version %s answers", self.spec.name, served.version)
 
@@ -180,7 +216,13 @@ class Predictor:
 
     def _warmed(self, champion: ChampionLike, licence: Licence) -> Served:
         """The champion, loaded, after it has answered the spec's example."""
-        pipeline = self._models.fitted(champion)
+        with _or(Cause.REFUSED):
+            pipeline = self._models.fitted(champion)
+        with _or(Cause.MUTE):
+            return self._answering(champion, licence, pipeline)
+
+    def _answering(self, champion: ChampionLike, licence: Licence, pipeline: Any) -> Served:
+        """A pipeline as it is served; raises if it does not answer the spec's example."""
         from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
         served = Served(
@@ -215,12 +257,13 @@ class Predictor:
         self._broken = key
         self._not_before = time.monotonic() + min(0.5 * 2.0 ** min(self._failures, 20), LONGEST_PAUSE)
 
-    def _tell(self, counter: Any, error: str) -> None:
+    def _tell(self, counter: Any, said: str, error: BaseException | None = None) -> None:
         """Count every failure, log each kind once."""
         counter.labels(self.spec.name).inc()
-        if error != self.last_error:
-            log.warning("%s: %s", self.spec.name, error)
-        self.last_error = error
+        if said != self.last_error:
+            log.warning("%s: %s (%s)", self.spec.name, said, passed(error) if error else "no exception")
+        self.last_error = str(said)
+        self.detail = f"{type(error).__name__}: {error}" if error else None
 
 
 class Follower(threading.Thread):

@@ -121,7 +121,7 @@ class Probe:
             self.seen.load_seconds = time.perf_counter() - begun
         self.seen.megabytes = stores.tracking.file(found).stat().st_size / MB
         if predictor.served is None:
-            raise EvergreenError(predictor.last_error or "it was not loaded")
+            raise EvergreenError(predictor.detail or predictor.last_error or "it was not loaded")
         self._one_by_one(predictor, predictor.served, source, records)
         self._degraded(predictor, predictor.served, source)
         self.write("done")

@@ -124,7 +124,8 @@ class Refusal(Problem):
 class ModelStatus(BaseModel):
     """The model that answers now; `version` is null before a champion is loaded.
 
-    `decision` is what lets it serve: PASS, or OVERRIDE by the person `licensed_by`, for `reason`.
+    `decision` is what lets it serve: PASS, or OVERRIDE by a person; who and why is for `evergreen status` to say.
+    `last_error` is one of a closed set of causes.
     """
 
     model: str
@@ -135,8 +136,6 @@ class ModelStatus(BaseModel):
     as_of: datetime | None = None
     loaded_at: datetime | None = None
     decision: str | None = None
-    licensed_by: str | None = None
-    reason: str | None = None
     last_error: str | None = None
 
 

@@ -37,7 +37,7 @@ def read_only(stores: Stores, home: Path) -> ReadOnlyStores:
         "lake": given.lake_uri,
         "database_url": SecretStr(given.database),
         "keys": given.keys_path,
-        "tracking_uri": given.mlflow_uri,
+        "tracking_uri": given.tracking_uri or SecretStr(given.mlflow_uri),
         "artifact_root": given.mlflow_artifacts,
     }
     return ReadOnlyStores(given.model_copy(update=theirs), stores.who, lender=given)

@@ -6,10 +6,12 @@ from typing import Any, TypeVar
 
 from airflow.sdk import Param, get_current_context
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.log import mask_secret
 
 from evergreen_airflow.alerts import failed
 from pipelines.acting import acting, acting_as
 from pipelines.contracts import EvergreenError, NothingToDo, TransientError
+from pipelines.settings import settings
 
 T = TypeVar("T")
 
@@ -19,7 +21,9 @@ START = datetime(2013, 1, 1)  # noqa: DTZ001 - Airflow reads it in the DAG's zon
 
 
 def stage(function: Callable[..., T], *arguments: Any, **named: Any) -> T:
-    """The stage's answer, its errors told apart for Airflow."""
+    """The stage's answer, its errors told apart for Airflow, and our secrets kept out of the task's log."""
+    for secret in settings().secrets():
+        mask_secret(secret)
     try:
         with acting_as(behalf()):
             return function(*arguments, **named)

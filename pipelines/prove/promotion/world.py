@@ -45,7 +45,7 @@ class World:
 
 def opened(home: Path) -> Stores:
     database = SecretStr(f"sqlite:///{home / 'evergreen.db'}")
-    mlflow = f"sqlite:///{home / 'mlflow.db'}"
+    mlflow = SecretStr(f"sqlite:///{home / 'mlflow.db'}")
     return Stores(
         Settings(_env_file=None, home=home, database_url=database, tracking_uri=mlflow, artifact_root=None, keys=None),
         WHO,

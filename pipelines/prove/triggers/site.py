@@ -183,7 +183,7 @@ def _settings(home: Path) -> Settings:
         landing=home / "landing",
         lake=str(home / "lake"),
         database_url=SecretStr(f"sqlite:///{home / 'evergreen.db'}"),
-        tracking_uri=f"sqlite:///{home / 'mlflow.db'}",
+        tracking_uri=SecretStr(f"sqlite:///{home / 'mlflow.db'}"),
         artifact_root=(home / "mlartifacts").as_uri(),
         online_store="sqlite",
         host="127.0.0.1",

@@ -73,6 +73,10 @@ class Tracking:
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         logging.getLogger("alembic").setLevel(logging.WARNING)
         self.settings.home.mkdir(parents=True, exist_ok=True)
+        if self.settings.mlflow_login is not None:  # in the address, MLflow's errors would repeat it
+            os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"] = (
+                self.settings.mlflow_login
+            )
         mlflow.set_tracking_uri(self.settings.mlflow_uri)
         mlflow.set_registry_uri(self.settings.mlflow_uri)
         return MlflowClient(self.settings.mlflow_uri, self.settings.mlflow_uri)

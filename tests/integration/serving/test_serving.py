@@ -327,8 +327,10 @@ def test_an_override_shows_in_the_status_and_in_every_answer(world: World, pipel
     world.models.licences[2] = licence(two, "OVERRIDE", "the storm")
     world.models.alias = two
     wait(lambda: world.serving() == 2)
-    status = world.client.get("/v1/models/flight_delays").json()
-    assert (status["decision"], status["licensed_by"], status["reason"]) == ("OVERRIDE", "ada", "the storm")
+    status = world.client.get("/v1/models/flight_delays")
+    assert status.json()["decision"] == "OVERRIDE"
+    assert "ada" not in status.text
+    assert "the storm" not in status.text
     assert world.ask().json()["overridden"] is True
 
 
@@ -360,9 +362,9 @@ def test_answers_go_on_when_registry_and_feature_store_are_down(world: World) ->
 
 def test_an_alias_that_vanishes_leaves_the_champion_in_place(world: World) -> None:
     world.models.alias = None
-    polled = time.monotonic() + 0.2
-    wait(lambda: time.monotonic() > polled)
+    wait(lambda: world.metric("evergreen_poll_errors_total") >= 1)
     assert world.ask().json()["version"] == 1
+    assert "a restart could not load it" in world.client.get("/v1/models/flight_delays").json()["last_error"]
 
 
 def test_an_answer_that_cannot_be_logged_does_not_leave(world: World) -> None:

@@ -1,0 +1,61 @@
+"""Secrets in settings: what may be shown of them, and that they still open what they open."""
+
+import json
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.settings import Settings
+
+SECRETS = {
+    "tracking_uri": "http://ada:hush-1@127.0.0.1:1",
+    "database_url": "postgresql+psycopg2://ada:hush-2@127.0.0.1/x",
+    "redis_url": "127.0.0.1:1,password=hush-3",
+    "alert_webhook": "https://hooks.example/hush-4",
+}
+WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["C"]), min_size=1, max_size=20)
+
+
+def test_no_way_to_show_settings_shows_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(f"EVERGREEN_{name.upper()}", value)
+    found = Settings(_env_file=None)
+    shown = [str(found), repr(found), found.model_dump_json(), json.dumps(found.model_dump(), default=str)]
+    assert all("127.0.0.1" in text for text in shown)
+    assert not [text for text in shown if "hush" in text]
+    assert set(SECRETS.values()) | {"hush-1", "hush-2", "hush-3"} <= set(found.secrets())
+
+
+@given(WORDS, WORDS)
+def test_the_login_in_a_servers_address_is_taken_out_of_it_and_kept(user: str, password: str) -> None:
+    uri = f"https://{quote(user, safe='')}:{quote(password, safe='')}@mlflow.example:5000/under?x=1@2"
+    found = Settings(_env_file=None, tracking_uri=uri)
+    assert found.mlflow_uri == "https://mlflow.example:5000/under?x=1@2"
+    assert found.mlflow_login == (user, password)
+    assert {uri, password} <= set(found.secrets())
+
+
+@pytest.mark.parametrize(
+    ("uri", "login"),
+    [
+        ("http://mlflow:5000", None),
+        ("http://mlflow:5000/a:b@c", None),
+        ("http://ada@mlflow:5000", ("ada", "")),
+        ("http://ada:with@sign@mlflow:5000", ("ada", "with@sign")),
+        ("postgresql://ada:hush@db/mlflow", None),
+        ("sqlite:////tmp/a:b@c.db", None),
+    ],
+)
+def test_an_address_without_a_login_stays_as_it_is(uri: str, login: tuple[str, str] | None) -> None:
+    found = Settings(_env_file=None, tracking_uri=uri)
+    assert found.mlflow_login == login
+    assert found.mlflow_uri == (uri if login is None else "http://mlflow:5000")
+
+
+def test_mlflow_lies_under_home_unless_told_otherwise(tmp_path: Path) -> None:
+    found = Settings(_env_file=None, home=tmp_path)
+    assert (found.mlflow_uri, found.mlflow_login) == (f"sqlite:///{tmp_path}/mlflow.db", None)
+    assert found.secrets() == []
