@@ -298,7 +298,10 @@ class DecayFinding:
 
 @dataclass(frozen=True)
 class MonitorReport:
-    """Drift of the features since the champion's training, and how the champion does on arrived truth."""
+    """Drift of the features since the champion's training, and how the champion does on arrived truth.
+
+    Each input column is in `columns` (its effect), `vanished` (no value any more) or `left_out`, which says why.
+    """
 
     model: str
     as_of: datetime
@@ -314,6 +317,8 @@ class MonitorReport:
     decayed: bool = False
     decay: DecayFinding | None = None
     explanation: str = ""
+    vanished: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
 
 
 def as_json(value: Any) -> Any:

@@ -103,7 +103,9 @@ def promoted(answer: dict[str, Any]) -> Any:
 def watched(report: dict[str, Any]) -> Any:
     worst = sorted(report["columns"].items(), key=lambda item: item[1], reverse=True)[:10]
     said = "drifted" if report["drifted"] else "not drifted"
+    gone = [f"[red]{name} vanished[/]: {why}" for name, why in report["vanished"].items()]
     return Group(
+        *gone,
         f"As of {report['as_of']}: {said}; {report['drift_share']:.0%} of the columns moved.",
         f"Report: {report['html']}",
         grid("The champion on arrived truth", ["metric", "value"], report["metrics"].items()),

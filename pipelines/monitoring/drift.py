@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
+ALPHA = 0.05
 EFFECT = 0.2  # smaller differences wake nobody, however many rows show them
 RARE = 0.01
 
@@ -35,6 +36,11 @@ def categorical(reference: "pd.Series[Any]", current: "pd.Series[Any]") -> tuple
         return 1.0, 0.0
     chi2, pvalue, _, _ = chi2_contingency(counts)
     return float(pvalue), float(np.sqrt(chi2 / counts.to_numpy().sum()))
+
+
+def level(columns: int) -> float:
+    """Below which a p-value is no accident, when so many columns are asked."""
+    return ALPHA / max(1, columns)
 
 
 def register() -> dict[str, Any]:

@@ -2,13 +2,14 @@
 
 import os
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.catalog import Decay, ModelSpec
 from pipelines.contracts import Cause, DecayFinding, EvergreenError, MonitorReport, NothingToDo, Signal
 from pipelines.gate.intervals import Improvement, improvement, losses
 from pipelines.monitoring import drift
+from pipelines.monitoring.drift_page import reported
+from pipelines.monitoring.watched import LEAST, Watched, watched
 from pipelines.stores import Stores
 from pipelines.stores.audit import events
 from pipelines.stores.tracking.registry import Version
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 os.environ.setdefault("DO_NOT_TRACK", "1")
 SAMPLE = 5000  # the stock preset took 438 s at 3M rows; a sample keeps the report to seconds
-LEAST = 200
-ALPHA = 0.05
 
 
 def monitor(
@@ -34,13 +33,16 @@ def monitor(
     champion = stores.tracking.champion(spec.name)
     if champion is None:
         raise NothingToDo(f"{spec.name} has no champion to watch yet")
-    old, new = _sampled(reference), _sampled(current)
-    columns = _effects(spec, old, new)
-    enough = min(len(old), len(new)) >= LEAST
+    current = _whole(reference, current)
+    seen = watched(spec, _sampled(reference), _sampled(current))
+    columns = _effects(seen)
+    old, new = len(seen.old), len(seen.new)
+    enough = min(old, new) >= LEAST
     share = sum(drifted for _, drifted in columns.values()) / len(columns) if enough and columns else 0.0
     model = stores.tracking.load(spec.name, champion.version)
-    worn = decay(spec, champion, model, current, stores)
-    html, plain = _report(spec, old, new, stores.settings.home / "reports" / "monitor" / spec.name, as_of)
+    worn, metrics = _against_truth(spec, champion, model, current, stores)
+    folder = stores.settings.home / "reports" / "monitor" / spec.name
+    html, plain = reported(spec, seen, folder, as_of)
     stores.tracking.log_files(champion.run_id, "monitor", html, plain)
     return MonitorReport(
         model=spec.name,
@@ -50,14 +52,39 @@ def monitor(
         columns={name: effect for name, (effect, _) in columns.items()},
         rows_reference=len(reference),
         rows_current=len(current),
-        metrics=measures(spec.task, current["label"].to_numpy("float64"), answers(model, current)),
+        metrics=metrics,
         html=str(html),
         json=str(plain),
         version=champion.version,
         decayed=worn.decayed,
         decay=worn,
-        explanation=f"{_moved(spec, len(old), len(new), share)}; {worn.explanation}",
+        explanation="; ".join([*_gone(seen), _moved(spec, old, new, share), worn.explanation]),
+        vanished=seen.vanished,
+        left_out=seen.left_out,
     )
+
+
+def _whole(reference: "pd.DataFrame", current: "pd.DataFrame") -> "pd.DataFrame":
+    """The current rows with every column of the reference: one that does not come any more is missing in each row."""
+    absent = [str(name) for name in reference if name not in current and name not in NOT_INPUT]
+    return current.assign(**dict.fromkeys(absent, float("nan")))
+
+
+def _against_truth(
+    spec: ModelSpec, champion: Version, model: Any, current: "pd.DataFrame", stores: Stores
+) -> tuple[DecayFinding, dict[str, float]]:
+    """Decay and metrics; rows the champion cannot answer, such as those of a dead feed, judge neither."""
+    try:
+        said = answers(model, current)
+    except Exception as error:
+        why = f"the champion cannot answer the newest {len(current):,} rows ({type(error).__name__})"
+        return DecayFinding(False, f"decay is not judged: {why}"), {}
+    metrics = measures(spec.task, current["label"].to_numpy("float64"), said)
+    return decay(spec, champion, model, current, stores), metrics
+
+
+def _gone(seen: Watched) -> list[str]:
+    return [f"{name} vanished: {why}" for name, why in seen.vanished.items()]
 
 
 def _moved(spec: ModelSpec, old: int, new: int, share: float) -> str:
@@ -69,7 +96,8 @@ def _moved(spec: ModelSpec, old: int, new: int, share: float) -> str:
 
 def signal(report: MonitorReport, now: datetime, stores: Stores) -> None:
     """Record what asks for a training, once per champion version and moment."""
-    drifted = f"{report.drift_share:.0%} of the columns drifted"
+    gone = f"{', '.join(report.vanished)} vanished; " if report.vanished else ""
+    drifted = f"{gone}{report.drift_share:.0%} of the columns drifted"
     found = {Cause.DRIFT: drifted} if report.drifted else {}
     if report.decay is not None and report.decayed:
         found[Cause.DECAY] = report.decay.explanation
@@ -138,55 +166,20 @@ def compared(rule: Decay, version: int, then: Improvement, since: Improvement, r
 
 
 def _sampled(rows: "pd.DataFrame") -> "pd.DataFrame":
-    """At most SAMPLE rows, always the same ones, without the columns a model does not see."""
-    inputs = rows.drop(columns=[c for c in NOT_INPUT if c in rows and c != "label"])
-    picked = inputs.sample(min(SAMPLE, len(inputs)), random_state=0)
-    return picked.drop(columns=list(picked.select_dtypes("datetimetz")))
+    """At most SAMPLE rows, always the same ones."""
+    return rows.sample(min(SAMPLE, len(rows)), random_state=0)
 
 
-def _kinds(spec: ModelSpec, rows: "pd.DataFrame") -> dict[str, str]:
-    """numeric or categorical, by input column; keys with many values (a tail number) are left out."""
-    words = [c for c in spec.entities if c in rows and rows[c].nunique() <= len(rows) / 10]
-    numbers = [str(c) for c in rows.select_dtypes("number") if rows[c].notna().any()]
-    return dict.fromkeys(numbers, "numeric") | dict.fromkeys(words, "categorical")
+def _effects(seen: Watched) -> dict[str, tuple[float, bool]]:
+    """Each column's effect and whether it drifted, its p-value corrected for how many columns are asked.
 
-
-def _effects(spec: ModelSpec, old: "pd.DataFrame", new: "pd.DataFrame") -> dict[str, tuple[float, bool]]:
-    """Each column's effect and whether it drifted, its p-value corrected for how many columns are asked."""
-    kinds = _kinds(spec, old)
-    found = {}
-    for name, kind in kinds.items():
-        if old[name].notna().sum() < LEAST or new[name].notna().sum() < LEAST:
-            continue
+    A column that vanished moved as far as one can.
+    """
+    found = dict.fromkeys(seen.certain, (1.0, True))
+    if min(len(seen.old), len(seen.new)) < LEAST:
+        return found
+    for name, kind in seen.kinds.items():
         test = drift.numeric if kind == "numeric" else drift.categorical
-        pvalue, effect = test(old[name], new[name])
-        found[name] = (effect, pvalue <= ALPHA / len(kinds) and effect >= drift.EFFECT)
+        pvalue, effect = test(seen.old[name], seen.new[name])
+        found[name] = (effect, pvalue <= drift.level(len(seen.kinds)) and effect >= drift.EFFECT)
     return found
-
-
-def _report(
-    spec: ModelSpec, old: "pd.DataFrame", new: "pd.DataFrame", folder: Path, as_of: datetime
-) -> tuple[Path, Path]:
-    """Evidently's drift report as HTML and JSON."""
-    from evidently import DataDefinition, Dataset, Report
-    from evidently.presets import DataDriftPreset
-
-    kinds, names = _kinds(spec, old), drift.register()
-    by_kind = {kind: [c for c, k in kinds.items() if k == kind] for kind in ("numeric", "categorical")}
-    definition = DataDefinition(
-        numerical_columns=by_kind["numeric"], categorical_columns=by_kind["categorical"]
-    )
-    preset = DataDriftPreset(
-        drift_share=spec.monitor.drift_share,
-        num_method=names["numeric"],
-        cat_method=names["categorical"],
-        num_threshold=ALPHA / len(kinds),
-        cat_threshold=ALPHA / len(kinds),
-    )
-    sides = [Dataset.from_pandas(side[list(kinds)], data_definition=definition) for side in (new, old)]
-    snapshot = Report([preset]).run(*sides)
-    folder.mkdir(parents=True, exist_ok=True)
-    html, plain = (folder / f"{as_of:%Y%m%dT%H%M%SZ}.{kind}" for kind in ("html", "json"))
-    snapshot.save_html(str(html))
-    snapshot.save_json(str(plain))
-    return html, plain

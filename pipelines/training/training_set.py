@@ -156,7 +156,8 @@ def observed(spec: ModelSpec, as_of: datetime, stores: Stores) -> "tuple[pd.Data
     reference = pd.read_parquet(path)
     recent = labels(spec, as_of, stores)
     recent = recent[recent.event_timestamp > as_of - spec.monitor.window]
-    return reference[reference.split == "train"], as_served(spec, recent, champion, stores)
+    learned = reference[reference.split == "train"]
+    return learned, recent if recent.empty else as_served(spec, recent, champion, stores)
 
 
 def as_served(spec: ModelSpec, rows: "pd.DataFrame", version: "Version", stores: Stores) -> "pd.DataFrame":

@@ -157,6 +157,40 @@ def test_drift_is_called_when_the_share_of_moved_columns_reaches_the_spec(watche
     assert Path(most.html).exists()
 
 
+DEAD = "origin_congestion__mean_departure_delay_1h"
+
+
+@pytest.mark.parametrize("how", ["nan", "NA", "absent"])
+def test_a_dead_feed_does_not_stop_the_monitor_and_is_the_first_thing_it_says(
+    watched: Stores, how: str
+) -> None:
+    current = moved(arrived(2000), "distance", "carrier", "origin", "dest")
+    current[DEAD] = pd.Series(pd.NA, current.index, dtype="Float64") if how == "NA" else np.nan
+    current = current.drop(columns=DEAD) if how == "absent" else current
+    report = monitor(model(), LATER, watched, frame(2000, 0, 2.0), current)
+    assert report.explanation.startswith(f"{DEAD} vanished: no value in the newest 2,000 rows; 100% had one")
+    assert report.drifted
+    assert report.columns[DEAD] == 1.0
+    body = Path(report.html).read_text().partition("<body>")[2]
+    assert 0 < body.index(DEAD) < 500
+    assert next(iter(json.loads(Path(report.json).read_text()).items())) == ("vanished", report.vanished)
+    signal(report, NOW + HOUR, watched)
+    (drift, *_) = [s for s in watched.signals.pending(MODEL) if s.cause is Cause.DRIFT]
+    assert drift.detail.startswith(f"{DEAD} vanished; ")
+
+
+def test_a_report_comes_out_when_every_feed_is_dead_or_no_row_arrived(watched: Stores) -> None:
+    old, inputs = frame(2000, 0, 2.0), ["carrier", "origin", "dest", "tailnum", "distance", DEAD]
+    dead = arrived(2000).assign(**dict.fromkeys([*inputs, "origin_weather__visib"], np.nan))
+    every = monitor(model(), LATER, watched, old, dead)
+    assert every.drifted
+    assert set(every.vanished) == {*inputs, "origin_weather__visib"}
+    none = monitor(model(), LATER + HOUR, watched, old, arrived(10).head(0))
+    assert (none.drifted, none.vanished, none.metrics) == (False, {}, {})
+    assert "decay is not judged" in none.explanation
+    assert all(Path(report.html).stat().st_size > 100 for report in (every, none))
+
+
 def test_too_few_rows_are_neither_drift_nor_decay(watched: Stores) -> None:
     few = moved(arrived(150, signal=-2.0), "distance", "carrier", "origin", "dest")
     report = monitor(model(), LATER, watched, frame(2000, 0, 2.0), few)
