@@ -35,6 +35,7 @@ test: $(READY)  ## run every test, a worker per processor; ARGS="tests/unit/gate
 
 check: $(READY)  ## lock, format, lint, types, imports
 	@$(COMPILE) --group dev -o locks/default.txt && git diff --exit-code --stat locks
+	@$(COMPILE) --extra production -c locks/default.txt -o locks/production.txt && git diff --exit-code --stat locks
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy

@@ -64,10 +64,22 @@ def test_borrowed_images_have_a_version(compose: dict) -> None:
 
 def test_the_production_lock_has_what_the_services_need_and_agrees_with_the_default_lock() -> None:
     default, production = versions("default.txt"), versions("production.txt")
-    assert {"celery", "redis", "psycopg2-binary", "boto3", "apache-airflow-providers-fab"} <= set(production)
+    assert {"celery", "redis", "psycopg2-binary", "asyncpg", "boto3", "apache-airflow-providers-fab"} <= set(
+        production
+    )
     shared = set(default) & set(production)
     assert len(shared) > 150
     assert {name: default[name] for name in shared} == {name: production[name] for name in shared}
+
+
+def test_no_password_stands_in_a_command_where_the_list_of_processes_shows_it(compose: dict) -> None:
+    commands = {n: s["command"] for n, s in compose["services"].items() if n not in BORROWED}
+    assert len(commands) >= 8
+    assert not [
+        name
+        for name, said in commands.items()
+        if re.search(r"(?<!\$)\$\{[A-Z_]*(PASSWORD|KEY|SECRET)", str(said))
+    ]
 
 
 def test_every_long_running_service_has_a_health_check_and_restarts(compose: dict) -> None:
