@@ -21,6 +21,7 @@ from pipelines.training.checkout import commit, environment, made_with, uncommit
 
 if TYPE_CHECKING:
     import pandas as pd
+    from mlflow.models.model import ModelInfo
 
 RECORD, CODE = "record.json", "training/code"
 LONGEST = 2000
@@ -47,11 +48,11 @@ def register(
     _log_facts(spec, training_set, stores, run_id, facts, rows)
     _log_record(stores, run_id, record)
     _log_code(spec, stores, run_id)
-    source, digests = _log_model(spec, stores, run_id, fitted[0], inputs)
+    logged, digests = _log_model(spec, stores, run_id, fitted[0], inputs)
     made = facts | digests | {"baseline_digest": _log_baseline(stores, run_id, fitted[1])}
     made |= onnx.log(spec, stores, run_id, fitted[0], inputs)
     client.set_terminated(run_id)
-    version = _new_version(spec, stores, run_id, source, made)
+    version = _new_version(spec, stores, run_id, logged, made)
     events.registered(version, stores)
     return version
 
@@ -73,7 +74,9 @@ def _log_code(spec: ModelSpec, stores: Stores, run_id: str) -> None:
         stores.tracking.log_files(run_id, f"{CODE}/{folder}".removesuffix("/."), path)
 
 
-def _new_version(spec: ModelSpec, stores: Stores, run_id: str, source: str, tags: dict[str, str]) -> Version:
+def _new_version(
+    spec: ModelSpec, stores: Stores, run_id: str, logged: "ModelInfo", tags: dict[str, str]
+) -> Version:
     from mlflow.exceptions import MlflowException
 
     client = stores.tracking.client
@@ -82,7 +85,9 @@ def _new_version(spec: ModelSpec, stores: Stores, run_id: str, source: str, tags
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    made = client.create_model_version(spec.name, source, run_id, tags=tags)
+    source = logged.artifact_path
+    # A server that hands artifacts through takes a source outside of the run's folder for that of its model only.
+    made = client.create_model_version(spec.name, source, run_id, tags=tags, model_id=logged.model_id)
     version = int(made.version)
     # The signature speaks for the number too, which is known only now; a version without one counts for nothing.
     unsigned = Version(
@@ -139,8 +144,8 @@ def _log_facts(
 
 def _log_model(
     spec: ModelSpec, stores: Stores, run_id: str, model: Any, inputs: "pd.DataFrame"
-) -> tuple[str, dict[str, str]]:
-    """Log the Pipeline as skops with signature and example; its address and the digests of its files."""
+) -> tuple["ModelInfo", dict[str, str]]:
+    """Log the Pipeline as skops with signature and example; what MLflow made of it, and the digests of its files."""
     import mlflow.sklearn
     from mlflow.artifacts import download_artifacts
 
@@ -162,7 +167,7 @@ def _log_model(
             tag: file_digest(Path(download_artifacts(f"{info.artifact_path}/{name}", dst_path=folder)))
             for tag, name in (("digest", MODEL_FILE), ("mlmodel_digest", DESCRIPTION))
         }
-    return info.artifact_path, digests
+    return info, digests
 
 
 def _signature(inputs: "pd.DataFrame", ask: Callable[[Any], Any]) -> tuple["pd.DataFrame", Any]:

@@ -114,7 +114,11 @@ def _copied_signature(bench: Bench) -> tuple[int, Undo]:
 def _copied(bench: Bench) -> tuple[int, Undo]:
     champion, client = bench.champion, bench.stores.tracking.client
     made = client.create_model_version(
-        champion.model, champion.source, champion.run_id, tags=dict(champion.tags)
+        champion.model,
+        champion.source,
+        champion.run_id,
+        tags=dict(champion.tags),
+        model_id=_logged(champion),
     )
     return int(made.version), _nothing
 
@@ -159,7 +163,7 @@ def _pickled_by_hand(bench: Bench) -> tuple[int, Undo]:
         )
     tags = dict(bench.champion.tags)
     made = bench.stores.tracking.client.create_model_version(
-        bench.spec.name, info.artifact_path, info.run_id, tags=tags
+        bench.spec.name, info.artifact_path, info.run_id, tags=tags, model_id=info.model_id
     )
     return int(made.version), _nothing
 
