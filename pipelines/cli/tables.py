@@ -180,12 +180,14 @@ def _features(features: dict[str, Any]) -> Table:
 
 def _model(name: str, model: dict[str, Any]) -> list[Any]:
     champion, record = model["champion"], model["champion_verdict"]
+    lost = [f"[red]{escape(said)}[/]" for said in model["missing"]]
     if champion is None:
-        parts: list[Any] = [f"[bold]{name}[/bold] has no champion yet."]
+        parts: list[Any] = [f"[bold]{name}[/bold] has no champion{'' if lost else ' yet'}."]
     else:
         who = f"{name}: champion is version {champion['version']}"
         parts = [f"[bold]{who}[/bold], trained as of {champion['as_of']}"]
         parts += [escape(f"{name} {text}") for name, text in _overridden(champion["override"])]
+    parts += lost
     if record:
         parts.append(scores(record["metrics"]))
     newest = model["newest_verdict"]

@@ -74,5 +74,10 @@ def _keys(stores: Stores) -> str:
 
 
 def _champions(stores: Stores) -> str:
+    from pipelines.promotion.missing import missing
+
+    lost = [said for name in catalog.models() for said in missing(name, stores)]
+    if lost:
+        raise EvergreenError("; ".join(lost))
     found = {name: stores.tracking.champion(name) for name in catalog.models()}
     return ", ".join(f"{n}: {c.version if c else 'none yet'}" for n, c in found.items())

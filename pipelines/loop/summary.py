@@ -59,6 +59,7 @@ def computed(stores: Stores) -> dict[str, Any]:
 
 def model(name: str, stores: Stores) -> dict[str, Any]:
     """The champion with the verdict that let it through, the newest verdict, and the newest drift report."""
+    from pipelines.promotion.missing import missing
     from pipelines.promotion.overview import overridden
 
     champion = stores.tracking.champion(name)
@@ -71,6 +72,7 @@ def model(name: str, stores: Stores) -> dict[str, Any]:
             "as_of": as_json(champion.as_of),
             "override": overridden(champion, stores),
         },
+        "missing": missing(name, stores),
         "champion_verdict": next((r for r in records if champion and r["version"] == champion.version), None),
         "newest_verdict": records[0] if records else None,
         "versions": len(records),

@@ -82,23 +82,25 @@ def settle(model: str, stores: Stores, now: datetime) -> None:
         champion = stores.tracking.named(model, CHAMPION)
         if entry.action == INTEND:
             plain = dict(entry.evidence)
-            stores.tracking.tag(model, plain["champion"], plain.pop("licence"))
+            licence = plain.pop("licence")
             wanted = Move(**plain)
+            if wanted.champion in stores.tracking.numbers(model):
+                stores.tracking.tag(model, wanted.champion, licence)
             if champion == wanted.champion:
                 _finish(wanted, entry, stores)
             else:
                 _tell(entry, INTERRUPTED, model, {"champion": wanted.previous}, stores)
         elif champion != entry.evidence["champion"]:
             found = {"champion": champion, "recorded": entry.evidence["champion"]}
-            why = "the alias was moved, but not by Evergreen"
+            why = "the alias was moved, or its version deleted, but not by Evergreen"
             stores.audit.append(max(now, entry.at), stores.who, FOREIGN, subject(model), why, found)
-    _repin(model, stores)
+    _repin(model, stores, now)
 
 
 def pin(model: str, version: int, why: str, stores: Stores, now: datetime, once: str | None = None) -> None:
     """Make a version the anchor. The log is told first, and the alias follows it, if need be by the next `settle`."""
     stores.audit.append(now, stores.who, PIN, f"anchor:{model}", why, {"anchor": version}, once)
-    _repin(model, stores)
+    _repin(model, stores, now)
 
 
 def tenures(model: str, stores: Stores) -> list[Tenure]:
@@ -133,6 +135,20 @@ def line(model: str, stores: Stores) -> list[int]:
     return found
 
 
+def back(model: str, stores: Stores) -> int | None:
+    """The version that the newest move left for a rollback to go to, whether it is there or not."""
+    intents = stores.audit.entries(subject(model), INTEND)
+    moved = [entry for entry in intents if entry.evidence["champion"] == recorded(model, stores)]
+    found = moved[-1].evidence["back"] if moved else None
+    return None if found is None else int(found)
+
+
+def recorded(model: str, stores: Stores) -> int | None:
+    """The champion that the log says, whether it is there or not."""
+    moves = _moves(model, stores)
+    return int(moves[-1].evidence["champion"]) if moves else None
+
+
 def added(line: list[int], version: int) -> list[int]:
     """The line after a promotion."""
     return [each for each in line if each != version] + [version]
@@ -163,7 +179,7 @@ def _newest(model: str, stores: Stores) -> list[Entry]:
 
 def _finish(wanted: Move, intent: Entry, stores: Stores) -> None:
     """What follows the move of the alias: each step may be done twice."""
-    if wanted.back is None:
+    if wanted.back is None or wanted.back not in stores.tracking.numbers(wanted.model):
         stores.tracking.drop_alias(wanted.model, PREVIOUS)
     else:
         stores.tracking.set_alias(wanted.model, PREVIOUS, wanted.back)
@@ -181,8 +197,28 @@ def _tell(intent: Entry, action: str, model: str, said: dict[str, Any], stores: 
     stores.audit.append(intent.at, intent.who, action, subject(model), intent.why, said, once)
 
 
-def _repin(model: str, stores: Stores) -> None:
-    """Bring the alias `anchor` in step with the log."""
+def _repin(model: str, stores: Stores, now: datetime) -> None:
+    """Bring the alias `anchor` in step with the log; one that was deleted in MLflow gets an heir."""
     for entry in stores.audit.entries(f"anchor:{model}", PIN, limit=1):
-        if stores.tracking.named(model, ANCHOR) != entry.evidence["anchor"]:
-            stores.tracking.set_alias(model, ANCHOR, entry.evidence["anchor"])
+        anchor = entry.evidence["anchor"]
+        if stores.tracking.named(model, ANCHOR) == anchor:
+            return
+        if anchor in stores.tracking.numbers(model):
+            stores.tracking.set_alias(model, ANCHOR, anchor)
+        else:
+            _inherit(entry, model, stores, now)
+
+
+def _inherit(deleted: Entry, model: str, stores: Stores, now: datetime) -> None:
+    """The oldest champion that is registered and passed its gate takes the place of the anchor, if there is one."""
+    from pipelines.promotion.missing import upright
+
+    gone = deleted.evidence["anchor"]
+    been = dict.fromkeys(tenure.version for tenure in tenures(model, stores))
+    heir = next((number for number in been if upright(model, number, stores)), None)
+    if heir is not None:
+        why = f"version {gone}, the anchor, was deleted in MLflow; the oldest champion that is left takes its place"
+        said = {"anchor": heir, "instead_of": gone}
+        at, subject_ = max(now, deleted.at), f"anchor:{model}"
+        stores.audit.append(at, stores.who, PIN, subject_, why, said, f"{subject_}:after:{deleted.number}")
+        stores.tracking.set_alias(model, ANCHOR, heir)

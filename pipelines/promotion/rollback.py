@@ -61,7 +61,8 @@ def _target(spec: ModelSpec, to: int | None, champion: int | None, stores: Store
         to = stores.tracking.named(spec.name, PREVIOUS)
         if to is None:
             raise EvergreenError(
-                f"{spec.name} has no previous champion; name a version with --to{_choice(spec, stores)}"
+                f"{spec.name} has no previous champion{_deleted(spec, stores)}; name a version with "
+                f"--to{_choice(spec, stores)}"
             )
     if to == champion:
         raise EvergreenError(
@@ -73,9 +74,17 @@ def _target(spec: ModelSpec, to: int | None, champion: int | None, stores: Store
 def _choice(spec: ModelSpec, stores: Stores) -> str:
     """The versions that one can name, as the end of a sentence."""
     been = sorted({tenure.version for tenure in champions.tenures(spec.name, stores)})
-    anchor = stores.tracking.named(spec.name, ANCHOR)
+    anchor, there = stores.tracking.named(spec.name, ANCHOR), stores.tracking.numbers(spec.name)
     said = f", such as the anchor, {anchor}" if anchor else ""
-    return f"{said}; champions so far: {', '.join(map(str, been)) or 'none'}"
+    told = [f"{number}" if number in there else f"{number} (deleted)" for number in been]
+    return f"{said}; champions so far: {', '.join(told) or 'none'}"
+
+
+def _deleted(spec: ModelSpec, stores: Stores) -> str:
+    """The version that a rollback would go to, were it not deleted, as a part of a sentence."""
+    number = champions.back(spec.name, stores)
+    gone = number is not None and number not in stores.tracking.numbers(spec.name)
+    return f" any more: version {number} was deleted in MLflow" if gone else ""
 
 
 def _feasible(spec: ModelSpec, target: Version, stores: Stores) -> Licence:
@@ -90,4 +99,5 @@ def _feasible(spec: ModelSpec, target: Version, stores: Stores) -> Licence:
 def _back(spec: ModelSpec, version: int, stores: Stores) -> int | None:
     """Whom a rollback after this one goes to."""
     line = champions.cut(champions.line(spec.name, stores), version)
-    return line[-2] if len(line) > 1 else None
+    there = stores.tracking.numbers(spec.name)
+    return next((number for number in reversed(line[:-1]) if number in there), None)

@@ -101,6 +101,10 @@ class Tracking:
         complete = [registered(v) for v in found if set(v.tags) >= COMPLETE]
         return sorted(complete, key=lambda v: v.version, reverse=True)
 
+    def numbers(self, model: str) -> set[int]:
+        """The numbers of all versions that are registered, whoever did it; one deleted in MLflow is none."""
+        return {int(found.version) for found in self.client.search_model_versions(f"name = '{model}'")}
+
     def newest(self, model: str) -> Version | None:
         return next(iter(self.versions(model)), None)
 
@@ -114,7 +118,8 @@ class Tracking:
             if error.error_code not in ABSENT:
                 raise
             raise EvergreenError(
-                f"{model} has no version {number}; `evergreen train {model}` makes one"
+                f"{model} has no version {number} (any more, if it was deleted in MLflow); `evergreen train {model}` "
+                "makes a new one"
             ) from None
 
     def champion(self, model: str) -> Version | None:

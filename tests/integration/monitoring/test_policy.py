@@ -267,9 +267,9 @@ def test_saying_no_loads_no_heavy_library(champion: Stores, model) -> None:
     script = f"""
 import sys
 from pipelines.contracts import NothingToDo
-from pipelines.stages import retrain
+from pipelines.loop import steps
 try:
-    retrain.plan({MODEL!r}, {AS_OF.isoformat()!r}, now={(NOW + HOUR).isoformat()!r}, woken="schedule")
+    steps.plan({MODEL!r}, {AS_OF.isoformat()!r}, now={(NOW + HOUR).isoformat()!r}, woken="schedule")
 except NothingToDo:
     heavy = "pandas sklearn mlflow feast great_expectations evidently"
     print(sorted(set(heavy.split()) & {{name.split(".")[0] for name in sys.modules}}))

@@ -10,6 +10,9 @@ from typer.testing import CliRunner
 from pipelines import catalog
 from pipelines.cli import app
 from pipelines.contracts import EvergreenError
+from pipelines.loop import summary
+from pipelines.loop.doctor import examine
+from pipelines.promotion.missing import missing
 from pipelines.promotion.promote import override, promote
 from pipelines.promotion.retire import retire
 from pipelines.promotion.rollback import pin, possible, rollback
@@ -237,3 +240,89 @@ def test_the_commands_say_what_they_did_and_end_as_they_should(
     code, said = told("retire", NAME, "--dry-run")
     assert (code, "Would retire versions: none" in said) == (0, True)
     assert told("promote", NAME, "--version", "4")[0] == 3
+
+
+def deleted(stores: Stores, *versions: int) -> None:
+    """As somebody does it by hand in MLflow's UI."""
+    for version in versions:
+        stores.tracking.client.delete_model_version(NAME, str(version))
+
+
+def test_the_oldest_champion_left_takes_the_place_of_an_anchor_that_was_deleted(
+    world: World, stores: Stores
+) -> None:
+    deleted(stores, 1)
+    pin(world.spec, 2, stores, now(), "another, as it is")
+    first, heir, person = stores.audit.entries(f"anchor:{NAME}", "pin")
+    assert (first.evidence, heir.evidence) == ({"anchor": 1}, {"anchor": 2, "instead_of": 1})
+    assert "version 1, the anchor, was deleted in MLflow" in heir.why
+    assert person.evidence == {"anchor": 2}
+    assert stores.tracking.named(NAME, ANCHOR) == 2
+    assert stores.audit.verify() == []
+
+
+def test_with_no_champion_left_to_be_anchor_there_is_none_and_each_way_back_says_so(
+    world: World, stores: Stores
+) -> None:
+    deleted(stores, 1, 2)
+    with pytest.raises(
+        EvergreenError, match=r"version 1 was deleted .*champions so far: 1 \(deleted\), 2 \(del"
+    ):
+        rollback(world.spec, stores, now(), "a reason")
+    with pytest.raises(EvergreenError, match="has no version 1"):
+        rollback(world.spec, stores, now(), "a reason", to=1)
+    assert stores.tracking.named(NAME, ANCHOR) is None
+    assert len(stores.audit.entries(f"anchor:{NAME}", "pin")) == 1
+    last = entries(world, stores)[-1]
+    assert (last.action, last.evidence) == ("foreign", {"champion": None, "recorded": 2})
+
+
+def test_a_champion_that_was_deleted_is_replaced_by_a_rollback(world: World, stores: Stores) -> None:
+    deleted(stores, 2)
+    done = rollback(world.spec, stores, now(), "somebody deleted the champion")
+    assert (done.champion_version, done.previous_version) == (1, None)
+    assert (stores.tracking.named(NAME, CHAMPION), stores.tracking.named(NAME, PREVIOUS)) == (1, None)
+    assert missing(NAME, stores) == []
+
+
+@pytest.mark.parametrize(
+    ("gone", "roles"),
+    [
+        ((), []),
+        ((1,), ["version 1, what a rollback goes to", "version 1, the anchor"]),
+        ((2,), ["version 2, the champion"]),
+        ((1, 2), ["version 2, the champion", "version 1, what a rollback", "version 1, the anchor"]),
+        ((3, 4), []),
+    ],
+)
+def test_a_version_that_was_deleted_is_named_by_status_and_doctor_with_what_to_do(
+    world: World, stores: Stores, gone: tuple[int, ...], roles: list[str]
+) -> None:
+    deleted(stores, *gone)
+    found = missing(NAME, stores)
+    assert len(found) == len(roles)
+    for said, role in zip(found, roles, strict=True):
+        assert role in said
+        assert f"evergreen {'rollback' if 'anchor' not in role else 'pin'} {NAME}" in said
+    (checked,) = [f for f in examine(stores.settings) if f["check"] == "champions"]
+    assert checked["ok"] is not bool(roles)
+    assert not roles or all(said in checked["detail"] for said in found)
+    assert summary.model(NAME, stores)["missing"] == found
+
+
+def test_a_move_to_a_version_that_was_deleted_after_a_crash_is_told_as_interrupted(
+    world: World, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(Exception):
+        pass
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(stores.tracking), "set_alias", killed)
+        with pytest.raises(Killed):
+            rollback(world.spec, stores, now(), "cut off", to=1)
+    deleted(stores, 1)
+    pin(world.spec, 2, stores, now(), "what is left")
+    assert entries(world, stores)[-1].action == "interrupted"
