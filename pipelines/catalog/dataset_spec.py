@@ -2,6 +2,7 @@
 
 import re
 from typing import Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, model_validator
 
@@ -18,11 +19,25 @@ class Column(Spec):
     nullable: bool = False
     since: int = Field(1, ge=1, description="the dataset's version that brought it; older files lack it")
     deprecated: int | None = Field(None, ge=2, description="the version from which files may leave it out")
+    timezone: str | None = Field(None, description="the zone of times that are written without one")
+    nanoseconds: Literal["refuse", "cut"] = Field(
+        "refuse", description="what becomes of a time finer than the microseconds that are kept"
+    )
 
     @model_validator(mode="after")
     def may_be_missing_only_if_null(self) -> "Column":
         if self.optional and not self.nullable:
             raise ValueError("a column that files may lack must be nullable: true")
+        return self
+
+    @model_validator(mode="after")
+    def times_have_a_zone(self) -> "Column":
+        if self.type != "timestamp" and (self.timezone or self.nanoseconds != "refuse"):
+            raise ValueError("timezone and nanoseconds are for columns of type timestamp")
+        if self.timezone is not None and not _is_zone(self.timezone):
+            raise ValueError(
+                f"timezone: {self.timezone!r} is no zone's name such as UTC, Europe/Berlin or Etc/GMT+5"
+            )
         return self
 
     @property
@@ -50,6 +65,7 @@ class DatasetSpec(Spec):
         2_000_000_000, gt=0, description="larger files, also once decompressed, are refused"
     )
     null_values: tuple[str, ...] = ("",)
+    trim: bool = Field(False, description="true: blanks around a CSV's names and values are not part of them")
     manifest: bool = Field(False, description="true: NAME waits for NAME.manifest.json with its size")
 
     @property
@@ -65,7 +81,19 @@ class DatasetSpec(Spec):
         odd = [name for name in self.columns if re.fullmatch(COLUMN_NAME, name) is None]
         if odd:
             raise ValueError(f"{odd[0]!r} is no column name: a letter, then letters, digits and _")
+        alike = [n for n in self.columns if sum(n.lower() == other.lower() for other in self.columns) > 1]
+        if alike:
+            raise ValueError(
+                f"columns {alike} differ only in case; SQL takes them for one: rename all but one"
+            )
         newest = max(max(c.since, c.deprecated or 1) for c in self.columns.values())
         if newest > self.version:
             raise ValueError(f"a column speaks of version {newest}, but version is {self.version}; raise it")
         return self
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        return bool(ZoneInfo(name))
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from pipelines.catalog import COLUMN_NAME, DatasetSpec
@@ -137,7 +138,17 @@ class Source:
                 check_utf8=False,  # the block was decoded before it was cut
             ),
         )
-        return table, misfits
+        return _trimmed(table, self.spec) if self.spec.trim else table, misfits
+
+
+def _trimmed(table: pa.Table, spec: DatasetSpec) -> pa.Table:
+    """Texts without blanks around them; null where nothing else was there."""
+    empty = pa.array(spec.null_values, pa.string())
+    columns = [pc.utf8_trim(column, " \t") for column in table.columns]
+    none = pa.scalar(None, pa.string())
+    return pa.table(
+        [pc.if_else(pc.is_in(text, empty), none, text) for text in columns], names=table.column_names
+    )
 
 
 def labels(names: list[str]) -> list[str]:
@@ -147,20 +158,32 @@ def labels(names: list[str]) -> list[str]:
     return [f"{name} ({n + 1})" if n else name for name, n in zip(plain, times, strict=True)]
 
 
-def unknown_columns(spec: DatasetSpec, names: list[str]) -> str | None:
-    """What to tell of columns that are not the dataset's."""
+def as_named(names: list[str], spec: DatasetSpec) -> list[str]:
+    """A file's names; one that is a column's but for upper and lower case is the column's."""
+    if spec.trim:
+        names = [name.strip(" \t") for name in names]
+    free = {name.lower(): name for name in spec.columns if name not in names}
+    return [name if name in spec.columns else free.get(name.lower(), name) for name in names]
+
+
+def unknown_columns(spec: DatasetSpec, names: list[str], kinds: dict[str, str] | None = None) -> str | None:
+    """What to tell of columns that are not the dataset's; `kinds` has the types they could have, if not any text's."""
     if not names:
         return None
     shown = ", ".join(repr(name[:80]) for name in names[:5]) + (" ..." if len(names) > 5 else "")
-    fit = [name for name in names if COLUMN.fullmatch(name)]
-    remedy = f"; `evergreen schema add {spec.name} {fit[0]} --type string` would accept it" if fit else ""
+    known = {name.lower() for name in spec.columns}
+    kinds = dict.fromkeys(names, "string") if kinds is None else kinds
+    fit = [name for name in kinds if COLUMN.fullmatch(name) and name.lower() not in known]
+    remedy = (
+        f"; `evergreen schema add {spec.name} {fit[0]} --type {kinds[fit[0]]}` would accept it" if fit else ""
+    )
     return f"columns not in {spec.name}.yaml were kept as JSON in _rescued: {shown}{remedy}"
 
 
 def _header(block: Block, spec: DatasetSpec) -> list[str]:
     raw = block.raw(0)
     reason = _foreign(raw) or _too_long(raw, spec)
-    names = [] if reason else next(csv.reader([raw.decode().rstrip("\r\n")]), [])
+    names = [] if reason else as_named(next(csv.reader([raw.decode().rstrip("\r\n")]), []), spec)
     reason = reason or _header_fault(raw.decode(), names, spec)
     if reason:
         raise Refused(reason)
@@ -192,9 +215,11 @@ def _header_fault(text: str, names: list[str], spec: DatasetSpec) -> str | None:
     if doubled:
         return f"column {doubled[0]!r} stands twice in the header"
     for mark in ";\t|":
-        if missing and set(spec.required) <= {part.strip('"') for part in text.strip().split(mark)}:
+        if missing and set(spec.required) <= set(
+            as_named([p.strip('"') for p in text.strip().split(mark)], spec)
+        ):
             return f"the delimiter is {mark!r}; it must be a comma"
-    if len(missing) == len(spec.required):
+    if len(missing) == len(spec.required) and not any(_is_ours(name, spec) for name in names):
         return f"no header: line 1 names none of {spec.name}'s columns"
     if missing:
         return missing_columns(spec, missing, [name for name in names if name not in spec.columns])
@@ -203,11 +228,28 @@ def _header_fault(text: str, names: list[str], spec: DatasetSpec) -> str | None:
 
 def missing_columns(spec: DatasetSpec, missing: list[str], extra: list[str]) -> str:
     """What to tell of a file without columns it must have."""
+    blanks = [name for name in extra if name != name.strip(" \t") and _is_ours(name, spec)]
+    if blanks:
+        return (
+            f"names with blanks around them: {', '.join(map(repr, blanks[:5]))};"
+            f" `trim: true` in {spec.name}.yaml drops blanks around names and values"
+        )
     also = f"; not known: {', '.join(map(repr, extra[:5]))}" if extra else ""
-    return (
-        f"required column missing: {', '.join(map(repr, missing[:5]))}{also};"
-        f" `evergreen schema deprecate {spec.name} {missing[0]}` would accept files without it"
-    )
+    return f"required column missing: {', '.join(map(repr, missing[:5]))}{also}; {_without(spec, missing)}"
+
+
+def _is_ours(name: str, spec: DatasetSpec) -> bool:
+    """Whether a name is a column's but for blanks and case."""
+    return name.strip(" \t").lower() in {column.lower() for column in spec.columns}
+
+
+def _without(spec: DatasetSpec, missing: list[str]) -> str:
+    """The commands that accept files without these columns, if all of them can be done without."""
+    needed = [name for name in missing if name in (*spec.key, spec.event_time, spec.available_at)]
+    if needed:
+        return f"{spec.name} cannot do without {needed[0]}: it is part of its key or one of its times"
+    commands = [f"`evergreen schema deprecate {spec.name} {name}`" for name in missing]
+    return f"{' and '.join(commands)} would accept files without {'them' if len(commands) > 1 else 'it'}"
 
 
 def _unsound(block: Block) -> Faults:

@@ -1,6 +1,5 @@
 """Strict reading of a landed file into staging: typed rows with their line, and the rows that are not sound."""
 
-import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,10 +14,9 @@ from pipelines.catalog import DatasetSpec
 from pipelines.contracts import TransientError
 from pipelines.reading import delimited, parquet
 from pipelines.reading.records import Bad, Hashed, Parsed, Refused, open_regular
-from pipelines.reading.schema import WIDER
+from pipelines.reading.remedies import command
 from pipelines.reading.staging import BAD, BAD_SCHEMA, Staging
 
-NUMBER = re.compile(r"-?\d+(\.\d*)?([eE][+-]?\d+)?")
 SMALL = 20
 """A file with fewer rows is refused for its bad rows only if all of them are bad."""
 HOPELESS = 100_000
@@ -119,15 +117,5 @@ def refuse_if_too_many(spec: DatasetSpec, staging: Staging, parsed: int) -> None
     ).fetchone() or ("", 0, 0, "")
     raise Refused(
         f"{bad} of {parsed} rows are bad, {count} by rule {rule!r}; for example line {line}: {reason}"
-        + _remedy(spec, rule, reason)
+        + command(spec, rule, reason)
     )
-
-
-def _remedy(spec: DatasetSpec, rule: str, reason: str) -> str:
-    """The command that would accept a column's new type, if that is what is wrong."""
-    name = reason.partition(":")[0]
-    if rule not in WIDER or name not in spec.columns or not WIDER[rule]:
-        return ""
-    value = reason.partition(": ")[2].rpartition(" is not ")[0]
-    kind = "float" if rule == "integer" and NUMBER.fullmatch(value) else "string"
-    return f"; if {name} has changed on purpose, `evergreen schema widen {spec.name} {name} --to {kind}` accepts it"

@@ -32,7 +32,8 @@ def widen(spec: DatasetSpec, name: str, kind: str, folder: Path = HERE / "datase
         raise EvergreenError(f"{spec.name}.{name} is {column.type} and can become {wider}, not {kind}")
     if name in (spec.event_time, spec.available_at):
         raise EvergreenError(f"{spec.name}.{name} is a time the dataset needs; it cannot become {kind}")
-    return _edit(spec, name, _plain(column) | {"type": kind}, folder)
+    kept = {key: value for key, value in _plain(column).items() if key not in ("timezone", "nanoseconds")}
+    return _edit(spec, name, kept | {"type": kind}, folder)
 
 
 def deprecate(spec: DatasetSpec, name: str, folder: Path = HERE / "datasets") -> DatasetSpec:

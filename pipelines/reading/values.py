@@ -8,23 +8,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.catalog import Column, DatasetSpec
+from pipelines.reading.remedies import setting
+from pipelines.reading.times import FIRST_YEAR, LAST_YEAR, instant, iso, zoned
 from pipelines.stores.tables import ARROW, arrow_schema
 
 INTEGER = "regexp_full_match({0}, '-?[0-9]+')"
 FLOAT = r"regexp_full_match({0}, '-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?')"
-TIME = r"regexp_full_match({0}, '\d{{4}}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{{1,6}})?(Z|[+-][01]\d:[0-5]\d)')"
 TYPES = {
     "string": ("true", "VARCHAR", "text"),
     "integer": (INTEGER, "BIGINT", "an integer of 64 bits"),
     "float": (FLOAT + " AND isfinite(TRY_CAST({0} AS DOUBLE))", "DOUBLE", "a finite decimal number"),
     "timestamp": (
-        TIME + " AND year(TRY_CAST({0} AS TIMESTAMPTZ)) BETWEEN 1900 AND 2100",
+        "true",
         "TIMESTAMPTZ",
-        "a time with its zone such as 2013-01-31T23:59:00Z",
+        f"a time of {FIRST_YEAR} to {LAST_YEAR} with its zone such as 2013-01-31T23:59:00Z",
     ),
 }
 """Per type: when a text is one, what DuckDB calls it, and how a person would."""
-EARLIEST, LATEST = (np.datetime64(f"{year}-01-01", "us") for year in (1900, 2101))
+EARLIEST, LATEST = (np.datetime64(f"{year}-01-01", "us") for year in (FIRST_YEAR, LAST_YEAR + 1))
 CHARACTERS = {"integer": b"-0123456789", "float": b"+-.0123456789Ee"}
 BLANK = r"[\s\p{Z}\p{Cf}\p{Cc}]+"
 Faults = dict[int, tuple[str, str]]
@@ -35,6 +36,10 @@ def typed(spec: DatasetSpec, texts: pa.Table) -> tuple[pa.Table, Faults]:
 
     `texts` holds the dataset's columns as strings, null where empty, and `_index`.
     """
+    for place, (name, column) in enumerate(spec.columns.items()):
+        if column.timezone is not None:
+            local = texts[name].combine_chunks()
+            texts = texts.set_column(place, name, zoned(local, column.timezone, column.nanoseconds))
     fast = [_fast(column, texts[name], name in spec.key) for name, column in spec.columns.items()]
     if all(values is not None for values in fast):
         schema = arrow_schema(spec).append(pa.field("_index", pa.int64()))
@@ -50,6 +55,8 @@ def _fast(column: Column, texts: pa.ChunkedArray, key: bool = False) -> pa.Array
     if column.type == "string":
         return None if key and _maybe_blank(array) else array
     if not _plain(column.type, array):
+        array = iso(array, column.nanoseconds) if column.type == "timestamp" else None
+    if array is None:
         return None
     try:
         values = array.cast(ARROW[column.type])
@@ -96,10 +103,13 @@ def _slow(spec: DatasetSpec, texts: pa.Table) -> tuple[pa.Table, Faults]:
         connection.execute("SET TimeZone = 'UTC'")
         connection.register("texts", texts)
         result = connection.sql(_query(spec)).to_arrow_table()
-    ill = result.filter(pc.is_valid(result["_rule"])).select(["_index", "_rule", "_reason"]).to_pylist()
+    ill = result.filter(pc.is_valid(result["_rule"])).select(["_index", "_rule", "_reason"])
     good = result.filter(pc.is_null(result["_rule"])).select([*spec.columns, "_index"])
     schema = arrow_schema(spec).append(pa.field("_index", pa.int64()))
-    return good.cast(schema), {row["_index"]: (row["_rule"], row["_reason"]) for row in ill}
+    return good.cast(schema), {
+        i: (rule, reason + setting(spec, rule, reason))
+        for i, rule, reason in zip(*ill.to_pydict().values(), strict=True)
+    }
 
 
 def _query(spec: DatasetSpec) -> str:
@@ -118,6 +128,8 @@ def _query(spec: DatasetSpec) -> str:
 
 
 def _cast(name: str, column: Column) -> str:
+    if column.type == "timestamp":
+        return instant(f'"{name}"', column.nanoseconds)
     when, kind, _ = TYPES[column.type]
     return f"""CASE WHEN {when.format(f'"{name}"')} THEN TRY_CAST("{name}" AS {kind}) END"""
 
