@@ -28,7 +28,8 @@ def show(dataset: Dataset, as_json_text: AsJson = False) -> None:
         typer.echo(spec.model_dump_json(indent=2))
         return
     rows = [
-        [name, c.type, "may be empty" if c.nullable else "always there", f"since {c.since}"
+        [name, c.type + (f", {c.timezone} if not said" if c.timezone else ""),
+         "may be empty" if c.nullable else "always there", f"since {c.since}"
          + (f", deprecated in {c.deprecated}" if c.deprecated else ""), c.description]
         for name, c in spec.columns.items()
     ]  # fmt: skip

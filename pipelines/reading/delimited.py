@@ -249,7 +249,11 @@ def _without(spec: DatasetSpec, missing: list[str]) -> str:
     if needed:
         return f"{spec.name} cannot do without {needed[0]}: it is part of its key or one of its times"
     commands = [f"`evergreen schema deprecate {spec.name} {name}`" for name in missing]
-    return f"{' and '.join(commands)} would accept files without {'them' if len(commands) > 1 else 'it'}"
+    them = "them" if len(commands) > 1 else "it"
+    return (
+        f"{' and '.join(commands)} would accept files without {them},"
+        f" unless expectations/{spec.name}.json needs {them}"
+    )
 
 
 def _unsound(block: Block) -> Faults:

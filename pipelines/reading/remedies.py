@@ -101,7 +101,7 @@ def command(spec: DatasetSpec, rule: str, reason: str) -> str:
     if kind not in WIDER.get(rule, ()) or not _may_change(spec, name, value):
         return ""
     told = f"`evergreen schema widen {spec.name} {name} --to {kind}` accepts it"
-    return f"; if {name} has changed on purpose, {told}{_besides(spec, rule, kind, name)}"
+    return f"; if {name} has changed on purpose, {told}{_besides(spec, kind, name)}"
 
 
 def _may_change(spec: DatasetSpec, name: str, value: str) -> bool:
@@ -110,11 +110,11 @@ def _may_change(spec: DatasetSpec, name: str, value: str) -> bool:
     return not needed and value.lower() not in MARKS and TIME.fullmatch(value) is None
 
 
-def _besides(spec: DatasetSpec, rule: str, kind: str, name: str) -> str:
-    """What else must be so before a column of numbers can be one of texts."""
-    if kind == "float" or rule == "timestamp":
+def _besides(spec: DatasetSpec, kind: str, name: str) -> str:
+    """What else must be so before a column of another type can be one of texts."""
+    if kind != "string":
         return ""
     return (
         f" (in Parquet, written as string), once expectations/{spec.name}.json asks nothing of {name}"
-        " that only numbers have"
+        " that a text cannot answer"
     )

@@ -10,7 +10,7 @@ from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
 from pipelines.catalog import Column, dataset
-from pipelines.stages import values
+from pipelines.reading import values
 
 NEW_YORK = "America/New_York"
 

@@ -5,7 +5,9 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis
@@ -20,6 +22,7 @@ from pipelines.loop import steps
 from pipelines.settings import Settings
 from pipelines.stores import Stores
 from pipelines.stores.ledger import Ledger
+from tests.staged import read
 
 DATA = Path(__file__).parents[2] / "data"
 SPEC = dataset("flights")
@@ -277,3 +280,25 @@ def test_parsed_is_silver_and_quarantine_and_superseded(
     silver, bad, _ = state(stores)
     assert (len(silver), len(bad)) == (result.silver, result.quarantined)
     assert not {row["_line"] for row in silver} & {row["line"] for row in bad}
+
+
+@pytest.mark.parametrize("number", [253_402_300_800_000, 2**63 - 1, -(2**63)])
+def test_a_parquet_time_for_ever_is_quarantined_and_the_next_file_is_taken(
+    stores: Stores, number: int
+) -> None:
+    table = read(land(stores, GOOD), SPEC).table.select(list(SPEC.columns))
+    times = table["scheduled_arrival"].cast(pa.timestamp("ms", "UTC")).cast(pa.int64()).to_pylist()
+    odd = pa.array([*times[:4], number, *times[5:]]).view(pa.timestamp("ms", "UTC"))
+    at = table.schema.get_field_index("scheduled_arrival")
+    pq.write_table(table.set_column(at, "scheduled_arrival", odd), out := pa.BufferOutputStream())
+    land(stores, out.getvalue().to_pybytes(), "flights_0.parquet")
+    first, second = ingest_dataset(SPEC, stores)
+    assert (first.name, first.silver, first.quarantined) == ("flights_0.parquet", 29, 1)
+    assert (second.name, second.silver, second.superseded) == ("flights_1.csv", 1, 29)
+    [row] = quarantine(SPEC, stores).to_pylist()
+    assert (row["line"], row["rule"]) == (5, "timestamp")
+    assert (
+        str(number) in row["raw"].decode()
+        or "10000-01-01" in row["raw"].decode()
+        or "292278994" in row["raw"].decode()
+    )
