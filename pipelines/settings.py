@@ -5,8 +5,11 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import unquote
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from pipelines import places
+from pipelines.contracts import EvergreenError
 
 SERVER_LOGIN = re.compile(r"^(https?://)(?P<user>[^/?#:]*)(?::(?P<password>[^/?#]*))?@")
 PASSWORD = re.compile(r"://[^/@:]*:([^/]+)@|password=([^,&\s]+)")
@@ -20,7 +23,11 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="EVERGREEN_", env_file=PROJECT / ".env", frozen=True, extra="ignore"
+        env_prefix="EVERGREEN_",
+        env_file=PROJECT / ".env",
+        frozen=True,
+        extra="ignore",
+        hide_input_in_errors=True,  # it may be a secret
     )
 
     home: Path = Field(PROJECT / "var", description="the one folder that holds all state")
@@ -58,6 +65,28 @@ class Settings(BaseSettings):
     )
     alert_webhook: SecretStr | None = Field(None, description="where failure alerts are posted, if anywhere")
 
+    @field_validator("home", "landing", "keys")
+    @classmethod
+    def _on_a_disk(cls, folder: Path | None, info: ValidationInfo) -> Path | None:
+        """The same folder for every process, whatever folder that one works in."""
+        if folder is not None and places.is_address(folder):
+            raise EvergreenError(
+                f"EVERGREEN_{str(info.field_name).upper()} must be a folder on a disk, not an address; of all state"
+                " only EVERGREEN_LAKE and EVERGREEN_ARTIFACT_ROOT may lie at one"
+            )
+        return None if folder is None else folder.absolute()
+
+    @model_validator(mode="after")
+    def _where_state_can_lie(self) -> "Settings":
+        for name, folder in (("HOME", self.home), ("LAKE", places.local(self.lake_uri))):
+            fault = None if folder is None else places.fault(folder)
+            if fault is not None:
+                raise EvergreenError(
+                    f"nothing can be kept in {places.shown(str(folder))}: {fault}; rename that folder,"
+                    f" or set EVERGREEN_{name} to another"
+                )
+        return self
+
     @property
     def landing_path(self) -> Path:
         return self.landing or self.home / "landing"
@@ -75,13 +104,13 @@ class Settings(BaseSettings):
         """SQLAlchemy's URL of the ledger and the prediction log."""
         if self.database_url is not None:
             return self.database_url.get_secret_value()
-        return f"sqlite:///{self.home / 'evergreen.db'}"
+        return places.sqlite_url(self.home / "evergreen.db")
 
     @property
     def mlflow_uri(self) -> str:
         """MLflow's tracking URI; that of a server without the login in it, which its errors would repeat."""
         if self.tracking_uri is None:
-            return f"sqlite:///{self.home / 'mlflow.db'}"
+            return places.sqlite_url(self.home / "mlflow.db")
         return SERVER_LOGIN.sub(r"\1", self.tracking_uri.get_secret_value())
 
     @property
@@ -112,5 +141,9 @@ class Settings(BaseSettings):
 
 @lru_cache(maxsize=1)
 def settings() -> Settings:
-    """The settings of this process, read once."""
-    return Settings()
+    """The settings of this process, read once. EvergreenError names each one that cannot be used, never its value."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = [f"EVERGREEN_{str(each['loc'][0]).upper()}: {each['msg']}" for each in error.errors()]
+        raise EvergreenError(f"{'; '.join(faults)}; mend it in the environment or in .env") from None

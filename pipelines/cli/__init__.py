@@ -64,7 +64,7 @@ def replay(
     if as_json_text:
         sys.stdout.write(json.dumps([str(path) for path in landed]) + "\n")
     else:
-        console.print(f"{len(landed)} files landed in {settings().landing_path}")
+        console.print(f"{len(landed)} files landed in {settings().landing_path}", markup=False)
 
 
 def _day(text: str) -> date:
@@ -219,12 +219,12 @@ def validate(
 def doctor(as_json_text: AsJson = False) -> None:
     """Check specs, suites, features, ports and stores; say what is wrong and how to mend it."""
     from pipelines.cli.tables import examined
-    from pipelines.loop.doctor import examine
+    from pipelines.loop.doctor import examine, findings
 
     with explained():
-        findings = examine(settings())
-        show(findings, as_json_text, examined)
-    if not all(f["ok"] for f in findings):
+        found = findings()
+        show(found, as_json_text, examined)
+    if not all(f["ok"] for f in found):
         raise typer.Exit(MENDED)
 
 

@@ -77,8 +77,8 @@ def show(
     """Why a batch's rows were refused: line, rule, reason and bytes; and the batch's way so far."""
     from pipelines.ingestion.quarantine import find, header, rows
 
-    stores = _stores()
     with explained():
+        stores = _stores()
         batch = find(which, stores)
         found = rows(batch, stores)
     if raw:
@@ -104,8 +104,8 @@ def release(
     from pipelines.ingestion.quarantine import find
     from pipelines.ingestion.quarantine import release as run
 
-    stores = _stores()
     with explained():
+        stores = _stores()
         result = run(find(which, stores), stores, why, mended)
     if as_json_text:
         sys.stdout.write(json.dumps(as_json([result]), indent=2) + "\n")
@@ -119,8 +119,8 @@ def discard(which: Which, why: Why) -> None:
     from pipelines.ingestion.quarantine import discard as run
     from pipelines.ingestion.quarantine import find
 
-    stores = _stores()
     with explained():
+        stores = _stores()
         batch = find(which, stores)
         run(batch, stores, why)
     console.print(f"closed: {batch.name} ({batch.digest[:12]})", markup=False)

@@ -2,6 +2,7 @@
 
 import atexit
 import importlib.util
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.contracts import EvergreenError
+from pipelines.stores.durable import files_of, local
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -51,6 +53,8 @@ MEANING = {
 Row groups are not skipped by their statistics, which leave NaN out: `x > 1` would lose its NaN rows.
 """
 INSTALL = "install it with `pip install pyspark sqlglot` in the versions of locks/spark.txt"
+PATTERN = re.compile(r"[][{}*?\\^]")
+"""What Spark reads as a pattern in the path of a file."""
 UNREADABLE = {"columnMapping", "deletionVectors"}
 """Features of Delta whose rows cannot be told from the data files alone."""
 
@@ -71,7 +75,9 @@ class Snapshot:
             raise EvergreenError(
                 f"{table.table_uri} uses {what}, which is not read on Spark; rewrite it without"
             )
-        return cls(tuple(table.file_uris()), pa.schema(table.schema().to_arrow()))
+        here = local(table.table_uri) is not None
+        files = map(str, files_of(table)) if here else table.file_uris()
+        return cls(tuple(files), pa.schema(table.schema().to_arrow()))
 
 
 Relation: TypeAlias = "pa.Table | Snapshot"
@@ -176,7 +182,9 @@ class SparkSilver:
         kinds = {field.name: _ddl(field) for field in snapshot.schema}
         if snapshot.files:
             columns = ", ".join(f"`{name}` {kind}" for name, kind in kinds.items())
-            rows = self._session.read.schema(columns).parquet(*snapshot.files)
+            # Spark takes each path for a pattern; told not to, it reads two files below a folder {x} twice each.
+            files = [PATTERN.sub(r"\\\g<0>", file) for file in snapshot.files]
+            rows = self._session.read.schema(columns).parquet(*files)
         else:
             nulls = ", ".join(f"CAST(NULL AS {kind}) AS `{name}`" for name, kind in kinds.items())
             rows = self._session.sql(f"SELECT {nulls} WHERE FALSE")

@@ -6,6 +6,7 @@ import secrets
 import sys
 from pathlib import Path
 
+from pipelines.places import sqlite_url
 from pipelines.settings import PROJECT, Settings
 
 USER = "admin"
@@ -58,7 +59,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
         "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": passwords_file(settings),
         "CORE__FERNET_KEY": "",
-        "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
+        "DATABASE__SQL_ALCHEMY_CONN": sqlite_url(home / "airflow.db"),
         "API__HOST": settings.host,
         "API__PORT": settings.airflow_port,
         "API__BASE_URL": base,

@@ -6,8 +6,17 @@ from typing import Any
 
 from pipelines import catalog
 from pipelines.contracts import EvergreenError
-from pipelines.settings import Settings
+from pipelines.settings import Settings, settings
 from pipelines.stores import Stores
+
+
+def findings() -> list[dict[str, Any]]:
+    """Those on this process's deployment; if its settings cannot be used, that alone."""
+    try:
+        found = settings()
+    except EvergreenError as error:
+        return [{"check": "settings", "ok": False, "detail": str(error)}]
+    return examine(found)
 
 
 def examine(settings: Settings) -> list[dict[str, Any]]:
@@ -18,6 +27,7 @@ def examine(settings: Settings) -> list[dict[str, Any]]:
         ("model specs", lambda: f"{len(catalog.models())} models"),
         ("expectation suites", lambda: _suites(settings)),
         ("feature views", lambda: _views(stores)),
+        ("folders", lambda: _folders(settings)),
         ("home is writable", lambda: _writable(settings)),
         ("ledger", lambda: f"{len(stores.ledger.batches())} batches"),
         ("audit log", lambda: _audit(stores)),
@@ -48,6 +58,11 @@ def _views(stores: Stores) -> str:
     for version in stores.features.current.values():
         version.look_back  # noqa: B018 - says so if the file declares none
     return ", ".join(map(str, stores.features.current.values()))
+
+
+def _folders(settings: Settings) -> str:
+    """Settings refuse a folder in which no state can lie, so what is here is fit."""
+    return f"home {settings.home}, landing {settings.landing_path}, lake {settings.lake_uri}"
 
 
 def _writable(settings: Settings) -> str:

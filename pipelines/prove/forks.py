@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from pipelines.contracts import TransientError
+from pipelines.places import sqlite_url
 from pipelines.settings import Settings
 from pipelines.stores import Stores
 
@@ -38,7 +39,7 @@ class Home:
 
     @property
     def stores(self) -> Stores:
-        database = SecretStr(f"sqlite:///{self.folder / 'evergreen.db'}")
+        database = SecretStr(sqlite_url(self.folder / "evergreen.db"))
         lake = str(self.folder / "lake")
         return Stores(
             Settings(_env_file=None, home=self.folder, landing=self.landing, lake=lake, database_url=database)

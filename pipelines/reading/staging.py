@@ -91,7 +91,9 @@ class Staging:
         """Takes the lines that lie in another table out of `landed`."""
         gone = " UNION ALL ".join(f"SELECT line FROM {t}" for t in (BAD, COPIES, OTHERS) if self.count(t))
         path = str(self._file).replace("'", "''")
-        query = f"SELECT * FROM read_parquet('{path}')" + (f" WHERE _line NOT IN ({gone})" if gone else "")
+        # A folder named a=b would be taken for a partition, which gives each row a column `a`.
+        rows = f"SELECT * FROM read_parquet('{path}', hive_partitioning = false)"
+        query = rows + (f" WHERE _line NOT IN ({gone})" if gone else "")
         self.execute(f"CREATE OR REPLACE VIEW {LANDED} AS {query}")
 
     def reader(self, query: str, schema: pa.Schema) -> pa.RecordBatchReader:

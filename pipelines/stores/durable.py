@@ -3,7 +3,13 @@
 import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
+
+from pipelines.places import local as local
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
 
 CHECKPOINT_EVERY = 100
 """How many commits delta-rs makes between two checkpoints."""
@@ -33,12 +39,23 @@ def flush(uri: str) -> None:
         _fsync(path)
 
 
-def local(uri: str) -> Path | None:
-    """The folder of a table on a local disk; None if it lies elsewhere."""
-    parts = urlsplit(uri)
-    if parts.scheme in ("", "file"):
-        return Path(unquote(parts.path) if parts.scheme else uri)
-    return None
+def files_of(table: "DeltaTable") -> list[Path]:
+    """The data files of an opened version of a table on a local disk.
+
+    Not `file_uris()`: there the table's folder is percent-encoded and the rest of the path is not.
+    """
+    import pyarrow as pa
+
+    folder = local(table.table_uri)
+    if folder is None:
+        raise ValueError(f"{table.table_uri} does not lie on a local disk")
+    return [_file(folder, path) for path in pa.table(table.get_add_actions())["path"].to_pylist()]
+
+
+def _file(folder: Path, path: str) -> Path:
+    """A data file by its name in the log, which is encoded; relative to the table's folder unless it is an address."""
+    found = local(path) if urlsplit(path).scheme == "file" else None
+    return folder / unquote(path) if found is None else found
 
 
 def _first(log: Path) -> int:
@@ -58,7 +75,7 @@ def _added(folder: Path, commit: Path) -> list[Path]:
         return []
     # Not splitlines: texts in the statistics may hold other line ends than this one.
     actions = [json.loads(line) for line in text.split("\n") if line]
-    return [folder / unquote(a["add"]["path"]) for a in actions if "add" in a]
+    return [_file(folder, a["add"]["path"]) for a in actions if "add" in a]
 
 
 def _fsync(path: Path) -> None:

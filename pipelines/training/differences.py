@@ -10,7 +10,7 @@ from typing import Any
 
 from pipelines.catalog import ModelSpec
 from pipelines.stores import Stores
-from pipelines.stores.durable import local
+from pipelines.stores.durable import files_of, local
 from pipelines.training.checkout import changed_since, commit, environment, libraries, made_with
 from pipelines.training.registration import CODE
 
@@ -137,7 +137,7 @@ def _lost(name: str, version: int, stores: Stores) -> str | None:
         return f"{name} has no version {version} any more (newest is {newest}); its log was cut"
     if found is None:
         return f"{name} is gone"
-    files = [file for uri in found.file_uris() if (file := local(uri)) is not None]
+    files = files_of(found) if local(found.table_uri) is not None else []
     gone = sum(not file.exists() for file in files)
     return f"{gone} of {len(files)} files of {name} version {version} were vacuumed" if gone else None
 

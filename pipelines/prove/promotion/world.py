@@ -12,6 +12,7 @@ from pipelines.catalog import Comparison, ModelSpec, model
 from pipelines.catalog.gate_spec import Behaviour, ServingLimits, Slices
 from pipelines.contracts import EvergreenError, TrainingSet
 from pipelines.gate import evaluate
+from pipelines.places import sqlite_url
 from pipelines.promotion.promote import override, promote
 from pipelines.settings import Settings
 from pipelines.stores import Stores
@@ -44,8 +45,8 @@ class World:
 
 
 def opened(home: Path) -> Stores:
-    database = SecretStr(f"sqlite:///{home / 'evergreen.db'}")
-    mlflow = SecretStr(f"sqlite:///{home / 'mlflow.db'}")
+    database = SecretStr(sqlite_url(home / "evergreen.db"))
+    mlflow = SecretStr(sqlite_url(home / "mlflow.db"))
     return Stores(
         Settings(_env_file=None, home=home, database_url=database, tracking_uri=mlflow, artifact_root=None, keys=None),
         WHO,

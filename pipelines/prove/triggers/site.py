@@ -18,6 +18,7 @@ from pydantic import SecretStr
 
 from pipelines.contracts import EvergreenError
 from pipelines.local import supervisor
+from pipelines.places import sqlite_url
 from pipelines.prove import Say
 from pipelines.prove.triggers.rest import Airflow
 from pipelines.settings import PROJECT, Settings
@@ -182,8 +183,8 @@ def _settings(home: Path) -> Settings:
         home=home,
         landing=home / "landing",
         lake=str(home / "lake"),
-        database_url=SecretStr(f"sqlite:///{home / 'evergreen.db'}"),
-        tracking_uri=SecretStr(f"sqlite:///{home / 'mlflow.db'}"),
+        database_url=SecretStr(sqlite_url(home / "evergreen.db")),
+        tracking_uri=SecretStr(sqlite_url(home / "mlflow.db")),
         artifact_root=(home / "mlartifacts").as_uri(),
         online_store="sqlite",
         host="127.0.0.1",

@@ -80,7 +80,7 @@ class Features:
 
     def _config(self) -> dict[str, Any]:
         text = (self.settings.feature_repo / "feature_store.yaml").read_text()
-        config: dict[str, Any] = yaml.safe_load(Template(text).substitute(self.variables()))
+        config: dict[str, Any] = _substituted(yaml.safe_load(text), self.variables())
         config["offline_store"]["threads"] = self.settings.threads
         if self.settings.online_store == "redis":
             if self.settings.redis_url is None:
@@ -229,6 +229,13 @@ class _Question:
     definitions: "dict[str, FeatureView]"
     lifetimes: dict[str, timedelta | None]
     numbers: dict[str, int]
+
+
+def _substituted(config: Any, variables: Mapping[str, str]) -> Any:
+    """Parsed YAML with its ${VARIABLES} filled in: a folder's name may hold what YAML would read as its own."""
+    if isinstance(config, dict):
+        return {key: _substituted(value, variables) for key, value in config.items()}
+    return Template(config).substitute(variables) if isinstance(config, str) else config
 
 
 def _reference(name: str, numbers: Mapping[str, int]) -> str:

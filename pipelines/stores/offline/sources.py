@@ -1,5 +1,6 @@
 """Where a source's rows lie, and how they are opened."""
 
+import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from glob import glob
@@ -17,7 +18,7 @@ from feast.infra.offline_stores.file_source import FileSource
 from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem, S3FileSystem
 
 from pipelines.contracts import EvergreenError
-from pipelines.stores.durable import local
+from pipelines.stores.durable import files_of, local
 from pipelines.stores.offline.pins import pinned_version
 from pipelines.stores.tables import rows_of
 
@@ -113,7 +114,10 @@ class Source:
                 _selected(system, path),
                 pads.ParquetFileFormat(),
                 pads.FileSystemFactoryOptions(
-                    partitioning=pads.HivePartitioning.discover(), selector_ignore_prefixes=NOT_ROWS
+                    # Only folders below the source are partitions, whatever those above it are called.
+                    partition_base_dir=_base(system, path),
+                    partitioning=pads.HivePartitioning.discover(),
+                    selector_ignore_prefixes=NOT_ROWS,
                 ),
             )
             # Older files may lack a column or have a coarser time.
@@ -150,8 +154,7 @@ class Source:
 
 def _whole(table: DeltaTable) -> bool:
     """Whether all files of a local table are there; others are not looked at."""
-    folder = local(table.table_uri)
-    return folder is None or all((local(uri) or folder).exists() for uri in table.file_uris())
+    return local(table.table_uri) is None or all(file.exists() for file in files_of(table))
 
 
 def source(settings: Any, data_source: DataSource | None, view: str = "") -> Source:
@@ -234,6 +237,14 @@ def _selected(system: FileSystem, path: str) -> Any:
             raise FileNotFoundError(path)
         return found
     return FileSelector(path, recursive=True)
+
+
+def _base(system: FileSystem, path: str) -> str:
+    """The folder below which a source's partitions lie: of a pattern, the part before the first sign of one."""
+    kind = system.get_file_info(path).type
+    if kind == FileType.Directory:
+        return path
+    return posixpath.dirname(path if kind == FileType.File else path.partition("*")[0])
 
 
 def columns_of(found: pads.Dataset) -> Iterator[tuple[str, str]]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from pipelines.places import sqlite_url
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Studies:
     def address(self) -> str:
         """SQLite gets a file of its own, so that a trial's end never waits for the ledger."""
         url = self._settings.database
-        return f"sqlite:///{self._settings.home / 'search.db'}" if url.startswith("sqlite") else url
+        return sqlite_url(self._settings.home / "search.db") if url.startswith("sqlite") else url
 
     def opened(self, name: str, maximize: bool, facts: Mapping[str, Any]) -> "Study":
         """The study of this name, made if there is none; the facts are on it."""

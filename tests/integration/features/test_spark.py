@@ -174,3 +174,15 @@ def test_a_difference_is_a_failure_in_one_sentence(theirs: pa.Table, said: str) 
 def test_a_view_without_rows_proves_nothing() -> None:
     nothing = answer(k=pa.array([], pa.string()))
     assert compared("view", nothing, nothing).failures == ["view: no row to compare"]
+
+
+@needs_spark
+@pytest.mark.usefixtures("started")
+@pytest.mark.parametrize("name", ["it's 50% off #1", "a{b,c} é", "carrier=UA: +&", "100% (x)"])
+def test_a_delta_snapshot_is_read_below_any_folder(tmp_path: Path, name: str) -> None:
+    where = str(tmp_path / name / "silver")
+    write_deltalake(where, pa.table({"k": ["a"]}))
+    write_deltalake(where, pa.table({"k": ["b"]}), mode="append")
+    with spark.SparkSilver({"silver": spark.Snapshot.of(DeltaTable(where))}) as silver:
+        answer = silver.query("select * from silver order by k")
+    assert answer.to_pylist() == [{"k": "a"}, {"k": "b"}]

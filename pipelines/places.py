@@ -1,0 +1,68 @@
+"""Folders that people choose: which of them this product can work in, and how a file in one is addressed."""
+
+import os
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+ADDRESS = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:/")
+ENCODED = re.compile("%(?=[0-9A-Fa-f]{2})")
+UNFIT = (
+    (re.compile(r"[\ud800-\udfff]"), "is not UTF-8"),
+    (re.compile(r"[\x00-\x1f\x7f]"), "holds a control character"),
+    (
+        re.compile(r"[][?*|^\\]"),
+        "holds {!r}, which Delta tables and DuckDB read as a pattern or cannot read at all",
+    ),
+    (re.compile(r"%[0-9A-Fa-f]{2}"), "holds {!r}, which Delta tables read as an encoded character"),
+    (re.compile(r"\$[A-Za-z_{]\w*"), "holds {!r}, which Airflow reads as a variable"),
+)
+"""What no back end below can be taught: delta-rs panics or looks in another folder, DuckDB and Spark search for a
+pattern. Spaces, accents, quotes and any other sign are no reason."""
+
+
+def fault(folder: Path) -> str | None:
+    """Why no state can lie below a folder, by its own name and by what it is a link to; None if it can."""
+    names = (part for path in (folder, _real(folder)) for part in path.parts)
+    return next(filter(None, map(_named, names)), None)
+
+
+def is_address(folder: Path) -> bool:
+    """Whether what was meant as a folder is an address, such as s3://bucket: it would become a folder `s3:` here."""
+    return bool(ADDRESS.match(str(folder)))
+
+
+def _real(folder: Path) -> Path:
+    try:
+        return folder.resolve()
+    except (OSError, RuntimeError, ValueError):  # a loop of links, a NUL
+        return folder
+
+
+def _named(name: str) -> str | None:
+    for pattern, why in UNFIT:
+        found = pattern.search(name)
+        if found is not None:
+            return f"the folder {shown(name)} {why.format(found.group())}"
+    return None
+
+
+def shown(name: str) -> str:
+    """A name as text that can be printed, whatever bytes it has."""
+    return repr(os.fsencode(name).decode("utf-8", "backslashreplace"))
+
+
+def local(uri: str) -> Path | None:
+    """The folder that a path or a file:// address names; None if it lies elsewhere. Only an address is encoded."""
+    parts = urlsplit(uri)
+    if parts.scheme in ("", "file"):
+        return Path(unquote(parts.path) if parts.scheme else uri)
+    return None
+
+
+def sqlite_url(file: Path) -> str:
+    """SQLAlchemy's address of a SQLite file; it decodes the path and ends it at a question mark.
+
+    Encoded is only what would be misread: MLflow makes the folders of the path as it stands in the address.
+    """
+    return f"sqlite:///{ENCODED.sub('%25', str(file)).replace('?', '%3F')}"
