@@ -10,7 +10,7 @@ from airflow.sdk import (
     task,
 )
 from evergreen_airflow.arrivals import LandingTrigger, queue_watcher
-from evergreen_airflow.stages import START, defaults, form, stage
+from evergreen_airflow.stages import START, defaults, earlier_try, form, stage
 
 from pipelines.catalog import DatasetSpec, datasets
 from pipelines.settings import settings
@@ -22,7 +22,8 @@ validates it by `expectations/{name}.json`, and commits rows to silver or quaran
 {description}
 
 **If it fails:** the files still lie in the landing folder and nothing was lost; the next run takes them. A refused file
-does not fail the run: see `evergreen status` and the alerts.
+does not fail the run: see `evergreen status` and the alerts. A file that a fault of ours keeps out stays and is tried
+again, three times in all; then it is refused, and `evergreen quarantine release` judges it again.
 """
 
 
@@ -54,13 +55,11 @@ def build(spec: DatasetSpec) -> None:
         def ingest_and_validate() -> list:
             from evergreen_airflow.alerts import refused
 
-            from pipelines.contracts import NothingToDo
             from pipelines.loop import steps
 
-            results = stage(steps.ingest, spec.name)
+            results = stage(steps.ingest, spec.name, earlier_try())
             refused(spec.name, results)
-            if not any(result["silver"] for result in results):
-                stage(NothingToDo.say, f"no new row of {spec.name}")
+            stage(steps.something_new, spec.name, results)
             return results
 
         ingest_and_validate()

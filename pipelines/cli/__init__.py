@@ -91,13 +91,18 @@ def ingest(
 ) -> None:
     """Ingest what has landed: read strictly, validate, commit to silver or quarantine."""
     from pipelines.cli.tables import ingested
+    from pipelines.ingestion.faults import in_turn
     from pipelines.ingestion.ingest import ingest_dataset
 
     with explained():
         names = [dataset] if dataset else list(catalog.datasets())
         stores = Stores(settings())
-        results = [r for name in names for r in ingest_dataset(catalog.dataset(name), stores)]
+        results, troubles = in_turn(names, lambda name: ingest_dataset(catalog.dataset(name), stores))
         show(results, as_json_text, ingested)
+        if troubles:
+            raise EvergreenError("; ".join(troubles))
+    if not all(r.state.ended for r in results):
+        raise typer.Exit(MENDED)
     if any(r.quarantined or r.state == "refused" for r in results):
         raise typer.Exit(REFUSED)
 
@@ -219,7 +224,7 @@ def validate(
 def doctor(as_json_text: AsJson = False) -> None:
     """Check specs, suites, features, ports and stores; say what is wrong and how to mend it."""
     from pipelines.cli.tables import examined
-    from pipelines.loop.doctor import examine, findings
+    from pipelines.loop.doctor import findings
 
     with explained():
         found = findings()

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.cli.output import AsJson, console, explained
+from pipelines.cli.output import MENDED, AsJson, console, explained
 from pipelines.contracts import as_json
 from pipelines.settings import settings
 from pipelines.stores import Stores
@@ -111,6 +111,8 @@ def release(
         sys.stdout.write(json.dumps(as_json([result]), indent=2) + "\n")
     else:
         console.print(ingested(as_json([result])))
+    if not result.state.ended:
+        raise typer.Exit(MENDED)
 
 
 @app.command()

@@ -17,6 +17,7 @@ from uuid import uuid4
 
 from pipelines.catalog import DatasetSpec, datasets
 from pipelines.contracts import Batch, BatchState, EvergreenError, IngestResult, TransientError
+from pipelines.ingestion.faults import FAULT, unforeseen
 from pipelines.processes import died, identity
 from pipelines.reading.records import Refused, digest_of, open_regular
 from pipelines.reading.staging import leftovers
@@ -80,7 +81,7 @@ def put_away(batch: Batch | IngestResult, stores: Stores) -> None:
         if digest_of(own / batch.name) == batch.digest:
             _move(own / batch.name, kept(batch, stores))
             _put_manifest_away(batch, stores)
-    except FileNotFoundError:
+    except (FileNotFoundError, Refused):  # a folder or link of its name is not the file
         LOG.info("%s: %r is out of the landing folder already", batch.dataset, batch.name)
     finally:
         _give_back(own, landing)
@@ -153,7 +154,18 @@ def sync(path: Path) -> None:
 
 
 def _see(spec: DatasetSpec, path: Path, stores: Stores) -> Batch | None:
-    """The batch in a file, or None if it needs nothing more."""
+    """The batch in a file, or None if it needs nothing more or cannot be looked at."""
+    try:
+        return _looked_at(spec, path, stores)
+    except Exception as error:
+        if not unforeseen(error):
+            raise
+        LOG.error("%s: a fault of ours with %r", spec.name, path.name, exc_info=error)
+        _unopened(spec, path.name, f"{FAULT}: {type(error).__name__}; each run looks at it again", stores)
+        return None
+
+
+def _looked_at(spec: DatasetSpec, path: Path, stores: Stores) -> Batch | None:
     try:
         batch = Batch(digest_of(path), spec.name, path.name, path.stat().st_size)
     except (TransientError, FileNotFoundError) as error:

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,10 +15,11 @@ import pyarrow as pa
 from pipelines.catalog import DatasetSpec, datasets
 from pipelines.contracts import Batch, BatchState, Claim, EvergreenError, IngestResult, TransientError
 from pipelines.ingestion.arrivals import bring_back, discover, kept, name_fault, put_away, recover
+from pipelines.ingestion.faults import contained, failed, infrastructure, unforeseen
 from pipelines.reading import schema
 from pipelines.reading.copies import profile, set_copies_aside, set_known_aside
 from pipelines.reading.files import add_raw_lines, read, refuse_if_too_many
-from pipelines.reading.records import Refused, digest_of
+from pipelines.reading.records import Refused, Unsettled, digest_of
 from pipelines.reading.staging import BAD, COPIES, LANDED, OTHERS, Staging, staging
 from pipelines.stores import Stores
 from pipelines.stores.audit import events
@@ -38,12 +40,15 @@ Alive = Callable[[], None]
 
 
 def ingest_dataset(spec: DatasetSpec, stores: Stores) -> list[IngestResult]:
-    """Takes in every settled file of a dataset, by name, and ends what earlier runs left unfinished."""
+    """Takes in every settled file of a dataset, by name, and ends what earlier runs left unfinished.
+
+    A file that could not be taken in is told of too: its result has not ended, says why, and its file stays.
+    """
     with _infrastructure(spec.name):
         recover(stores)
         schema.apply(spec, stores)
         events.batches(stores, spec.name)
-        released = list(_unfinished(spec, stores))
+        released, left = _unfinished(spec, stores)
         waiting = [*released, *discover(spec, stores)]
         claims = ((batch, stores.ledger.claim(batch, stores.settings.lease_seconds)) for batch in waiting)
         done, busy = [], []
@@ -53,9 +58,10 @@ def ingest_dataset(spec: DatasetSpec, stores: Stores) -> list[IngestResult]:
                     busy.append(batch)
                 else:
                     tell(batch.digest)
-                    done.append(_take(spec, batch, claim, stores))
+                    done.append(contained(batch, partial(_take, spec, batch, claim, stores), printable))
         # What another run is working on comes last: by then it may have ended.
-        return [*done, *(ingest(spec, batch, stores) for batch in busy)]
+        late = [contained(batch, partial(ingest, spec, batch, stores), printable) for batch in busy]
+        return [*left, *done, *late]
 
 
 def ingest(spec: DatasetSpec, batch: Batch, stores: Stores) -> IngestResult:
@@ -82,9 +88,7 @@ def ingest(spec: DatasetSpec, batch: Batch, stores: Stores) -> IngestResult:
                 put_away(ended, stores)
                 return _known(batch, stores)
             if time.monotonic() > deadline:
-                raise TransientError(
-                    f"{batch.name} is being taken in by another run; try again when it has ended"
-                )
+                raise Unsettled(f"{batch.name} is being taken in by another run; try again when it has ended")
             time.sleep(POLL_SECONDS)
 
 
@@ -105,28 +109,51 @@ def dry_run(path: Path, stores: Stores) -> IngestResult:
             return _refused(spec, batch, str(error), stores)
 
 
-def _unfinished(spec: DatasetSpec, stores: Stores) -> Iterator[Batch]:
-    """Archives what was committed only, and gives the batches whose released rows are to be judged."""
+def _unfinished(spec: DatasetSpec, stores: Stores) -> tuple[list[Batch], list[IngestResult]]:
+    """Archives what was committed only, and gives the batches whose released rows are to be judged.
+
+    Also what could not be put away, as results that have not ended.
+    """
+    released, left = [], []
     for batch in stores.ledger.pending(spec.name):
         bring_back(replace(batch, state=BatchState.REFUSED), stores)
     for ended in stores.ledger.unfinished(spec.name):
-        if ended.state is BatchState.COMMITTED:
-            put_away(ended, stores)
-        if stores.ledger.releasing(ended):
-            yield Batch(ended.digest, ended.dataset, ended.name, 0, ended.state)
+        batch = Batch(ended.digest, ended.dataset, ended.name, 0, ended.state)
+        found = contained(batch, partial(_archived, ended, stores), printable)
+        left += [found] if not found.state.ended else []
+        released += [batch] if stores.ledger.releasing(ended) else []
+    return released, left
+
+
+def _archived(ended: IngestResult, stores: Stores) -> IngestResult:
+    if ended.state is BatchState.COMMITTED:
+        put_away(ended, stores)
+    return ended
 
 
 def _take(spec: DatasetSpec, batch: Batch, claim: Claim, stores: Stores) -> IngestResult:
-    """Decides a claimed batch and puts its file away."""
+    """Decides a claimed batch and puts its file away; one that a fault of ours keeps out is noted and stays."""
     try:
         result = _decide(spec, batch, claim, stores)
-    except BaseException:
+    except BaseException as error:
         with suppress(Exception):
             stores.ledger.let_go(claim)
-        raise
+        if not unforeseen(error):
+            raise
+        result = failed(batch, claim, error, printable, stores)
+        if not result.state.ended:
+            return result
+        result = _given_up(spec, batch, result, stores)
     stores.ledger.record(result, claim)
     put_away(_known(batch, stores), stores)
     return _known(batch, stores)
+
+
+def _given_up(spec: DatasetSpec, batch: Batch, result: IngestResult, stores: Stores) -> IngestResult:
+    """The refusal of a file; of released rows, that they stay as they were."""
+    if batch.state.taken:
+        return replace(_known(batch, stores), reason=result.reason)
+    return _refused(spec, batch, str(result.reason), stores)
 
 
 def _known(batch: Batch, stores: Stores) -> IngestResult:
@@ -144,9 +171,7 @@ def _decide(spec: DatasetSpec, batch: Batch, claim: Claim, stores: Stores) -> In
         if batch.state.taken:
             return replace(_known(batch, stores), reason=str(error))
         if digest_of(stores.settings.landing_path / batch.name) != batch.digest:
-            raise TransientError(
-                f"{batch.name} changed while it was read; it will be looked at again"
-            ) from error
+            raise Unsettled(f"{batch.name} changed while it was read; it will be looked at again") from error
         LOG.warning("%s: %r refused: %s", spec.name, batch.name, error)
         return _refused(spec, batch, str(error), stores)
 
@@ -175,7 +200,7 @@ def _commit(spec: DatasetSpec, batch: Batch, claim: Claim, stores: Stores) -> In
                     continue
         won = stores.tables.committed("silver", spec.name, txn)
     if won is None:
-        raise TransientError(f"{batch.name}: other batches kept coming first; run again")
+        raise Unsettled(f"{batch.name}: other batches kept coming first; run again")
     return stores.ledger.prepared(batch.digest, spec.name, won)
 
 
@@ -212,7 +237,7 @@ def _judged(
     """
     reading = read(path, spec, staged, alive)
     if reading.digest != batch.digest:
-        raise TransientError(f"{batch.name} changed while it was read; it will be looked at again")
+        raise Unsettled(f"{batch.name} changed while it was read; it will be looked at again")
     parsed = reading.parsed if before is None else _only_released(before, staged, stores)
     set_copies_aside(spec, staged)
     validation = validate(spec, staged, stores, batch.digest)
@@ -280,7 +305,7 @@ def _renewing(claim: Claim, stores: Stores) -> Alive:
         if time.monotonic() - last > lease / 4:
             last = time.monotonic()
             if not stores.ledger.renew(claim, lease):
-                raise TransientError(f"another run took batch {claim.digest[:12]} over; this one stops")
+                raise Unsettled(f"another run took batch {claim.digest[:12]} over; this one stops")
 
     return alive
 
@@ -334,12 +359,8 @@ def printable(text: str) -> str:
 @contextmanager
 def _infrastructure(name: str) -> Iterator[None]:
     """A full disk or a database that does not answer is nobody's bad data: it is tried again."""
-    import duckdb
-    from deltalake.exceptions import DeltaError
-    from sqlalchemy.exc import OperationalError
-
     try:
         yield
-    except (OSError, DeltaError, OperationalError, duckdb.IOException, duckdb.OutOfMemoryException) as error:
-        reason = str(error).splitlines()[0]
+    except infrastructure() as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise TransientError(f"{name}: {reason}; nothing was lost, run again when that is mended") from error

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from pipelines import catalog
-from pipelines.contracts import Candidate, EvergreenError, TrainingSet, as_json
+from pipelines.contracts import BatchState, Candidate, EvergreenError, NothingToDo, TrainingSet, as_json
 from pipelines.monitoring import policy
 from pipelines.settings import settings
 from pipelines.stores import Stores
 from pipelines.stores.audit import events
 
 PATIENCE = timedelta(hours=36)
+ENDED = {state.value for state in BatchState if state.ended}
 
 
 def stores() -> Stores:
@@ -38,14 +39,32 @@ def moment(text: str | None) -> datetime | None:
     return value
 
 
-def ingest(dataset: str) -> list[dict[str, Any]]:
-    """Ingest every file of a dataset that has landed; entries that nobody will ever open are told of once."""
+def ingest(dataset: str, since: str | None = None) -> list[dict[str, Any]]:
+    """Ingest every file of a dataset that has landed; entries that nobody will ever open are told of once.
+
+    With `since`, also what ended from that moment on: an earlier try may have died before it told anyone.
+    """
     from pipelines.ingestion.arrivals import passed_over
     from pipelines.ingestion.ingest import ingest_dataset
 
-    shared = stores()
+    shared, begun = stores(), moment(since)
+    earlier = shared.ledger.ended_since(dataset, begun) if begun else []
     results = ingest_dataset(catalog.dataset(dataset), shared)
-    return [as_json(result) for result in [*results, *passed_over(dataset, shared)]]
+    digests = {result.digest for result in results}
+    told = [result for result in earlier if result.digest not in digests]
+    return [as_json(result) for result in [*told, *results, *passed_over(dataset, shared)]]
+
+
+def something_new(dataset: str, results: list[dict[str, Any]]) -> None:
+    """NothingToDo unless rows came in; EvergreenError if nothing did because of a fault of ours."""
+    from pipelines.ingestion.faults import FAULT
+
+    if any(result["silver"] for result in results):
+        return
+    faults = [r for r in results if r["state"] not in ENDED and str(r["reason"]).startswith(FAULT)]
+    if faults:
+        raise EvergreenError(f"{faults[0]['name']}: {faults[0]['reason']}")
+    raise NothingToDo(f"no new row of {dataset}")
 
 
 def features(as_of: str | None = None, say: Callable[[str], None] = print) -> dict[str, Any]:

@@ -11,9 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.catalog import DatasetSpec
-from pipelines.contracts import TransientError
 from pipelines.reading import delimited, parquet
-from pipelines.reading.records import Bad, Hashed, Parsed, Refused, open_regular
+from pipelines.reading.records import Bad, Hashed, Parsed, Refused, Unsettled, open_regular
 from pipelines.reading.remedies import command
 from pipelines.reading.staging import BAD, BAD_SCHEMA, Staging
 
@@ -88,7 +87,7 @@ def add_raw_lines(path: Path, spec: DatasetSpec, staging: Staging, digest: str) 
                 pa.table({"begins": list(found), "content": pa.array(list(found.values()), pa.binary())}),
             )
         if source.digest() != digest:
-            raise TransientError(f"{path.name} changed while it was read; it will be looked at again")
+            raise Unsettled(f"{path.name} changed while it was read; it will be looked at again")
     staging.execute(f"UPDATE {BAD} SET raw = content FROM raws WHERE line = begins AND raw IS NULL")
 
 

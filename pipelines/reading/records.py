@@ -36,6 +36,10 @@ FOREIGN = {
 }
 
 
+class Unsettled(TransientError):
+    """One file cannot be taken in now, by its own doing or another run's; the others can."""
+
+
 class Refused(EvergreenError):
     """The whole file cannot be trusted; the message is the one reason."""
 
@@ -116,7 +120,7 @@ def open_regular(path: Path) -> Any:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError as error:
-        raise TransientError(f"{path.name} vanished after it was listed; it may come again") from error
+        raise Unsettled(f"{path.name} vanished after it was listed; it may come again") from error
     except OSError as error:
         if error.errno in (errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE):
             raise TransientError(f"{path.name} could not be opened: {error.strerror}") from error

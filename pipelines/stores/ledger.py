@@ -16,6 +16,8 @@ from pipelines.stores.ledger_tables import ATTEMPTS, BATCHES, HISTORY, METADATA,
 BATCH = [BATCHES.c[name] for name in ("digest", "dataset", "name", "size", "state", "reason")]
 RESULT = [BATCHES.c[name] for name in IngestResult.__dataclass_fields__]
 OPEN = (BatchState.SEEN.value, BatchState.CLAIMED.value)
+FAILED = "failed"
+ENDS = (BatchState.REFUSED.value, BatchState.COMMITTED.value, BatchState.ARCHIVED.value)
 TAKEN = (BatchState.COMMITTED.value, BatchState.ARCHIVED.value)
 
 
@@ -88,6 +90,19 @@ class Ledger:
         """Gives a claim back unfinished, so that the next run need not wait for the lease to end."""
         with self._engine.begin() as connection:
             connection.execute(sa.update(BATCHES).where(_is(claim), _holds(claim)).values(holder=None))
+
+    def failed(self, claim: Claim, why: str) -> int:
+        """Notes that a try came to nothing by a fault of ours; how many have since the batch came or was released."""
+        steps = sa.select(HISTORY.c.step).where(
+            HISTORY.c.digest == claim.digest, HISTORY.c.dataset == claim.dataset
+        )
+        with self._engine.begin() as connection:
+            self._note(connection, claim.digest, claim.dataset, FAILED, why)
+            update = sa.update(BATCHES).where(_is(claim), _holds(claim), BATCHES.c.state.in_(OPEN))
+            connection.execute(update.values(reason=why))
+            way = [row.step for row in connection.execute(steps.order_by(HISTORY.c.id))]
+        since = max((at for at, step in enumerate(way) if step == "released"), default=0)
+        return way[since:].count(FAILED)
 
     def prepare(self, claim: Claim, result: IngestResult) -> None:
         """Writes down what the claim's silver commit will mean, before it is made."""
@@ -210,6 +225,13 @@ class Ledger:
         query = sa.select(*RESULT).where(bad, sa.not_(BATCHES.c.discarded))
         if dataset is not None:
             query = query.where(BATCHES.c.dataset == dataset)
+        return [_result(row) for row in self._rows(query.order_by(BATCHES.c.seen_at, BATCHES.c.name))]
+
+    def ended_since(self, dataset: str, moment: datetime) -> list[IngestResult]:
+        """Batches, or releases of their rows, that were committed or refused from a moment on, in order of arrival."""
+        mine = sa.and_(HISTORY.c.dataset == dataset, HISTORY.c.at >= moment, HISTORY.c.step.in_(ENDS))
+        digests = sa.select(HISTORY.c.digest).where(mine)
+        query = sa.select(*RESULT).where(BATCHES.c.dataset == dataset, BATCHES.c.digest.in_(digests))
         return [_result(row) for row in self._rows(query.order_by(BATCHES.c.seen_at, BATCHES.c.name))]
 
     def unfinished(self, dataset: str) -> list[IngestResult]:

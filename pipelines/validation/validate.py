@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.catalog import DatasetSpec
-from pipelines.contracts import EvergreenError, TransientError
+from pipelines.contracts import EvergreenError
+from pipelines.reading.records import Unsettled
 from pipelines.reading.staging import BAD, LANDED, Staging
 from pipelines.stores import Stores
 from pipelines.validation import reports
@@ -178,7 +179,7 @@ def _refuse_unknown(result: dict[str, Any]) -> None:
         return
     found = info if "exception_message" in info else next(iter(info.values()), {})
     message = str(found.get("exception_message", "")).splitlines()
-    raise TransientError(
+    raise Unsettled(
         f"{reports.rule(result)} could not be computed: {message[0] if message else 'no reason given'};"
         " mend the suite, or run again if the machine was short of something"
     )

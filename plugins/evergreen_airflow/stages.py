@@ -46,6 +46,15 @@ def behalf() -> str:
     return f"{said} for {person}" if person else said
 
 
+def earlier_try() -> str | None:
+    """When this run was due, if its task was tried before: that try may have ended after its work and untold."""
+    try:
+        context = get_current_context()
+    except RuntimeError:
+        return None
+    return context["dag_run"].run_after.isoformat() if context["ti"].try_number > 1 else None
+
+
 def defaults(owner: str) -> dict[str, Any]:
     """What every task has: an owner, retries with back-off, and an alert when they are used up."""
     return {

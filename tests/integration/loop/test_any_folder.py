@@ -27,7 +27,7 @@ from pipelines.training.training_set import build
 from tests import training_sets
 from tests.integration.conftest import AS_OF
 
-DATA = Path(__file__).parent.parent / "data"
+DATA = Path(__file__).parents[2] / "data"
 REAL = catalog.model("flight_delays")
 NAMES = [
     "it's 50% off #1",
