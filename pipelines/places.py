@@ -1,4 +1,4 @@
-"""Folders that people choose: which of them this product can work in, and how a file in one is addressed."""
+"""Folders and addresses that people choose: which of them this product can work with, and how a file is addressed."""
 
 import os
 import re
@@ -66,3 +66,15 @@ def sqlite_url(file: Path) -> str:
     Encoded is only what would be misread: MLflow makes the folders of the path as it stands in the address.
     """
     return f"sqlite:///{ENCODED.sub('%25', str(file)).replace('?', '%3F')}"
+
+
+def is_web_address(text: str) -> bool:
+    """Whether a text is an http or https address with a host, as urllib can ask for it."""
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return False
+    plain = text.isascii() and text.isprintable() and " " not in text
+    host = bool(parts.hostname) and parts.username is None and parts.password is None and port != 0
+    return plain and host and parts.scheme in ("http", "https")

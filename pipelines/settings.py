@@ -76,6 +76,19 @@ class Settings(BaseSettings):
             )
         return None if folder is None else folder.absolute()
 
+    @field_validator("alert_webhook")
+    @classmethod
+    def _can_be_posted_to(cls, webhook: SecretStr | None) -> SecretStr | None:
+        """Its value is a secret, so no error shows it."""
+        if webhook is None or not webhook.get_secret_value():
+            return None
+        if not places.is_web_address(webhook.get_secret_value()):
+            raise EvergreenError(
+                "EVERGREEN_ALERT_WEBHOOK is no address that alerts can be posted to: it must look like"
+                " https://host/path (or http), in ASCII, without spaces, user or password; its value is not shown"
+            )
+        return webhook
+
     @model_validator(mode="after")
     def _where_state_can_lie(self) -> "Settings":
         for name, folder in (("HOME", self.home), ("LAKE", places.local(self.lake_uri))):
