@@ -6,6 +6,7 @@ or discard later. It looks at no feature and no model. Only this room writes sil
 
 __all__ = [
     "arrivals",
+    "faults",
     "ingest",
     "quarantine",
 ]

@@ -7,6 +7,7 @@ licence is not moved to; a move that fails changes nothing. It trains and judges
 __all__ = [
     "approval",
     "champions",
+    "missing",
     "overview",
     "promote",
     "retire",

@@ -10,11 +10,12 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+from pipelines.contracts import EvergreenError
 from pipelines.stores import Stores
 from pipelines.stores.audit.licences import Licence, licensed
 from pipelines.stores.audit.log import Entry
 from pipelines.stores.locks import exclusive
-from pipelines.stores.tracking.registry import ANCHOR, CHAMPION, PREVIOUS
+from pipelines.stores.tracking.registry import ANCHOR, CHAMPION, PREVIOUS, RETIRED
 
 INTEND, PROMOTE, ROLLBACK, INTERRUPTED, FOREIGN = "intend", "promote", "rollback", "interrupted", "foreign"
 MOVED = (PROMOTE, ROLLBACK)
@@ -211,14 +212,21 @@ def _repin(model: str, stores: Stores, now: datetime) -> None:
 
 def _inherit(deleted: Entry, model: str, stores: Stores, now: datetime) -> None:
     """The oldest champion that is registered and passed its gate takes the place of the anchor, if there is one."""
-    from pipelines.promotion.missing import upright
-
     gone = deleted.evidence["anchor"]
     been = dict.fromkeys(tenure.version for tenure in tenures(model, stores))
-    heir = next((number for number in been if upright(model, number, stores)), None)
+    heir = next((number for number in been if _upright(model, number, stores)), None)
     if heir is not None:
         why = f"version {gone}, the anchor, was deleted in MLflow; the oldest champion that is left takes its place"
         said = {"anchor": heir, "instead_of": gone}
         at, subject_ = max(now, deleted.at), f"anchor:{model}"
         stores.audit.append(at, stores.who, PIN, subject_, why, said, f"{subject_}:after:{deleted.number}")
         stores.tracking.set_alias(model, ANCHOR, heir)
+
+
+def _upright(model: str, number: int, stores: Stores) -> bool:
+    """Whether a version is registered, was not retired, and passed its gate; one that was overridden did not."""
+    try:
+        found = stores.tracking.version(model, number)
+        return RETIRED not in found.tags and not stores.tracking.licence(found).overridden
+    except EvergreenError:
+        return False

@@ -2,10 +2,8 @@
 
 from collections.abc import Iterator
 
-from pipelines.contracts import EvergreenError
 from pipelines.promotion import champions
 from pipelines.stores import Stores
-from pipelines.stores.tracking.registry import RETIRED
 
 
 def missing(model: str, stores: Stores) -> list[str]:
@@ -16,15 +14,6 @@ def missing(model: str, stores: Stores) -> list[str]:
         for number, role, remedy in _needed(model, stores)
         if number not in there
     ]
-
-
-def upright(model: str, number: int, stores: Stores) -> bool:
-    """Whether a version is registered, was not retired, and passed its gate; one that was overridden did not."""
-    try:
-        found = stores.tracking.version(model, number)
-        return RETIRED not in found.tags and not stores.tracking.licence(found).overridden
-    except EvergreenError:
-        return False
 
 
 def _needed(model: str, stores: Stores) -> Iterator[tuple[int, str, str]]:
