@@ -1,7 +1,9 @@
 .DEFAULT_GOAL := help
-.PHONY: help run stop test check format lock clean install spark onnx bench-ingest bench-features
+.PHONY: help run stop test check format lock clean install spark onnx bench-ingest bench-features bench-loop
 
 ROWS ?= 300000 3000000
+ROUNDS ?= 5
+BASE ?= c57b43e
 
 PYTHON ?= python3
 VENV := .venv
@@ -47,6 +49,9 @@ bench-ingest: $(READY)  ## ingest against pandas, side by side; ROWS="300000 300
 bench-features: $(READY)  ## joins, materialization and online reads against stock Feast; JOINS="--labels 5000 ..." sizes it
 	@$(BIN)/python -m benchmarks.historical $(JOINS)
 	@$(BIN)/python -m benchmarks.materialize $(ONLINE)
+
+bench-loop: $(READY)  ## landed files to the new champion served, another commit against this one; ROUNDS=5 BASE=c57b43e
+	@$(BIN)/python -m benchmarks.loop --rounds $(ROUNDS) --base $(BASE) $(LOOP)
 
 spark: $(READY)  ## add what runs the features on Spark; it needs Java 17
 	@VIRTUAL_ENV=$(VENV) $(UV) pip install -q --require-hashes -r locks/spark.txt

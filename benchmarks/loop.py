@@ -1,0 +1,238 @@
+"""The whole loop, from a day's landed files to the new champion served: another commit against this checkout.
+
+Both have their own checkout, environment, home and serving process, and get the same files: January to March in bulk,
+then in each round a quiet week and one more day. A champion that has aged a week gives way to a candidate that is not
+worse, so that each day's candidate has a fair chance to be promoted; the gate is the one of spec.yaml on both sides.
+Only the day is timed. Every step runs in a process forked from one that holds what Airflow's scheduler holds, the
+ingestion of all datasets at once; Airflow's own bookkeeping is left out. Both must make the same training set, byte for
+byte, and come to the same verdict.
+"""
+
+import argparse
+import json
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.loop_sides import Side, Took, Unequal, worktree
+from pipelines.catalog import datasets
+from pipelines.loop.replay import replay
+from pipelines.settings import PROJECT
+
+BASE, MODEL = "c57b43e", "flight_delays"
+FIRST, LAST = date(2013, 1, 1), date(2013, 3, 31)
+QUIET = timedelta(days=7)
+"""Days that are ingested, but not trained on, before each timed one: the age at which a champion is stale."""
+CLOSE = 1e-9
+MEASURED = "serves: "
+"""How the rules begin whose numbers are times and sizes on this machine."""
+
+
+def landed(first: date, last: date, bulk: bool, folder: Path) -> list[Path]:
+    """The real flights of some days as files, made once for both."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return list(replay(MODEL, first, last, "bulk" if bulk else "1d", folder / f"{first}_{last}"))
+
+
+def owner(file: Path) -> str:
+    """The dataset of a landed file."""
+    return file.name.rsplit("_", 2)[0]
+
+
+def taken_in(side: Side, files: list[Path]) -> None:
+    """Files land, are ingested by every dataset's task at once, and become features."""
+    side.take(files)
+    woken = sorted({owner(file) for file in files})
+    side.run("ingest", *({"step": "ingest", "args": [name]} for name in woken))
+    side.run("features", {"step": "features", "args": []})
+
+
+def trained(side: Side, day: date) -> dict[str, Any]:
+    """The retraining's tasks one after the other, until serving answers with what was promoted."""
+    now = f"{day + timedelta(days=1)}T06:00:00+00:00"
+    asked = {"woken": "data event", "reason": None, "now": now}
+    (plan,) = side.run("plan", {"step": "plan", "args": [MODEL], "named": asked})
+    (rows,) = side.run("training set", {"step": "training_set", "args": [MODEL, plan["as_of"]]})
+    timed = {"now": now}
+    (made,) = side.run("train", {"step": "train", "args": [MODEL, rows, plan], "named": timed})
+    (verdict,) = side.run("evaluate", {"step": "evaluate", "args": [MODEL, made, rows], "named": timed})
+    (moved,) = side.run("promote", {"step": "promote", "args": [MODEL, made["version"]], "named": timed})
+    return {"as_of": plan["as_of"], "rows": rows, "verdict": verdict, "moved": moved}
+
+
+def history(side: Side, files: list[Path], kept: Path, reuse: bool) -> None:
+    """Three months and their first champion, in a home of its own; `reuse` begins from an earlier run's."""
+    shutil.rmtree(side.home, ignore_errors=True)
+    if reuse and kept.exists():
+        shutil.copytree(kept, side.home, symlinks=True)
+        side.start()
+    else:
+        side.start()
+        taken_in(side, files)
+        found = trained(side, LAST)
+        if not found["moved"]["promoted"]:
+            raise SystemExit(f"{side.name}: no first champion: {found['moved']['reason']}")
+        shutil.rmtree(kept, ignore_errors=True)
+        shutil.copytree(side.home, kept, symlinks=True)
+    side.serve()
+    side.served(MODEL, 1)
+
+
+def round_of(side: Side, quiet: list[Path], files: list[Path], day: date) -> dict[str, Any]:
+    """A quiet week, and then the day that is timed."""
+    taken_in(side, quiet)
+    side.took.clear()
+    taken_in(side, files)
+    found = trained(side, day)
+    if found["moved"]["promoted"]:
+        side.served(MODEL, found["verdict"]["version"], "served")
+    return found | {"took": dict(side.took), "kept": side.kept}
+
+
+def same(old: dict[str, Any], new: dict[str, Any]) -> None:
+    """Both learned from the same bytes and came to the same verdict for the same reasons; Unequal says what differs."""
+    for what in ("rows", "positives", "holdout_rows", "content"):
+        if old["rows"][what] != new["rows"][what]:
+            raise Unequal(f"training set: {what}: {old['rows'][what]} and {new['rows'][what]}")
+    then, now = old["verdict"], new["verdict"]
+    for what in ("decision", "rows", "champion_version", "anchor_version"):
+        if then[what] != now[what]:
+            raise Unequal(f"verdict: {what}: {then[what]} and {now[what]}")
+    rules = {rule["name"]: rule for rule in now["rules"]}
+    for rule in then["rules"]:
+        _same_rule(rule, rules.get(rule["name"]))
+    if old["moved"]["promoted"] is not new["moved"]["promoted"]:
+        raise Unequal(f"promotion: {old['moved']['reason']} and {new['moved']['reason']}")
+
+
+def _same_rule(old: dict[str, Any], new: dict[str, Any] | None) -> None:
+    if new is None or new["decision"] != old["decision"]:
+        raise Unequal(f"rule `{old['name']}`: {old['decision']} and {new and new['decision']}")
+    if old["name"].startswith(MEASURED):
+        return
+    for number in ("value", "low", "high"):
+        was, now = old[number], new[number]
+        if (was is None) is not (now is None) or (was is not None and abs(was - now) > CLOSE):
+            raise Unequal(f"rule `{old['name']}`: {number} {was} and {now}")
+
+
+def rounds(count: int, sides: list[Side], folder: Path, say: Any) -> Iterator[dict[str, Any]]:
+    """Each round's answers of both sides, which take turns at going first."""
+    day = LAST
+    for number in range(count):
+        since = day + timedelta(days=1)
+        day = since + QUIET
+        quiet = landed(since, day - timedelta(days=1), False, folder)
+        files = [f for f in landed(day, day, False, folder) if not datasets()[owner(f)].reference]
+        found = {}
+        for side in sides if number % 2 == 0 else sides[::-1]:
+            found[side.name] = round_of(side, quiet, files, day)
+        same(found["old"], found["new"])
+        verdict = found["new"]["verdict"]
+        total = {name: sum(t.wall for t in each["took"].values()) for name, each in found.items()}
+        say(
+            f"round {number + 1}, {day}: {verdict['decision']} in both, {total['old']:.1f} s and {total['new']:.1f} s"
+        )
+        yield found
+
+
+def medians(found: list[dict[str, Any]], side: str) -> dict[str, Took]:
+    """Each step's median over the rounds that promoted, and the median of their sums."""
+    taken = [each[side]["took"] for each in found if "served" in each[side]["took"]]
+    if not taken:
+        raise SystemExit("no round's candidate was promoted; more ROUNDS= reach other weeks")
+    middle = {step: _median([each[step] for each in taken]) for step in taken[0]}
+    sums = [_sum(list(each.values())) for each in taken]
+    return middle | {"landed to served": _median(sums)}
+
+
+def _median(of: list[Took]) -> Took:
+    return Took(*(median(getattr(each, name) for each in of) for name in ("wall", "cpu", "peak")))
+
+
+def _sum(of: list[Took]) -> Took:
+    return Took(sum(t.wall for t in of), sum(t.cpu for t in of), max(t.peak for t in of))
+
+
+def table(old: dict[str, Took], new: dict[str, Took], title: str) -> Table:
+    shown = Table(title=title, title_justify="left")
+    for name in ("", "old s", "new s", "old/new", "old cpu s", "new cpu s", "old/new", "old MB", "new MB"):
+        shown.add_column(name, justify="right" if name else "left")
+    for step, was in old.items():
+        now = new[step]
+        cells = [f"{was.wall:.2f}", f"{now.wall:.2f}", f"{was.wall / now.wall:.1f}x"]
+        cells += [f"{was.cpu:.2f}", f"{now.cpu:.2f}", f"{was.cpu / now.cpu:.1f}x" if now.cpu else ""]
+        shown.add_row(step, *cells, f"{was.peak:,.0f}", f"{now.peak:,.0f}")
+    return shown
+
+
+def bare(side: Side, found: list[dict[str, Any]], new: dict[str, Took]) -> dict[str, list[float]]:
+    """What one warm process needs: ingestion and features as measured, and every other computation once."""
+    (once,) = side.run("floor", {"step": "floor", "args": [MODEL, found[-1]["new"]["as_of"]]})
+    steps = {step: [new[step].wall, new[step].cpu] for step in ("ingest", "features")}
+    total = [sum(each[n] for each in (steps | once).values()) for n in (0, 1)]
+    return steps | once | {"sum": total}
+
+
+def compare(asked: argparse.Namespace, say: Any) -> dict[str, Any]:
+    """Everything that is printed: per step old and new, and the floor."""
+    folder = asked.folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    checkouts = {"old": worktree(PROJECT, asked.base, folder), "new": PROJECT}
+    sides = [Side(name, checkout, folder / f"home-{name}") for name, checkout in checkouts.items()]
+    try:
+        files = landed(FIRST, LAST, True, folder / "files")
+        for side in sides:
+            say(f"{side.name}: January to March and the first champion ...")
+            history(side, files, folder / f"history-{side.name}", asked.reuse)
+        found = list(rounds(asked.rounds, sides, folder / "files", say))
+        old, new = (medians(found, name) for name in ("old", "new"))
+        kept = {side.name: median(each[side.name]["kept"] for each in found) for side in sides}
+        least = bare(sides[1], found, new)
+        return {"old": old, "new": new, "kept": kept, "floor": least, "rounds": len(found)}
+    finally:
+        for side in sides:
+            side.stop()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--base", default=BASE, help="the commit that is compared with this checkout")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--folder", type=Path, default=PROJECT / "var" / "bench-loop")
+    parser.add_argument(
+        "--reuse", action="store_true", help="begin from the first champions of an earlier run"
+    )
+    parser.add_argument("--json", action="store_true")
+    asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what runs beside us is ended
+    console = Console(width=120, stderr=asked.json)
+    try:
+        found = compare(asked, console.print)
+    except Unequal as error:
+        console.print(f"THE SIDES DIFFER. {error}", markup=False)
+        sys.exit(1)
+    if asked.json:
+        print(json.dumps(found, default=vars, indent=2))
+        return
+    title = f"a day's files landed to the new champion served, median of {found['rounds']} rounds by turns"
+    console.print(table(found["old"], found["new"], title))
+    kept = " and ".join(f"{size:,.0f} MB ({name})" for name, size in found["kept"].items())
+    console.print(f"What tasks leave running for the next one: {kept}.", highlight=False)
+    console.print("Equal training sets, byte for byte, and equal verdicts in every round.")
+    least = "\n".join(
+        f"  {name:24} {wall:6.2f} s {cpu:6.2f} cpu s" for name, (wall, cpu) in found["floor"].items()
+    )
+    console.print(f"One warm process needs at least:\n{least}", markup=False)
+
+
+if __name__ == "__main__":
+    main()
