@@ -65,6 +65,7 @@ class DatasetSpec(Spec):
         2_000_000_000, gt=0, description="larger files, also once decompressed, are refused"
     )
     null_values: tuple[str, ...] = ("",)
+    any_case: bool = Field(False, description="true: a file may write the columns' names in capitals or not")
     trim: bool = Field(False, description="true: blanks around a CSV's names and values are not part of them")
     manifest: bool = Field(False, description="true: NAME waits for NAME.manifest.json with its size")
 

@@ -38,7 +38,8 @@ class Source:
     @property
     def note(self) -> str | None:
         """The columns the dataset does not know, and how to accept them."""
-        return unknown_columns(self.spec, [self.labels[i] for i in self.extra])
+        absent = [name for name in self.spec.columns if name not in self.names]
+        return unknown_columns(self.spec, [self.labels[i] for i in self.extra], absent)
 
     def digest(self) -> str:
         """SHA-256 of the bytes that were read, and of those that follow them."""
@@ -159,22 +160,27 @@ def labels(names: list[str]) -> list[str]:
 
 
 def as_named(names: list[str], spec: DatasetSpec) -> list[str]:
-    """A file's names; one that is a column's but for upper and lower case is the column's."""
+    """A file's names, without the blanks and in the case of the columns where the dataset allows either."""
     if spec.trim:
         names = [name.strip(" \t") for name in names]
-    free = {name.lower(): name for name in spec.columns if name not in names}
+    free = {name.lower(): name for name in spec.columns if name not in names} if spec.any_case else {}
     return [name if name in spec.columns else free.get(name.lower(), name) for name in names]
 
 
-def unknown_columns(spec: DatasetSpec, names: list[str], kinds: dict[str, str] | None = None) -> str | None:
-    """What to tell of columns that are not the dataset's; `kinds` has the types they could have, if not any text's."""
+def unknown_columns(
+    spec: DatasetSpec, names: list[str], absent: list[str], kinds: dict[str, str] | None = None
+) -> str | None:
+    """What to tell of columns that are not the dataset's.
+
+    `absent` are those of the dataset that the file lacks; `kinds` has the types of new ones, if not any text's.
+    """
     if not names:
         return None
     shown = ", ".join(repr(name[:80]) for name in names[:5]) + (" ..." if len(names) > 5 else "")
     known = {name.lower() for name in spec.columns}
     kinds = dict.fromkeys(names, "string") if kinds is None else kinds
     fit = [name for name in kinds if COLUMN.fullmatch(name) and name.lower() not in known]
-    remedy = (
+    remedy = _alike(spec, absent, names) or (
         f"; `evergreen schema add {spec.name} {fit[0]} --type {kinds[fit[0]]}` would accept it" if fit else ""
     )
     return f"columns not in {spec.name}.yaml were kept as JSON in _rescued: {shown}{remedy}"
@@ -228,14 +234,32 @@ def _header_fault(text: str, names: list[str], spec: DatasetSpec) -> str | None:
 
 def missing_columns(spec: DatasetSpec, missing: list[str], extra: list[str]) -> str:
     """What to tell of a file without columns it must have."""
-    blanks = [name for name in extra if name != name.strip(" \t") and _is_ours(name, spec)]
-    if blanks:
-        return (
-            f"names with blanks around them: {', '.join(map(repr, blanks[:5]))};"
-            f" `trim: true` in {spec.name}.yaml drops blanks around names and values"
-        )
     also = f"; not known: {', '.join(map(repr, extra[:5]))}" if extra else ""
-    return f"required column missing: {', '.join(map(repr, missing[:5]))}{also}; {_without(spec, missing)}"
+    told = f"required column missing: {', '.join(map(repr, missing[:5]))}{also}"
+    there = {name.strip(" \t").lower() for name in extra}
+    gone = [name for name in missing if name.lower() not in there]
+    return told + _alike(spec, missing, extra) + (f"; {_without(spec, gone)}" if gone else "")
+
+
+def _alike(spec: DatasetSpec, missing: list[str], extra: list[str]) -> str:
+    """The settings that take names which differ from missing ones only in blanks or in case; empty if none does."""
+    pairs = [(name, other) for name in missing for other in extra if _is(name, other)]
+    blanks = any(other != other.strip(" \t") for _, other in pairs)
+    case = any(other.strip(" \t") != name for name, other in pairs)
+    trim = (
+        f"; only in blanks differs {pairs[0][1]!r}: `trim: true` in {spec.name}.yaml drops them"
+        if blanks
+        else ""
+    )
+    return trim + (
+        f"; only in case differs {pairs[0][1]!r}: `any_case: true` in {spec.name}.yaml takes any"
+        if case
+        else ""
+    )
+
+
+def _is(name: str, other: str) -> bool:
+    return name != other and other.strip(" \t").lower() == name.lower()
 
 
 def _is_ours(name: str, spec: DatasetSpec) -> bool:

@@ -42,7 +42,8 @@ class Source:
     def note(self) -> str | None:
         """The columns the dataset does not know, and how to accept them."""
         kinds = {name: kind for name in self.extra if (kind := kind_for(self._kinds[name]))}
-        return unknown_columns(self.spec, self.extra, kinds)
+        absent = [name for name in self.spec.columns if name not in self.names]
+        return unknown_columns(self.spec, self.extra, absent, kinds)
 
     def digest(self) -> str:
         """SHA-256 of the file as it lies there now."""

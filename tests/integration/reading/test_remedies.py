@@ -88,6 +88,13 @@ CASES: dict[str, bytes | pa.Table] = {
     "NaN": csv("arrival_delay", lambda _: b"NaN", 2),
     "blanks around all": b"\n".join(padded(line) for line in GOOD.split(b"\n")),
     "blanks around names": GOOD.replace(GOOD.split(b"\n")[0], padded(GOOD.split(b"\n")[0])),
+    "names in capitals": GOOD.replace(GOOD.split(b"\n")[0], GOOD.split(b"\n")[0].upper()),
+    "one name in capitals": GOOD.replace(b"tailnum", b"TailNum", 1),
+    "blanks around names in capitals": GOOD.replace(
+        GOOD.split(b"\n")[0], padded(GOOD.split(b"\n")[0]).upper()
+    ),
+    "a name in capitals and one left out": without("tailnum").replace(b"distance", b"Distance", 1),
+    "Parquet in capitals": typed_table().rename_columns([name.upper() for name in SPEC.columns]),
     "blanks around values": csv("distance", lambda value: b" " + value),
     "local times": csv("scheduled_arrival", lambda value: value[:19].replace(b"T", b" ")),
     "local times of the event": csv("scheduled_departure", lambda value: value[:19]),

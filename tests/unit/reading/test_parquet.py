@@ -446,14 +446,20 @@ def test_a_long_text_said_once_and_meant_often_is_worked_on_in_stretches(tmp_pat
         taken(tmp_path, table(more=huge))
 
 
-def test_names_in_capitals_are_the_columns(tmp_path: Path) -> None:
+def test_names_in_another_case_are_named_as_that_and_taken_by_a_setting(tmp_path: Path) -> None:
     rows = table(count=filled([7], pa.int64()))
-    found = taken(tmp_path, rows.rename_columns([name.upper() for name in rows.column_names]))
+    capitals = rows.rename_columns([name.upper() for name in rows.column_names])
+    with pytest.raises(Refused, match=r"'id'.*only in case differs 'ID': `any_case: true`"):
+        taken(tmp_path, capitals)
+    spec = SPEC.model_copy(update={"any_case": True})
+    found = taken(tmp_path, capitals, spec)
     assert (found.bad, found.note, found.table["count"].to_pylist()[0]) == ([], None, 7)
-    both = table(count=filled([7], pa.int64()), COUNT=filled([8], pa.int64()))
-    kept = taken(tmp_path, both)
+    kept = taken(tmp_path, table(count=filled([7], pa.int64()), COUNT=filled([8], pa.int64())), spec)
     assert kept.table["count"].to_pylist()[0] == 7
     assert json.loads(kept.table["_rescued"].to_pylist()[0]) == {"COUNT": "8"}
+    with pytest.raises(Refused, match="twice"):
+        taken(tmp_path, table(Count=filled([7], pa.int64()), COUNT=filled([8], pa.int64())), spec)
+    assert "any_case" in str(taken(tmp_path, table(COUNT=filled([8], pa.int64()))).note)
 
 
 def test_local_times_are_in_utc_wherever_the_clocks_are_clear() -> None:
