@@ -85,7 +85,13 @@ def _features(asked: Prediction, version: Version | None, chain: Chain) -> list[
     known, wanted = asked.known or {}, version.views if version else {}
     for view in sorted({*values, *wanted}):
         chain.hold(f"feature view {view}: the log does not say how far it had come", view in known)
-    chain.hold("features: the online store could not be read, all are missing", not asked.degraded)
+    newer = any(value is not None for value in asked.features.values())
+    odd = (
+        "some are newer than what was asked about"
+        if newer
+        else "the online store could not be read, all are missing"
+    )
+    chain.hold(f"features: {odd}", not asked.degraded)
     return [{"view": view, **known.get(view, {}), "values": values[view]} for view in sorted(values)]
 
 

@@ -18,6 +18,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipelines.catalog import ModelSpec
 from pipelines.serving.access import DeclaredOnly, public
+from pipelines.serving.bodies import Readable
+from pipelines.serving.bounds import Bounds
 from pipelines.serving.causes import passed
 from pipelines.serving.docs import page
 from pipelines.serving.metrics import FeatureHealth, Metrics
@@ -75,7 +77,10 @@ def create_app(
     """The app; it answers /health at once and loads the champions in the background."""
     metrics = Metrics()
     metrics.registry.register(FeatureHealth.of(settings.database))
-    predictors = {name: Predictor(spec, models, features, metrics) for name, spec in specs.items()}
+    predictors = {
+        name: Predictor(spec, models, features, metrics, Bounds(spec, settings.expectations))
+        for name, spec in specs.items()
+    }
     service = Service(predictors, predictions, metrics)
 
     @asynccontextmanager
@@ -93,6 +98,7 @@ def create_app(
         lifespan=followed,
         openapi_url=None,
     )
+    app.router.route_class = Readable
     for predictor in predictors.values():
         _add_predictions(app, service, predictor)
     _add_models(app, service)
@@ -132,10 +138,11 @@ def _answered(service: Service, predictor: Predictor, asked: Any, request: Reque
         raise HTTPException(503, str(error)) from error
     prediction = _prediction(predictor, served, asked, found, answer)
     _log(service, prediction)
-    return _told(prediction, served, found)
+    broken = predictor.bounds.broken({**asked.entities.model_dump(), **asked.request.model_dump()})
+    return _told(prediction, served, found, [*filter(None, [found.reason]), *broken])
 
 
-def _told(prediction: Prediction, served: Served, found: Found) -> Answered:
+def _told(prediction: Prediction, served: Served, found: Found, warnings: list[str]) -> Answered:
     """What leaves: a probability with its decision, or a regression's value."""
     said: dict[str, Any] = {
         "prediction_id": prediction.prediction_id,
@@ -144,6 +151,7 @@ def _told(prediction: Prediction, served: Served, found: Found) -> Answered:
         "overridden": served.licence.overridden,
         "missing_features": found.missing,
         "degraded": found.degraded,
+        "warnings": warnings,
     }
     threshold = prediction.threshold
     if threshold is None:

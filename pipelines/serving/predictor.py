@@ -14,14 +14,18 @@ from pydantic import BaseModel
 
 from pipelines.catalog import ModelSpec, dataset
 from pipelines.contracts import EvergreenError, TransientError
+from pipelines.serving.bounds import Bounds
 from pipelines.serving.causes import Cause, passed
 from pipelines.serving.metrics import Metrics
 from pipelines.serving.schemas import example, request_model
 from pipelines.serving.served import Found, Served, row
+from pipelines.settings import PROJECT
 from pipelines.stores.audit.licences import Licence
 
 log = logging.getLogger("evergreen.serving")
 LONGEST_PAUSE = 60.0
+UNREAD = "the feature store could not be read, so every feature is missing"
+NEWER = "features are newer than the event asked about, so nobody could have known them before it"
 
 
 class ChampionLike(Protocol):
@@ -95,9 +99,15 @@ class Predictor:
     """
 
     def __init__(
-        self, spec: ModelSpec, models: ModelSource, features: FeatureSource, metrics: Metrics
+        self,
+        spec: ModelSpec,
+        models: ModelSource,
+        features: FeatureSource,
+        metrics: Metrics,
+        bounds: Bounds | None = None,
     ) -> None:
         self.spec, self.request_model = spec, request_model(spec)
+        self.bounds = bounds or Bounds(spec, PROJECT / "expectations")
         self._models, self._features, self._metrics = models, features, metrics
         self.served: Served | None = None
         self._before: Served | None = None
@@ -126,7 +136,7 @@ class Predictor:
     def features(self, served: Served, asked: BaseModel) -> Found:
         """The question's features; all missing, and degraded, when the store cannot be read."""
         found = self._read(served, asked)
-        if found.degraded:
+        if found.known is None:
             self._metrics.feature_errors.labels(self.spec.name).inc()
         for name in found.missing:
             self._metrics.missing.labels(self.spec.name, name).inc()
@@ -141,10 +151,13 @@ class Predictor:
             online = self._features.online(served.features, body["entities"], moment, served.views)
         except Exception as error:
             log.warning("%s: features cannot be read: %s", self.spec.name, passed(error))
-            return Found(dict.fromkeys(served.features), list(served.features), degraded=True)
+            blank = dict.fromkeys(served.features)
+            return Found(blank, list(served.features), degraded=True, reason=UNREAD)
         values = {name: _without_nan(online.values.get(name)) for name in served.features}
         missing = [name for name, value in values.items() if value is None]
-        return Found(values, missing, known=online.known)
+        newer = [] if event is None else [n for n, at in online.since.items() if at > event]
+        reason = f"{len(newer)} {NEWER}: {', '.join(newer[:5])}" if newer else None
+        return Found(values, missing, degraded=bool(newer), known=online.known, reason=reason)
 
     def answer(self, served: Served, asked: BaseModel, found: Found) -> float:
         """The served version's answer; CannotAnswer if it fails on this question."""

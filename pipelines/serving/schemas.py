@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, create_model
 
-from pipelines.catalog import ModelSpec, RequestField
+from pipelines.catalog import ModelSpec, RequestField, dataset
 
 # pandas' nanosecond times end in 2262 and 64-bit integers where they do; a value beyond is a mistake.
 YEARS = range(1900, 2200)
@@ -51,8 +51,10 @@ TYPES: dict[str, Any] = {
 def request_model(spec: ModelSpec) -> type[BaseModel]:
     """The model's request as pydantic type: `entities` and `request`, strict, unknown keys refused."""
     title = "".join(part.capitalize() for part in spec.name.split("_"))
-    entities = _fields(f"{title}Entities", spec.entities)
-    request = _fields(f"{title}Fields", spec.request)
+    columns = dataset(spec.label.dataset).columns
+    empty = {name for name, column in columns.items() if column.nullable}
+    entities = _fields(f"{title}Entities", spec.entities, empty)
+    request = _fields(f"{title}Fields", spec.request, empty)
     asked: dict[str, Any] = {"entities": (entities, ...), "request": (request, ...)}
     if not spec.request:
         asked["request"] = (request, request())
@@ -62,9 +64,13 @@ def request_model(spec: ModelSpec) -> type[BaseModel]:
     return made
 
 
-def _fields(title: str, fields: dict[str, RequestField]) -> type[BaseModel]:
+def _fields(title: str, fields: dict[str, RequestField], empty: set[str]) -> type[BaseModel]:
+    """Every field must be there; null is a value of those whose column of the label's dataset may be empty."""
     made: dict[str, Any] = {
-        name: (TYPES[f.type], Field(description=f.description, examples=[f.example]))
+        name: (
+            TYPES[f.type] | None if name in empty else TYPES[f.type],
+            Field(description=f.description, examples=[f.example]),
+        )
         for name, f in fields.items()
     }
     return create_model(title, __base__=Strict, **made)
@@ -86,7 +92,8 @@ class Answered(BaseModel):
     version: int = Field(description="the champion that answered")
     overridden: bool = Field(False, description="true: a person let this version serve, not its gate")
     missing_features: list[str] = Field(description="features without a value for these entities")
-    degraded: bool = Field(description="true: the feature store could not be read, so all are missing")
+    degraded: bool = Field(description="true: the features are not what they should be; `warnings` says why")
+    warnings: list[str] = Field([], description="what is odd about the question, or about its features")
 
 
 class Answer(Answered):
@@ -148,7 +155,11 @@ def refusal(spec: ModelSpec | None, errors: Sequence[Any]) -> Refusal:
 
 def _wrong(spec: ModelSpec | None, error: Any) -> Wrong:
     path = [str(part)[:100] for part in error["loc"][1:] if error["type"] != "json_invalid"]
-    problem = "the body is not JSON" if error["type"] == "json_invalid" else error["msg"]
+    problem = error["msg"]
+    if error["type"] == "json_invalid":
+        problem = (
+            f"the body is not JSON that can be read: {error.get('ctx', {}).get('error', 'it is no JSON')}"
+        )
     return Wrong(
         field=".".join(path),
         problem=problem.removeprefix("Value error, "),

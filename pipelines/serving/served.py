@@ -25,7 +25,7 @@ DTYPES: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Found:
-    """The features of one question; `degraded` when the store could not be read.
+    """The features of one question; `degraded` when the store could not be read, or knows too much: `reason` says.
 
     `known` says how far each view had come: version, as_of, and the Delta version of its table.
     """
@@ -34,6 +34,7 @@ class Found:
     missing: list[str]
     degraded: bool = False
     known: dict[str, Any] | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,13 @@ def row(spec: ModelSpec, asked: BaseModel, features: Mapping[str, Any], pipeline
     body = asked.model_dump()
     fields = {**spec.entities, **spec.request}
     values = {**body["entities"], **body["request"]}
-    made: dict[str, Any] = {n: pd.Series([v], dtype=DTYPES[fields[n].type]) for n, v in values.items()}
+    made: dict[str, Any] = {n: pd.Series([v], dtype=_dtype(fields[n].type, v)) for n, v in values.items()}
     made |= {name: [math.nan if value is None else value] for name, value in features.items()}
     frame = pd.DataFrame(made)
     columns = getattr(pipeline, "feature_names_in_", None)
     return frame if columns is None else frame[list(columns)]
+
+
+def _dtype(kind: str, value: Any) -> Any:
+    """The type in training; there a column of whole numbers is one of floats once one is missing."""
+    return "float64" if value is None and kind == "integer" else DTYPES[kind]

@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from io import StringIO
@@ -35,11 +35,12 @@ class Online:
     """What was online for one question: view__feature -> value.
 
     `known` says of each view how far it had come: version, as_of, and the Delta version of its table; null before
-    its first materialization.
+    its first materialization. `since` is the event time of each value that is there.
     """
 
     values: dict[str, Any]
     known: dict[str, Any]
+    since: dict[str, datetime] = field(default_factory=dict)
 
 
 class Features:
@@ -187,6 +188,9 @@ class Features:
         knowledge if it is later or no moment is given.
         """
         question = self._question(tuple(names), tuple(sorted((views or {}).items())))
+        blank = {key for key, value in entities.items() if value is None}
+        if blank:
+            return self._without(blank, question, names, entities, moment, views)
         for _ in range(LOOKS):
             known = self._known(question)
             answer = self.store.get_online_features(
@@ -200,7 +204,29 @@ class Features:
             name: _fresh(found[answered], question.lifetimes[view], due[view])
             for name, answered, view in question.columns
         }
-        return Online(values, {view: _logged(question.numbers[view], state) for view, state in known.items()})
+        since = {
+            name: at
+            for name, answered, _ in question.columns
+            if values[name] is not None and (at := found[answered][1]) is not None
+        }
+        return Online(values, _told(question, known), since)
+
+    def _without(
+        self,
+        blank: set[str],
+        question: "_Question",
+        names: Sequence[str],
+        entities: Mapping[str, Any],
+        moment: datetime | None,
+        views: Mapping[str, int] | None,
+    ) -> Online:
+        """As in training, where a missing key joins nothing: views keyed by such an entity have no value."""
+        keyed = {name for name, view in question.definitions.items() if blank & set(view.join_keys)}
+        left = [name for name in names if name.split("__")[0] not in keyed]
+        there = {key: value for key, value in entities.items() if value is not None}
+        found = self.online(left, there, moment, views) if left else Online({}, {})
+        known = _told(question, self._known(question)) | found.known
+        return Online(dict.fromkeys(names) | found.values, known, found.since)
 
     def _question(self, names: tuple[str, ...], views: tuple[tuple[str, int], ...]) -> "_Question":
         """What must be looked up for these features, found out once."""
@@ -261,6 +287,10 @@ def _answers(proto: Any) -> "Iterator[tuple[str, tuple[Any, datetime | None]]]":
 
 def _later(moment: datetime | None, known: datetime | None) -> datetime | None:
     return max((time for time in (moment, known) if time), default=None)
+
+
+def _told(question: _Question, known: "Mapping[str, Materialized | None]") -> dict[str, Any]:
+    return {view: _logged(question.numbers[view], state) for view, state in known.items()}
 
 
 def _logged(number: int, state: "Materialized | None") -> dict[str, Any] | None:

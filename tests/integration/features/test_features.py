@@ -159,3 +159,32 @@ def test_a_dataset_that_is_late_holds_the_others_back_only_so_long(flown: Stores
     newest = max(flown.ledger.watermark(spec.name) for spec in needed if not spec.reference)
     assert newest - timedelta(hours=36) <= watermark(flown, needed, timedelta(hours=36)) <= newest
     assert watermark(flown, needed, timedelta(0)) == newest
+
+
+def test_an_entity_that_is_null_has_no_value_in_the_views_it_keys_and_all_others_stay(
+    computed: Stores,
+) -> None:
+    spec = catalog.model("flight_delays")
+    names = computed.features.feature_names(spec)
+    whole = {name: field.example for name, field in spec.entities.items()}
+    full = computed.features.online(names, whole)
+    found = computed.features.online(names, whole | {"tailnum": None})
+    assert list(found.values) == names
+    keyed = [name for name in names if name.startswith("aircraft")]
+    assert len(keyed) >= 3
+    assert all(found.values[name] is None for name in keyed)
+    others = [name for name in names if name not in keyed]
+    assert any(full.values[name] is not None for name in others)
+    assert {n: found.values[n] for n in others} == {n: full.values[n] for n in others}
+    assert found.known == full.known
+    nobody = computed.features.online(names, dict.fromkeys(whole))
+    assert set(nobody.values.values()) == {None}
+
+
+def test_each_value_online_says_when_it_happened(computed: Stores) -> None:
+    spec = catalog.model("flight_delays")
+    names = computed.features.feature_names(spec)
+    found = computed.features.online(names, {n: f.example for n, f in spec.entities.items()})
+    assert found.since
+    assert set(found.since) == {name for name, value in found.values.items() if value is not None}
+    assert max(found.since.values()) <= AS_OF

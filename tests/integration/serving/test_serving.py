@@ -105,6 +105,7 @@ class FeatureTable:
 
     values: dict[str, dict[str, Any]] = field(default_factory=lambda: {"UA": dict(KNOWN)})
     down: bool = False
+    since: datetime | None = None
     moments: list[datetime | None] = field(default_factory=list)
     views: list[dict[str, int]] = field(default_factory=list)
 
@@ -119,7 +120,8 @@ class FeatureTable:
             raise ConnectionError("the feature store is down")
         self.moments.append(moment)
         self.views.append(dict(views or {}))
-        return Online(self.values.get(entities["carrier"], dict.fromkeys(FEATURES)), dict(COME))
+        found = self.values.get(entities["carrier"], dict.fromkeys(FEATURES))
+        return Online(found, dict(COME), dict.fromkeys(found, self.since) if self.since else {})
 
     def feature_names(self, spec: ModelSpec) -> list[str]:
         return FEATURES
@@ -495,6 +497,63 @@ def test_well_typed_values_of_every_size_are_answered(world: World) -> None:
         {"carrier": "\x00", "dest": "é" * 200},
     ):
         assert world.ask(**values).status_code == 200, values
+
+
+def test_a_null_where_the_dataset_may_be_empty_is_answered_and_logged_as_null(world: World) -> None:
+    answer = world.ask(tailnum=None)
+    assert (answer.status_code, answer.json()["degraded"]) == (200, False)
+    logged = world.stores.predictions.get(answer.json()["prediction_id"])
+    assert logged is not None
+    assert logged.entities["tailnum"] is None
+
+
+@pytest.mark.parametrize(("hours", "degraded"), [(-48, False), (0, False), (1, True), (24 * 365, True)])
+def test_a_question_about_an_event_older_than_the_features_is_never_answered_silently(
+    world: World, hours: int, degraded: bool
+) -> None:
+    world.features.since = datetime(2013, 4, 1, 1, tzinfo=UTC) + timedelta(hours=hours)
+    answer = world.ask().json()
+    assert answer["degraded"] is degraded
+    assert [("newer than the event" in said, FEATURES[0] in said) for said in answer["warnings"]] == (
+        [(True, True)] if degraded else []
+    )
+    assert world.metric("evergreen_feature_errors_total") == 0
+
+
+def test_a_value_outside_the_suites_bounds_is_answered_with_a_warning(world: World) -> None:
+    for distance in (-1, 2**63 - 1):
+        answer = world.ask(distance=distance)
+        assert answer.status_code == 200
+        assert answer.json()["warnings"] == [
+            "distance: must lie between 1 and 6000: miles between two airports of the country"
+        ]
+    assert world.ask().json()["warnings"] == []
+
+
+def test_an_unreadable_feature_store_is_a_warning_of_the_answer(world: World) -> None:
+    world.features.down = True
+    assert "could not be read" in world.ask().json()["warnings"][0]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (
+            json.dumps(example(SPEC)).replace('"carrier"', '"carrier": "AA", "carrier"'),
+            'key "carrier" stands twice',
+        ),
+        ("[" * 30_000, "nested too deeply"),
+        (json.dumps(example(SPEC)).replace("1400", "9" * 5_000), "more than 4,300 digits"),
+    ],
+)
+def test_a_body_that_cannot_be_read_is_a_422_that_names_what_is_wrong(
+    world: World, body: str, said: str
+) -> None:
+    refused = world.client.post(URL, content=body, headers={"Content-Type": "application/json"})
+    assert refused.status_code == 422
+    (wrong,) = refused.json()["fields"]
+    assert said in wrong["problem"]
+    assert '"carrier": "UA"' in wrong["remedy"]
 
 
 def test_the_metrics_parse_and_no_name_from_outside_becomes_a_label(world: World) -> None:

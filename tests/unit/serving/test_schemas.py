@@ -1,14 +1,19 @@
 """What a model may be asked follows from its spec alone, and refusals say how to mend the request."""
 
+import json
 from copy import deepcopy
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from pipelines.catalog import ModelSpec, model
+from pipelines.catalog import ModelSpec, dataset, model
+from pipelines.serving.bodies import parsed
+from pipelines.serving.bounds import Bounds
 from pipelines.serving.schemas import Refusal, example, moment, refusal, request_model
+from pipelines.settings import PROJECT
 
 SPEC = model("flight_delays")
 
@@ -101,3 +106,75 @@ def _raw() -> dict[str, Any]:
     import yaml
 
     return dict(yaml.safe_load((SPEC.folder / "spec.yaml").read_text()))
+
+
+def test_a_field_whose_column_may_be_empty_in_the_dataset_takes_null_and_no_other_does() -> None:
+    asked = request_model(SPEC).model_validate(changed("entities.tailnum", None))
+    assert asked.model_dump()["entities"]["tailnum"] is None
+    columns = dataset(SPEC.label.dataset).columns
+    others = [n for n in {**SPEC.entities, **SPEC.request} if not columns[n].nullable]
+    assert len(others) >= 5
+    for name in others:
+        (wrong,) = refused(
+            changed(f"{'entities' if name in SPEC.entities else 'request'}.{name}", None)
+        ).fields
+        assert wrong.field.endswith(name)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"entities": {"carrier": "UA", "carrier": "AA"}}', 'the key "carrier" stands twice'),
+        (b'{"entities": {}, "request": {}, "entities": {}}', 'the key "entities" stands twice'),
+        (b'{"a": [{"b": 1, "\\u0062": 1}]}', 'the key "b" stands twice'),
+        (b"[" * 30_000, "nested too deeply"),
+        (b'{"entities":' * 5_000, "nested too deeply"),
+        (b'{"request": {"distance": ' + b"9" * 5_000 + b"}}", "a number in it has more than 4,300 digits"),
+        (b"\xff\xfe\x00", "not UTF-8"),
+        (b"{", "Expecting property name"),
+    ],
+)
+def test_a_body_that_cannot_be_read_or_has_two_meanings_is_told_what_is_wrong_with_it(
+    body: bytes, said: str
+) -> None:
+    with pytest.raises(json.JSONDecodeError) as caught:
+        parsed(body)
+    assert said in caught.value.msg
+
+
+def test_a_body_that_can_be_read_is_read_as_json_reads_it() -> None:
+    body = json.dumps(example(SPEC) | {"x": [1.5, None, True, {"a": {"a": 1}}]})
+    assert parsed(body.encode()) == json.loads(body)
+
+
+@pytest.mark.parametrize(
+    ("values", "broken"),
+    [
+        ({}, []),
+        ({"distance": 1}, []),
+        ({"distance": 6000}, []),
+        ({"distance": 0}, ["distance: must lie between 1 and 6000"]),
+        ({"distance": -(10**9)}, ["distance: must lie between 1 and 6000"]),
+        ({"distance": 2**63 - 1}, ["distance: must lie between 1 and 6000"]),
+        ({"origin": "BOS"}, ["origin: flights leave from New York"]),
+        ({"carrier": "united"}, ["carrier: airline codes have two characters"]),
+        ({"tailnum": None}, []),
+        (
+            {"scheduled_arrival": datetime(2013, 3, 1, tzinfo=UTC)},
+            ["scheduled_arrival and scheduled_departure: no flight is planned to arrive before it leaves"],
+        ),
+    ],
+)
+def test_a_question_that_breaks_a_rule_of_the_suite_is_told_so_in_the_suites_words(
+    values: dict[str, Any], broken: list[str]
+) -> None:
+    asked = request_model(SPEC).model_validate(example(SPEC)).model_dump()
+    found = list(
+        Bounds(SPEC, PROJECT / "expectations").broken({**asked["entities"], **asked["request"], **values})
+    )
+    assert len(found) == len(broken)
+    assert all(said.startswith(start) for said, start in zip(found, broken, strict=True)), found
+
+
+def test_a_model_without_a_suite_has_no_bounds(tmp_path: Path) -> None:
+    assert list(Bounds(SPEC, tmp_path).broken({"distance": -1})) == []

@@ -1,0 +1,53 @@
+"""Bodies read as JSON with one meaning: what has two, or cannot be read, is told in words that name what is wrong."""
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+
+
+class Readable(APIRoute):
+    """A route whose bodies are read by `parsed`."""
+
+    def get_route_handler(self) -> Callable[..., Any]:
+        answer = super().get_route_handler()
+
+        async def handler(request: Request) -> Response:
+            return await answer(_Read(request.scope, request.receive))  # type: ignore[no-any-return]
+
+        return handler
+
+
+class _Read(Request):
+    async def json(self) -> Any:
+        if not hasattr(self, "_json"):
+            self._json = parsed(await self.body())
+        return self._json
+
+
+def parsed(body: bytes) -> Any:
+    """The JSON value of a body; JSONDecodeError, which FastAPI makes a 422, says what is wrong with it."""
+    try:
+        return json.loads(body, object_pairs_hook=_once)
+    except json.JSONDecodeError:
+        raise
+    except RecursionError:
+        said = "it is nested too deeply; entities and request hold plain values"
+    except UnicodeDecodeError:
+        said = "it is not UTF-8 text"
+    except ValueError:
+        said = f"a number in it has more than {sys.get_int_max_str_digits():,} digits"
+    raise json.JSONDecodeError(said, "", 0)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object in which each key stands once: of two values nobody can say which was meant."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [key for key, _ in pairs]
+        twice = next(key for key in names if names.count(key) > 1)
+        raise json.JSONDecodeError(f"the key {json.dumps(twice[:100])} stands twice in one object", "", 0)
+    return found
