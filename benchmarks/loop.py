@@ -31,6 +31,8 @@ BASE, MODEL = "c57b43e", "flight_delays"
 FIRST, LAST = date(2013, 1, 1), date(2013, 3, 31)
 QUIET = timedelta(days=7)
 """Days that are ingested, but not trained on, before each timed one: the age at which a champion is stale."""
+AFTER = "report, after that"
+"""Plots, page and card, where they are a task of their own that nobody waits for."""
 CLOSE = 1e-9
 MEASURED = "serves: "
 """How the rules begin whose numbers are times and sizes on this machine."""
@@ -62,7 +64,10 @@ def trained(side: Side, day: date) -> dict[str, Any]:
     (plan,) = side.run("plan", {"step": "plan", "args": [MODEL], "named": asked})
     (rows,) = side.run("training set", {"step": "training_set", "args": [MODEL, plan["as_of"]]})
     timed = {"now": now}
-    (made,) = side.run("train", {"step": "train", "args": [MODEL, rows, plan], "named": timed})
+    fits = [{"step": "train", "args": [MODEL, rows, plan], "named": timed}]
+    if "rebuild" in side.steps:  # a task beside the training
+        fits.append({"step": "rebuild", "args": [MODEL, rows]})
+    made, *_ = side.run("train", *fits)
     (verdict,) = side.run("evaluate", {"step": "evaluate", "args": [MODEL, made, rows], "named": timed})
     (moved,) = side.run("promote", {"step": "promote", "args": [MODEL, made["version"]], "named": timed})
     return {"as_of": plan["as_of"], "rows": rows, "verdict": verdict, "moved": moved}
@@ -94,6 +99,9 @@ def round_of(side: Side, quiet: list[Path], files: list[Path], day: date) -> dic
     found = trained(side, day)
     if found["moved"]["promoted"]:
         side.served(MODEL, found["verdict"]["version"], "served")
+    if "report" in side.steps:
+        version = found["verdict"]["version"]
+        side.run(AFTER, {"step": "report", "args": [MODEL, version, found["rows"]]})
     return found | {"took": dict(side.took), "kept": side.kept}
 
 
@@ -137,7 +145,7 @@ def rounds(count: int, sides: list[Side], folder: Path, say: Any) -> Iterator[di
             found[side.name] = round_of(side, quiet, files, day)
         same(found["old"], found["new"])
         verdict = found["new"]["verdict"]
-        total = {name: sum(t.wall for t in each["took"].values()) for name, each in found.items()}
+        total = {name: _way(each["took"]) for name, each in found.items()}
         say(
             f"round {number + 1}, {day}: {verdict['decision']} in both, {total['old']:.1f} s and {total['new']:.1f} s"
         )
@@ -150,8 +158,14 @@ def medians(found: list[dict[str, Any]], side: str) -> dict[str, Took]:
     if not taken:
         raise SystemExit("no round's candidate was promoted; more ROUNDS= reach other weeks")
     middle = {step: _median([each[step] for each in taken]) for step in taken[0]}
-    sums = [_sum(list(each.values())) for each in taken]
-    return middle | {"landed to served": _median(sums)}
+    way = [_sum([took for step, took in each.items() if step != AFTER]) for each in taken]
+    whole = [_sum(list(each.values())) for each in taken]
+    return middle | {"landed to served": _median(way), "the day's work": _median(whole)}
+
+
+def _way(took: dict[str, Took]) -> float:
+    """Seconds from landed files to the end of what is waited for."""
+    return sum(each.wall for step, each in took.items() if step != AFTER)
 
 
 def _median(of: list[Took]) -> Took:
@@ -162,16 +176,23 @@ def _sum(of: list[Took]) -> Took:
     return Took(sum(t.wall for t in of), sum(t.cpu for t in of), max(t.peak for t in of))
 
 
+NONE = Took(0.0, 0.0, 0.0)
+
+
 def table(old: dict[str, Took], new: dict[str, Took], title: str) -> Table:
     shown = Table(title=title, title_justify="left")
     for name in ("", "old s", "new s", "old/new", "old cpu s", "new cpu s", "old/new", "old MB", "new MB"):
         shown.add_column(name, justify="right" if name else "left")
-    for step, was in old.items():
-        now = new[step]
-        cells = [f"{was.wall:.2f}", f"{now.wall:.2f}", f"{was.wall / now.wall:.1f}x"]
-        cells += [f"{was.cpu:.2f}", f"{now.cpu:.2f}", f"{was.cpu / now.cpu:.1f}x" if now.cpu else ""]
+    for step, now in new.items():
+        was = old.get(step, NONE)
+        cells = [f"{was.wall:.2f}", f"{now.wall:.2f}", _ratio(was.wall, now.wall)]
+        cells += [f"{was.cpu:.2f}", f"{now.cpu:.2f}", _ratio(was.cpu, now.cpu)]
         shown.add_row(step, *cells, f"{was.peak:,.0f}", f"{now.peak:,.0f}")
     return shown
+
+
+def _ratio(was: float, now: float) -> str:
+    return f"{was / now:.1f}x" if was and now else ""
 
 
 def bare(side: Side, found: list[dict[str, Any]], new: dict[str, Took]) -> dict[str, list[float]]:

@@ -63,6 +63,7 @@ class Side:
         self.name, self.checkout, self.home = name, checkout, home
         self.port = _free_port()
         self.kept = 0.0
+        self.steps: frozenset[str] = frozenset()
         self.took: dict[str, Took] = {}
         self._driver: subprocess.Popen[str] | None = None
         self._serving: subprocess.Popen[bytes] | None = None
@@ -84,7 +85,7 @@ class Side:
             stderr=log,
             text=True,
         )
-        self._said()
+        self.steps = frozenset(self._said()["steps"])
 
     def serve(self) -> None:
         """Start serving, and wait until it answers."""
