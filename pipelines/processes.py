@@ -2,8 +2,11 @@
 
 import os
 import socket
+import stat
+import struct
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -53,3 +56,28 @@ def _born_elsewhere(pid: int) -> int | None:
         ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
     ).stdout.strip()
     return int(time.mktime(time.strptime(told))) if told else None
+
+
+def private(folder: Path) -> Path:
+    """That folder, made if need be, in which nobody but this user has a say; PermissionError if others could have."""
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    known = folder.lstat()
+    if not stat.S_ISDIR(known.st_mode) or known.st_uid != os.geteuid() or known.st_mode & 0o077:
+        raise PermissionError(f"{folder} is no folder of this user's alone; see who made it, and remove it")
+    return folder
+
+
+def same_user(connection: socket.socket) -> bool:
+    """Whether a process of this user is at the other end; where the kernel does not say, the folder has to do."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return True
+    known = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return bool(struct.unpack("3i", known)[1] == os.geteuid())
+
+
+def processors() -> list[int]:
+    """The processors this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))

@@ -41,6 +41,7 @@ __all__ = [
     "notary",
     "opened",
     "overall",
+    "probes",
     "record",
     "report",
     "rules",
@@ -71,22 +72,29 @@ def evaluate(
     """
     from pipelines.gate import record
 
-    case = opened(spec, candidate.version, training_set, stores, now)
-    rules = judged(case)
+    case = _laid(spec, candidate.version, training_set, stores, now)
+    with serving.beside(case):
+        asked(case)
+        rules = judged(case)
     return record.write(case, _verdict(case, training_set, rules))
 
 
 def opened(spec: ModelSpec, version: int, training_set: TrainingSet, stores: Stores, now: datetime) -> Case:
     """The case of a version on the held-out rows of a training set; everybody has been asked."""
+    case = _laid(spec, version, training_set, stores, now)
+    asked(case)
+    return case
+
+
+def _laid(spec: ModelSpec, version: int, training_set: TrainingSet, stores: Stores, now: datetime) -> Case:
+    """The case, of which nobody knows yet."""
     import pandas as pd
 
     rows = pd.read_parquet(training_set.path)
     held = rows[rows["split"] == "holdout"].reset_index(drop=True)
     tracking = stores.tracking
     found, champion = tracking.version(spec.name, version), tracking.champion(spec.name)
-    case = Case(spec, found, champion, tracking.aliased(spec.name, ANCHOR), held, training_set, stores, now)
-    asked(case)
-    return case
+    return Case(spec, found, champion, tracking.aliased(spec.name, ANCHOR), held, training_set, stores, now)
 
 
 def judged(case: Case) -> list[Rule]:

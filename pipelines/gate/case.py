@@ -42,6 +42,8 @@ class Case:
     now: datetime
     answers: Answers = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
+    probe: Any = None
+    """The candidate being asked where it will serve, if that was begun before the rules were tried."""
 
     @cached_property
     def model(self) -> Any:

@@ -73,11 +73,14 @@ def start(settings: Settings, progress: Callable[[str], None] = lambda text: Non
 
 
 def stop(settings: Settings) -> list[str]:
-    """End every process that `start` recorded, with its children, and nothing else; their names."""
+    """End every process that `start` recorded, with its children, idle servers of probes, and nothing else; names."""
+    from pipelines.gate import probes
+
     ours = [service for service in recorded(settings) if members(service)]
     _end(ours, signal.SIGTERM, STOP_SECONDS)
     _end(ours, signal.SIGKILL, STOP_SECONDS)
     _file(settings).unlink(missing_ok=True)
+    probes.end()
     return [service.name for service in ours]
 
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines import catalog
 from pipelines.catalog import ModelSpec
 from pipelines.contracts import EvergreenError
+from pipelines.serving.inherited import NOTHING, Inherited, status
 from pipelines.serving.metrics import Metrics
 from pipelines.serving.predictor import Predictor
 from pipelines.serving.schemas import example
@@ -107,6 +108,7 @@ class Probe:
     spec: ModelSpec
     rows: "pd.DataFrame"
     out: Path
+    inherited: Inherited = NOTHING
     seen: Seen = field(default_factory=Seen)
 
     def run(self, found: Version, stores: Stores) -> None:
@@ -118,7 +120,7 @@ class Probe:
         with self._phase("loading it", limits.load_seconds):
             begun = time.perf_counter()
             predictor.follow()
-            self.seen.load_seconds = time.perf_counter() - begun
+            self.seen.load_seconds = time.perf_counter() - begun + self.inherited.seconds
         self.seen.megabytes = stores.tracking.file(found).stat().st_size / MB
         if predictor.served is None:
             raise EvergreenError(predictor.detail or predictor.last_error or "it was not loaded")
@@ -191,7 +193,7 @@ class Probe:
 
     def write(self, phase: str) -> None:
         """What was seen until now, whole."""
-        self.seen.phase, self.seen.peak_mb = phase, _status("VmHWM") / 1024
+        self.seen.phase, self.seen.peak_mb = phase, self.inherited.peak() / 1024
         part = self.out.with_suffix(".part")
         part.write_text(json.dumps(asdict(self.seen)))
         part.replace(self.out)
@@ -238,17 +240,9 @@ def _first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"[:300]
 
 
-def _status(name: str) -> int:
-    """A number of this process from /proc, in KiB. ru_maxrss would count what the parent had before exec."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1])
-    return 0
-
-
-def _bounded(memory_mb: float) -> None:
+def _bounded(memory_mb: float, inherited: Inherited) -> None:
     """From here on this process gets so much more memory, leaves no core, and starts nothing that outlives it."""
-    most = _status("VmData") * 1024 + int(memory_mb * MB)
+    most = (status("VmData") - inherited.data) * 1024 + int(memory_mb * MB)
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
@@ -264,7 +258,7 @@ def _given(model: str, number: int) -> tuple[ModelSpec, Stores, Version]:
     return ModelSpec.model_validate(given["spec"]), stores, version
 
 
-def main() -> int:
+def main(inherited: Inherited = NOTHING) -> int:
     """0 when all was asked, whatever was answered; 1 with the reason when it could not be loaded."""
     import pandas as pd
 
@@ -275,9 +269,9 @@ def main() -> int:
     except (ValueError, EvergreenError) as error:
         print(" ".join(str(error).split()), file=sys.stderr)
         return 1
-    probe = Probe(spec, pd.read_parquet(questions), Path(out))
+    probe = Probe(spec, pd.read_parquet(questions), Path(out), inherited)
     probe.write("starting")
-    _bounded(spec.gate.serving.memory_mb)
+    _bounded(spec.gate.serving.memory_mb, inherited)
     try:
         probe.run(found, stores)
     except Exception as error:

@@ -4,53 +4,85 @@ That process needs no licence, may hang, crash or eat memory, and is ended by th
 """
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import time, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import SecretStr
 
 from pipelines.contracts import Decision, EvergreenError, Kind, Rule, as_json
 from pipelines.gate.case import Case, fact
-from pipelines.settings import PROJECT
+from pipelines.gate.probes import START, Asking
+from pipelines.processes import processors
 
 if TYPE_CHECKING:
     import pandas as pd
 
 CLOSE = 1e-12
 """One row and many may go through different arithmetic; further apart than this they are different answers."""
-START = 120.0
-"""Seconds until Python and its libraries are there, on a busy machine."""
 
 
 def check(case: Case) -> list[Rule]:
     """It loads, answers fast enough, small enough, and says there what it said to the gate."""
-    rows = _questions(case)
+    ahead, case.probe = case.probe, None
     try:
-        seen = probed(case, rows)
+        with ahead or Probing(case, _questions(case)) as probing:
+            seen = probing.seen()
     except OSError as error:
         why = f"the probe could not be started: {error}"
         return [Rule("serves: loads and answers", Decision.INCONCLUSIVE, why)]
     first = fact("serves: loads and answers", not seen["failed"], _story(seen), seen["failed"])
-    return [first, *_costs(case, seen), *_answers(case, seen, rows)]
+    return [first, *_costs(case, seen), *_answers(case, seen, probing.rows)]
+
+
+@contextmanager
+def beside(case: Case) -> Iterator[None]:
+    """Within, the probe runs beside the gate's other work, where there is a processor for each; then it is ended."""
+    with ExitStack() as stack:
+        if len(processors()) > 1:
+            with suppress(OSError):  # `check` tries again, and says so
+                case.probe = stack.enter_context(Probing(case, _questions(case)))
+        yield
 
 
 def probed(case: Case, rows: "pd.DataFrame") -> dict[str, Any]:
     """What the probe saw, and `failed`: why it did not come to its end, empty if it did."""
-    with tempfile.TemporaryDirectory() as folder:
-        questions, out = Path(folder) / "questions.parquet", Path(folder) / "seen.json"
-        rows.to_parquet(questions)
-        log = Path(folder) / "log"
-        code = _run(case, questions, out, log)
-        seen = json.loads(out.read_text()) if out.exists() else {"phase": "starting", "errors": []}
-        return seen | {"failed": _failed(code, seen, log.read_text(errors="replace"))}
+    with Probing(case, rows) as probing:
+        return probing.seen()
+
+
+class Probing:
+    """A probe that was asked for, and the folder in which its questions, its log and what it saw lie."""
+
+    def __init__(self, case: Case, rows: "pd.DataFrame") -> None:
+        self.rows = rows
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            questions, self._out, self._log = (folder / n for n in ("questions.parquet", "seen.json", "log"))
+            rows.to_parquet(questions)
+            version = str(case.version.version)
+            words = [case.spec.name, version, str(questions), str(self._out), "--given"]
+            log = stack.enter_context(self._log.open("wb")).fileno()
+            self._asking = stack.enter_context(Asking(words, _given(case), log, _longest(case)))
+            self._open = stack.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def seen(self) -> dict[str, Any]:
+        """What it saw, and `failed`, once it ended."""
+        code = self._asking.code()
+        seen = (
+            json.loads(self._out.read_text()) if self._out.exists() else {"phase": "starting", "errors": []}
+        )
+        return seen | {"failed": _failed(code, seen, self._log.read_text(errors="replace"))}
 
 
 def _questions(case: Case) -> "pd.DataFrame":
@@ -62,44 +94,13 @@ def _questions(case: Case) -> "pd.DataFrame":
     return case.held.iloc[chosen]
 
 
-def _run(case: Case, questions: Path, out: Path, log: Path) -> int:
-    """The probe's exit code; negative: the signal that ended it."""
-    name, version = case.spec.name, str(case.version.version)
-    asked = [name, version, str(questions), str(out), "--given"]
-    command = [sys.executable, "-m", "pipelines.serving.probe", *asked]
-    path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
-    with log.open("wb") as told:
-        process = subprocess.Popen(
-            command,
-            cwd=PROJECT,
-            env=os.environ | {"PYTHONPATH": path, "OMP_WAIT_POLICY": "PASSIVE"},
-            stdin=subprocess.PIPE,
-            stdout=told,
-            stderr=told,
-            start_new_session=True,
-        )
-        try:
-            process.communicate(_given(case), timeout=_longest(case))
-        except subprocess.TimeoutExpired:
-            pass  # ended below, with all that it started
-        finally:
-            _end(process)
-    return process.wait()
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
 def _longest(case: Case) -> float:
     """The probe ends by itself long before, unless it is stopped from doing so."""
     limits = case.spec.gate.serving
     return START + limits.load_seconds + limits.questions * max(1.0, 2 * limits.p99_ms / 1e3)
 
 
-def _given(case: Case) -> bytes:
+def _given(case: Case) -> str:
     """Settings, spec and version for standard input; secrets go neither into arguments nor into the environment.
 
     Of the gate it gets what bounds it, and nothing of how the model was found.
@@ -107,7 +108,7 @@ def _given(case: Case) -> bytes:
     spec = case.spec.model_dump(by_alias=True, exclude={"search", "parameters"})
     spec["gate"] = {name: spec["gate"][name] for name in ("floors", "serving")}
     plain = {"settings": case.stores.settings.model_dump(), "spec": spec, "version": as_json(case.version)}
-    return json.dumps(plain, default=_written).encode()
+    return json.dumps(plain, default=_written)
 
 
 def _written(value: Any) -> Any:

@@ -1,5 +1,8 @@
 """Rules of the candidate where it serves: a real process, a real model file, and models that misbehave."""
 
+import json
+import subprocess
+import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -7,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from pipelines import models
-from pipelines.contracts import Decision, Rule
+from pipelines.contracts import Decision, EvergreenError, Rule
 from pipelines.gate import opened
 from pipelines.gate.case import Case
 from pipelines.gate.rules import serving
+from pipelines.processes import born
+from pipelines.settings import PROJECT
 from pipelines.stores import Stores
 from pipelines.training.train import train
 from tests.training_sets import NOW, spec, training_set
@@ -228,3 +233,58 @@ def test_a_candidate_that_misbehaves_where_it_serves_fails(
     found = judge(load_seconds=15.0, p99_ms=500.0, memory_mb=1500.0)
     assert failed(found) - {"slowest of a hundred"} == rules, found
     assert any(said in found[name].explanation for name in rules), found
+
+
+def test_a_warm_probe_costs_what_a_process_of_its_own_costs(stores: Stores, tmp_path: Path) -> None:
+    """Its memory counts the libraries it found loaded, and its loading the imports it was spared."""
+    case = _case(stores, tmp_path)
+    warm = serving.probed(case, case.held.head(20))
+    questions, out = tmp_path / "questions.parquet", tmp_path / "alone.json"
+    case.held.head(20).to_parquet(questions)
+    words = ["flight_delays", str(case.version.version), str(questions), str(out), "--given"]
+    command = [sys.executable, "-m", "pipelines.serving.probe", *words]
+    subprocess.run(command, input=serving._given(case).encode(), cwd=PROJECT, check=True)
+    alone = json.loads(out.read_text())
+    assert (warm["phase"], alone["phase"]) == ("done", "done")
+    assert warm["answers"] == alone["answers"]
+    assert warm["peak_mb"] == pytest.approx(alone["peak_mb"], rel=0.05)
+    assert warm["load_seconds"] > 1.0
+
+
+def test_the_probe_runs_beside_the_rules_and_ends_with_them(
+    stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "processors", lambda: [0, 1])
+    case = _case(stores, tmp_path)
+    with serving.beside(case):
+        begun = case.probe
+        assert begun is not None
+        rules = serving.check(case)
+        assert case.probe is None
+    assert {rule.decision for rule in rules} == {Decision.PASS}, rules
+    assert not begun._out.parent.exists()
+    assert {rule.decision for rule in serving.check(case)} == {Decision.PASS}
+
+
+@pytest.mark.parametrize("error", [EvergreenError("unsound"), KeyboardInterrupt()])
+def test_a_probe_nobody_collects_is_ended(error: BaseException, stores: Stores, tmp_path: Path) -> None:
+    case = _case(stores, tmp_path)
+    assert not serving.probed(case, case.held.head(2))[
+        "failed"
+    ]  # a server is there, so that it is asked at once
+    with pytest.raises(type(error)), serving.beside(case):
+        asking = case.probe._asking
+        asking._answered()
+        child = asking._child
+        assert born(child["pid"]) == child["born"]
+        raise error
+    assert born(child["pid"]) != child["born"]
+
+
+def test_where_there_is_one_processor_the_probe_waits_for_its_turn(
+    stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "processors", lambda: [0])
+    case = _case(stores, tmp_path)
+    with serving.beside(case):
+        assert case.probe is None
