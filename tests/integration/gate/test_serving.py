@@ -269,10 +269,9 @@ def test_the_probe_runs_beside_the_rules_and_ends_with_them(
 @pytest.mark.parametrize("error", [EvergreenError("unsound"), KeyboardInterrupt()])
 def test_a_probe_nobody_collects_is_ended(error: BaseException, stores: Stores, tmp_path: Path) -> None:
     case = _case(stores, tmp_path)
-    assert not serving.probed(case, case.held.head(2))[
-        "failed"
-    ]  # a server is there, so that it is asked at once
-    with pytest.raises(type(error)), serving.beside(case):
+    warmed = serving.probed(case, case.held.head(2))  # a server is there, so that the next is asked at once
+    assert not warmed["failed"]
+    with pytest.raises(type(error)), serving.beside(case):  # noqa: PT012 - the error leaves a context that holds
         asking = case.probe._asking
         asking._answered()
         child = asking._child
