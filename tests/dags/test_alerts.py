@@ -68,7 +68,12 @@ def hook() -> Iterator[Callable[[bytes], tuple[str, list[bytes]]]]:
                     return
                 with closing(client):
                     client.settimeout(5)
-                    posted.append(client.recv(65536))
+                    asked = b""
+                    while not asked.endswith(b"}") and (
+                        more := client.recv(65536)
+                    ):  # head and body come apart
+                        asked += more
+                    posted.append(asked)
                     client.sendall(answer)
 
         threading.Thread(target=work, daemon=True).start()
