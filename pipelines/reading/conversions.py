@@ -16,7 +16,6 @@ EXACT = {2: 2**11, 4: 2**24, 8: 2**53}
 """By its bytes: up to where a floating-point number leaves no integer out."""
 DIGITS = 15
 """Decimal digits that a double keeps, wherever the point is."""
-PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 WRITTEN = {"string": "string", "integer": "int64", "float": "double", "timestamp": "timestamp[us, tz=UTC]"}
 INEXACT = "is not a number that a float column holds exactly; written as double, the nearest is taken"
 Told = tuple[pa.Array, pa.Array | None, str]

@@ -52,7 +52,7 @@ class Source:
 
     def blocks(self) -> Iterator[tuple[int, pa.RecordBatch]]:
         """The rows a stretch at a time, with the number of the first."""
-        batches, row = self._batches(), 1
+        batches, row = _guarded(self._batches), 1
         while (batch := _guarded(lambda: next(batches, None))) is not None:
             _check(batch)
             size = _unpacked(batch)
