@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,7 +25,7 @@ LIMITS = spec().gate.serving.model_copy(update={"questions": 40, "p99_ms": 5000.
 
 
 @pytest.fixture
-def misbehaving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+def misbehaving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
     """A model `flight_delays` of another folder, here and in the probe, whose last step does as it is told."""
     home = tmp_path / "elsewhere"
     own = home / "models" / "flight_delays"
@@ -42,12 +42,12 @@ def misbehaving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[st
     def write(behaviour: str) -> None:
         (own / "estimator.py").write_text(ESTIMATOR + textwrap.indent(textwrap.dedent(behaviour), "    "))
 
-    return write
+    yield write
+    for name in [n for n in sys.modules if n.startswith("pipelines.models.")]:
+        del sys.modules[name]  # what was there before comes back with monkeypatch
 
 
 def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
     for name in [n for n in sys.modules if n.startswith("pipelines.models.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.delattr(models, "flight_delays", raising=False)
@@ -267,16 +267,25 @@ def test_the_probe_runs_beside_the_rules_and_ends_with_them(
 
 
 @pytest.mark.parametrize("error", [EvergreenError("unsound"), KeyboardInterrupt()])
-def test_a_probe_nobody_collects_is_ended(error: BaseException, stores: Stores, tmp_path: Path) -> None:
+def test_a_probe_nobody_collects_is_ended(
+    error: BaseException, stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "processors", lambda: [0, 1])
     case = _case(stores, tmp_path)
-    warmed = serving.probed(case, case.held.head(2))  # a server is there, so that the next is asked at once
-    assert not warmed["failed"]
-    with pytest.raises(type(error)), serving.beside(case):  # noqa: PT012 - the error leaves a context that holds
-        asking = case.probe._asking
-        asking._answered()
-        child = asking._child
-        assert born(child["pid"]) == child["born"]
-        raise error
+    seen = serving.probed(case, case.held.head(2))
+    assert not seen["failed"]  # a server is there, so that the next is asked at once
+    children = []
+
+    def left() -> None:
+        with serving.beside(case):
+            case.probe._asking._answered()
+            children.append(case.probe._asking._child)
+            assert born(children[0]["pid"]) == children[0]["born"]
+            raise error
+
+    with pytest.raises(type(error)):
+        left()
+    (child,) = children
     assert born(child["pid"]) != child["born"]
 
 
