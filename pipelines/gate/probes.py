@@ -1,4 +1,4 @@
-"""Asks a warm server of probes (`pipelines.serving.warm`) for one; starts the server where none fits.
+"""Asks a warm server of probes (`pipelines.serving.probing.warm`) for one; starts the server where none fits.
 
 It is found by the digest of its surroundings, so that other code, libraries or limits have another. Secrets go over the
 socket only, whose folder is this user's alone.
@@ -128,7 +128,7 @@ class Start:
     def __init__(self, path: Path, lock: int) -> None:
         self.path = path
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "pipelines.serving.warm", str(path)],
+            [sys.executable, "-m", "pipelines.serving.probing.warm", str(path)],
             cwd=PROJECT,
             env=environment() | {"JE_ARROW_MALLOC_CONF": "background_thread:false"},
             stdin=lock,

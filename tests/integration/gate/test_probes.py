@@ -363,7 +363,7 @@ def test_no_secret_is_in_what_others_can_read_of_the_server(
     _, child = hanging(ask, tmp_path)
     for pid in (server(), child):
         read = Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
-        assert b"pipelines.serving.warm" in read
+        assert b"pipelines.serving.probing.warm" in read
         assert b"OMP_NUM_THREADS" in read
         assert b"hunter2" not in read
         assert b"EVERGREEN" not in read
@@ -435,7 +435,7 @@ def test_a_long_name_of_the_temporary_folder_is_no_obstacle(
 def _alone(path: Path, idle: float) -> None:
     """A server that nobody has asked, and that listens."""
     subprocess.run(
-        [sys.executable, "-m", "pipelines.serving.warm", str(path), str(idle)],
+        [sys.executable, "-m", "pipelines.serving.probing.warm", str(path), str(idle)],
         cwd=PROJECT, env=surroundings.environment(), check=True, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     until(path.exists)

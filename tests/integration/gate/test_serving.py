@@ -242,7 +242,7 @@ def test_a_warm_probe_costs_what_a_process_of_its_own_costs(stores: Stores, tmp_
     questions, out = tmp_path / "questions.parquet", tmp_path / "alone.json"
     case.held.head(20).to_parquet(questions)
     words = ["flight_delays", str(case.version.version), str(questions), str(out), "--given"]
-    command = [sys.executable, "-m", "pipelines.serving.probe", *words]
+    command = [sys.executable, "-m", "pipelines.serving.probing.probe", *words]
     subprocess.run(command, input=serving._given(case).encode(), cwd=PROJECT, check=True)
     alone = json.loads(out.read_text())
     assert (warm["phase"], alone["phase"]) == ("done", "done")

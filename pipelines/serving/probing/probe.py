@@ -1,4 +1,4 @@
-"""`python -m pipelines.serving.probe MODEL VERSION QUESTIONS.parquet OUT.json`: asks a version as serving would.
+"""`python -m pipelines.serving.probing.probe MODEL VERSION QUESTIONS OUT`: asks a version as serving would.
 
 The version is loaded in this process, by serving's own code, before anybody is asked by it; it needs no licence. What
 hangs is ended by the kernel, what eats memory gets no more: OUT.json says how far it came. With `--given` the
@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any
 from pipelines import catalog
 from pipelines.catalog import ModelSpec
 from pipelines.contracts import EvergreenError
-from pipelines.serving.inherited import NOTHING, Inherited, status
 from pipelines.serving.metrics import Metrics
 from pipelines.serving.predictor import Predictor
+from pipelines.serving.probing.inherited import NOTHING, Inherited, status
 from pipelines.serving.schemas import example
 from pipelines.serving.served import Found, Served
 from pipelines.settings import Settings, settings

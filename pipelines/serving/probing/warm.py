@@ -1,4 +1,4 @@
-"""`python -m pipelines.serving.warm SOCKET [IDLE]`: imports what probes need once, and forks a probe for who asks.
+"""`python -m pipelines.serving.probing.warm SOCKET [IDLE]`: imports what probes need once, and forks who is asked for.
 
 A child begins as a new process would: a session of its own, the asker's environment, folder and standard input, no
 model imported, no number drawn. The server holds no secret and starts no thread (OpenBLAS ends its own before a fork;
@@ -18,15 +18,15 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from pipelines.processes import private, same_user
-from pipelines.serving.askers import END, Asked, Server
-from pipelines.serving.inherited import Inherited, status
+from pipelines.serving.probing.askers import END, Asked, Server
+from pipelines.serving.probing.inherited import Inherited, status
 
 IDLE = 300.0
 """So many seconds without a question, and it ends."""
 KEPT = 1
 """So many older servers of this user stay when a new one comes, the newest; the others end when they are idle."""
 PROMPT = 2.0
-FIRST = ("pipelines.serving.probe", "pandas", "pyarrow.parquet")
+FIRST = ("pipelines.serving.probing.probe", "pandas", "pyarrow.parquet")
 LOADING = ("skops.io", "threadpoolctl", "sklearn.pipeline")
 """What every model is loaded with, beside its own estimator.py."""
 
@@ -91,7 +91,7 @@ def _become(asked: Asked, inherited: Inherited) -> int:
     """In the child: what a process started by the asker would be."""
     import numpy as np
 
-    from pipelines.serving import probe
+    from pipelines.serving.probing import probe
 
     os.setsid()
     for number in (signal.SIGCHLD, signal.SIGTERM):
