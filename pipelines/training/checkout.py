@@ -12,6 +12,7 @@ from pipelines.stores.tracking.registry import file_digest
 
 PARTS = ("pipelines", "feature_repo", "expectations")
 """What of the project decides what a training makes."""
+MADE_OF = {".py", ".sql", ".yaml", ".json"}
 LIBRARIES = ("numpy", "pandas", "scikit-learn", "scipy", "skops")
 """What a model file is written and read with."""
 
@@ -27,9 +28,13 @@ def commit() -> str:
 
 
 def code() -> str:
-    """The code as it lies here: the commit, and a digest of all that differs from it."""
-    differs = "\n".join([_git("diff", "HEAD", "--", *PARTS), *uncommitted()])
-    return f"{commit()} {hashlib.sha256(differs.encode()).hexdigest()}"
+    """The digest of the files here that decide what a training makes, in a git checkout or not."""
+    sha = hashlib.sha256()
+    found = (path for part in PARTS for path in (PROJECT / part).rglob("*") if path.suffix in MADE_OF)
+    for path in sorted(found):
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        sha.update(f"{path.relative_to(PROJECT).as_posix()} {digest}\n".encode())
+    return sha.hexdigest()
 
 
 def libraries() -> dict[str, str]:

@@ -50,3 +50,15 @@ def test_an_unknown_commit_and_no_checkout_at_all_are_told_apart_from_no_change(
     outside.mkdir()
     monkeypatch.setattr(checkout, "PROJECT", outside)
     assert checkout.uncommitted() == []
+
+
+def test_the_code_is_known_by_its_files_in_a_git_checkout_or_not(monkeypatch, tmp_path) -> None:
+    (tmp_path / "pipelines").mkdir()
+    made, aside = tmp_path / "pipelines" / "made.py", tmp_path / "pipelines" / "CARD.md"
+    made.write_text("1")
+    monkeypatch.setattr(checkout, "PROJECT", tmp_path)
+    was = checkout.code()
+    aside.write_text("words")
+    assert checkout.code() == was
+    made.write_text("2")
+    assert checkout.code() != was
