@@ -70,7 +70,7 @@ def build(spec: ModelSpec) -> None:
 
             return stage(steps.evaluate, spec.name, candidate, rows, now=wall_clock())
 
-        @task(trigger_rule="none_failed")
+        @task(trigger_rule="none_failed_min_one_success")
         def report(verdict: dict, rows: dict) -> dict:
             from pipelines.loop import steps
 
