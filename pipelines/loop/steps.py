@@ -316,7 +316,7 @@ def judge(model: str, version: int | None = None, now: str | None = None) -> dic
 
 def _tables(run_id: str, shared: Stores) -> dict[str, int] | None:
     """The Delta versions a run's training set was read from, so that rows which landed since change nothing."""
-    tags = shared.tracking.client.get_run(run_id).data.tags
+    tags = shared.tracking.run(run_id).tags
     return dict(json.loads(tags["delta_versions"])) if "delta_versions" in tags else None
 
 

@@ -78,7 +78,7 @@ def put(
     if verdict is not None:
         _put(path.with_suffix(".html"), page(verdict, details, facts.licence))
         stores.tracking.log_files(version.run_id, "decision", path.with_suffix(".html"))
-    stores.tracking.client.update_model_version(spec.name, str(version.version), description(facts))
+    stores.tracking.records.describe(spec.name, version.version, description(facts))
     return card
 
 
@@ -108,7 +108,7 @@ def as_page(title: str, text: str) -> str:
 def _facts(
     spec: ModelSpec, version: Version, verdict: Verdict | None, details: Mapping[str, Any], stores: Stores
 ) -> Facts:
-    run = stores.tracking.client.get_run(version.run_id)
+    run = stores.tracking.run(version.run_id)
     aliased = ((name, stores.tracking.aliased(spec.name, name)) for name in (CHAMPION, PREVIOUS, ANCHOR))
     return Facts(
         spec=spec,
@@ -117,10 +117,10 @@ def _facts(
         details=details,
         licence=stores.tracking.licence(version) if LICENCE in version.tags else None,
         aliases=tuple(name for name, found in aliased if found and found.version == version.version),
-        trained_at=datetime.fromtimestamp(run.info.start_time // 1000, UTC),
-        run=dict(run.data.tags),
-        counts=dict(run.data.metrics),
-        parameters=dict(run.data.params),
+        trained_at=datetime.fromtimestamp(run.started // 1000, UTC),
+        run=dict(run.tags),
+        counts=dict(run.metrics),
+        parameters=dict(run.parameters),
         inputs=tuple(stores.tracking.inputs(version)),
     )
 

@@ -35,11 +35,9 @@ class Chain:
 
     def link(self, what: str, follow: Callable[[], T]) -> T | None:
         """What a link leads to; None if it is missing."""
-        from mlflow.exceptions import MlflowException
-
         try:
             return follow()
-        except (EvergreenError, MlflowException, SQLAlchemyError, OSError, ValueError, KeyError) as error:
+        except (EvergreenError, SQLAlchemyError, OSError, ValueError, KeyError) as error:
             said = str(error) if isinstance(error, EvergreenError) else f"{type(error).__name__}: {error}"
             self.missing.append(f"{what}: {said.splitlines()[0]}")
             return None
@@ -149,8 +147,8 @@ def _gate(version: Version, chain: Chain) -> dict[str, Any]:
 
 def _training(version: Version, chain: Chain) -> dict[str, Any]:
     """Why it was trained, with which code and in which environment."""
-    run = chain.link("training run", lambda: chain.stores.tracking.client.get_run(version.run_id))
-    facts = {name: run.data.tags.get(name) for name in RUN_FACTS} if run is not None else {}
+    run = chain.link("training run", lambda: chain.stores.tracking.run(version.run_id))
+    facts = {name: run.tags.get(name) for name in RUN_FACTS} if run is not None else {}
     plan = chain.link("training plan", lambda: record_of(version, chain.stores)) or {}
     chain.hold("training plan: it was trained without one, so nobody knows why", bool(plan))
     chain.hold("git commit: it is not known", facts.get("git_commit") not in (None, "unknown"))

@@ -49,12 +49,9 @@ def mlflow_uris(version: Registered) -> dict[str, str]:
 
 
 def _fetched(uri: str, target: Path, stores: Stores) -> Path | None:
-    from mlflow.artifacts import download_artifacts
-
-    stores.tracking.client  # noqa: B018 - sets MLflow's addresses
     target.mkdir()
     try:
-        return Path(download_artifacts(uri, dst_path=str(target)))
+        return stores.tracking.fetched(uri, target)
     except Exception:  # whatever an artifact store may raise, the file is not there
         return None
 

@@ -23,24 +23,11 @@ from pipelines.stores.audit.licences import LICENCE, licence_of, verify_origin
 from pipelines.stores.audit.log import Entry
 from pipelines.stores.audit.unlogged import Decisions
 from pipelines.stores.locks import exclusive
+from pipelines.stores.tracking.records import Kept
 from pipelines.stores.tracking.registry import ANCHOR, CHAMPION, PREVIOUS, RETIRED
 
 GRACE = timedelta(minutes=15)
 """How long an ingestion that is at work, or was cut off, may be ahead of the log."""
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A version as the registry gives it, whole or not."""
-
-    model: str
-    version: int
-    run_id: str
-    source: str
-    tags: dict[str, str]
-
-    def __str__(self) -> str:
-        return f"model:{self.model}@{self.version}"
 
 
 @dataclass
@@ -80,10 +67,8 @@ def verify(stores: Stores, now: datetime, witnesses: Iterable[Head] = ()) -> lis
 
 def versions(stores: Stores) -> list[Kept]:
     """Every version of every model in the registry, also those that a training never finished."""
-    client = stores.tracking.client
-    names = [model.name for model in client.search_registered_models()]
-    found = [each for name in names for each in client.search_model_versions(f"name = '{name}'")]
-    return [Kept(v.name, int(v.version), v.run_id, v.source, dict(v.tags)) for v in found]
+    records = stores.tracking.records
+    return [each for name in records.models() for each in records.versions(name)]
 
 
 def trusted_heads(stores: Stores) -> list[Head]:
@@ -102,8 +87,7 @@ def _not_accepted(heads: Iterable[Head], stores: Stores) -> list[Head]:
 
 def _heads(kept: Iterable[Kept], stores: Stores) -> tuple[list[Head], list[Finding]]:
     """The heads of the log that models carry, and versions since they were judged."""
-    models = stores.tracking.client.search_registered_models()
-    carriers = [(f"model:{model.name}", dict(model.tags)) for model in models]
+    carriers = [(f"model:{name}", tags) for name, tags in stores.tracking.records.models().items()]
     found, wrong = [], []
     for name, tags in carriers + [(str(version), version.tags) for version in kept]:
         try:

@@ -62,21 +62,21 @@ def record_of(version: Version, stores: Stores) -> dict[str, Any]:
     from pipelines.training.registration import RECORD
 
     with tempfile.TemporaryDirectory() as folder:
-        found = stores.tracking.client.download_artifacts(version.run_id, f"training/{RECORD}", folder)
-        return dict(json.loads(Path(found).read_text()))
+        found = stores.tracking.fetched(f"runs:/{version.run_id}/training/{RECORD}", Path(folder))
+        return dict(json.loads(found.read_text()))
 
 
 def _trained(version: Version, record: dict[str, Any], stores: Stores) -> dict[str, Any]:
-    run = stores.tracking.client.get_run(version.run_id)
+    run = stores.tracking.run(version.run_id)
     return {
-        "at": as_json(_from_millis(run.info.start_time)),
+        "at": as_json(_from_millis(run.started)),
         "as_of": as_json(version.as_of),
         "woken_by": version.tags.get("trigger", "not recorded"),
         "forced": record.get("forced", False),
         "reasons": record.get("reasons", []),
         "policy": record.get("policy", {}),
         "waited": record.get("waited", []),
-        "commit": run.data.tags.get("git_commit", "unknown"),
+        "commit": run.tags.get("git_commit", "unknown"),
     }
 
 

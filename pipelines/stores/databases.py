@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
 from pipelines.contracts import EvergreenError
@@ -72,5 +71,10 @@ def _fits(connection: sa.Connection, metadata: sa.MetaData) -> None:
 
 def insert(made: sa.Engine, table: sa.Table) -> Any:
     """An INSERT that knows ON CONFLICT, in the database's own words."""
-    dialect = postgresql if made.dialect.name == "postgresql" else sqlite
-    return dialect.insert(table)
+    if made.dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert(table)
+    from sqlalchemy.dialects import sqlite
+
+    return sqlite.insert(table)

@@ -36,8 +36,8 @@ def loaded(version: Version, stores: Stores) -> OnnxModel:
             f"{version.model}@{version.version} was registered without an ONNX form; train it again"
         )
     with tempfile.TemporaryDirectory() as folder:
-        found = stores.tracking.client.download_artifacts(version.run_id, f"{FOLDER}/{ONNX_FILE}", folder)
-        content = Path(found).read_bytes()
+        found = stores.tracking.fetched(f"runs:/{version.run_id}/{FOLDER}/{ONNX_FILE}", Path(folder))
+        content = found.read_bytes()
     if hashlib.sha256(content).hexdigest() != version.tags[DIGEST]:
         raise EvergreenError(
             f"{version.model}@{version.version}: its ONNX file was changed after training; refused"

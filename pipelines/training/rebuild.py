@@ -83,7 +83,7 @@ def recorded(spec: ModelSpec, version: Version, stores: Stores) -> Question:
 
 def record(version: Version, stores: Stores) -> dict[str, str]:
     """The signed tags of a version, and its run's; EvergreenError if the two do not belong together."""
-    tags = {**stores.tracking.client.get_run(version.run_id).data.tags, **version.tags}
+    tags = {**stores.tracking.run(version.run_id).tags, **version.tags}
     wanted = ("delta_versions", "parameters", "answers_digest", "training_rows")
     missing = [name for name in wanted if name not in tags]
     if missing:

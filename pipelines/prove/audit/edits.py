@@ -8,10 +8,10 @@ from typing import Any
 from pipelines.gate import record
 from pipelines.prove.audit.scene import Scene, Undo
 from pipelines.record.registered_files import LOCAL, mlflow_uris
-from pipelines.record.verification import Kept
 from pipelines.stores.audit.chain import Anchor, Chain, Head
 from pipelines.stores.audit.keys import AUDIT as KEY
 from pipelines.stores.audit.log import AUDIT
+from pipelines.stores.tracking.records import Kept
 from pipelines.stores.tracking.registry import ANCHOR, CHAMPION, PREVIOUS
 from pipelines.training.training_set import path_of
 

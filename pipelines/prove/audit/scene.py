@@ -8,11 +8,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipelines.record.verification import Kept, versions
+from pipelines.record.verification import versions
 from pipelines.stores import Stores
 from pipelines.stores.audit.log import AUDIT
 from pipelines.stores.databases import engine
 from pipelines.stores.ledger_tables import BATCHES
+from pipelines.stores.tracking.records import Kept
 
 Row = dict[str, Any]
 Undo = Callable[[], None]

@@ -48,6 +48,8 @@ LONGEST = 4.0
 """A writer is killed within about so many times what a rollback usually takes."""
 AIMED, SOON = 0.5, 5.0
 """The share of writers that are killed once they intend a move, and for how many seconds that is waited for."""
+MOVING = 0.1
+"""The share of a rollback that lies between intending the move and telling what became of it."""
 AFTER = 100
 """So many reads at least follow the last kill: what it left is seen."""
 PATIENCE = 600
@@ -143,9 +145,11 @@ def _killed(world: World, kills: int, seed: int, usual: float, say: Say, work: W
             raise EvergreenError(
                 f"writer {mine} ended with {writer.exitcode} before it was killed: {_noted(world)}"
             )
+        longest = LONGEST * usual / WRITERS
         if rng.random() < AIMED:
             _intends(stores, world, mine, writer)
-        writer.join(rng.uniform(0, LONGEST * usual / WRITERS))
+            longest = MOVING * usual
+        writer.join(rng.uniform(0, longest))
         writer.kill()
         writer.join()
         tally["kills"] += writer.exitcode == -signal.SIGKILL

@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sqlalchemy.exc import DBAPIError
+
 from pipelines.contracts import EvergreenError
 from pipelines.prove.promotion.world import World
 from pipelines.stores import Stores
@@ -44,8 +46,6 @@ def read(world: World, number: int) -> None:
 
 
 def _look(world: World, stores: Stores, seen: Seen) -> None:
-    from mlflow.exceptions import MlflowException
-
     version = None
     try:
         version = stores.tracking.champion(world.spec.name)
@@ -57,12 +57,13 @@ def _look(world: World, stores: Stores, seen: Seen) -> None:
         stores.tracking.file(version)  # its digest is verified
         if not licence.digest == version.digest == world.allowed[version.version]:
             seen.note(TORN, f"version {version.version} with digest {version.digest}")
-    except EvergreenError as error:
-        seen.note(TORN, str(error))
-    except MlflowException as error:
-        if "locked" not in str(error):
+    except (EvergreenError, DBAPIError) as error:
+        if "locked" in str(error):
+            seen.note(BUSY, "the database was locked for longer than a reader waits")
+        elif isinstance(error, EvergreenError):
+            seen.note(TORN, str(error))
+        else:
             raise
-        seen.note(BUSY, "the database was locked for longer than MLflow waits")
 
 
 def _seen_by(world: World, number: int) -> Path:

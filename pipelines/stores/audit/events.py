@@ -129,7 +129,7 @@ def registered(version: Registered, stores: Stores) -> None:
 
 def witnessed(model: str, stores: Stores) -> None:
     """Write how far the log has come on the model in MLflow: a witness that lies outside the log and its anchor."""
-    stores.tracking.client.set_registered_model_tag(model, HEAD, str(stores.audit.head))
+    stores.tracking.records.tag_model(model, HEAD, str(stores.audit.head))
 
 
 def digest_of(text: str) -> str:

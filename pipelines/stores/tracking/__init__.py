@@ -3,6 +3,7 @@
 __all__ = [
     "model_files",
     "onnx",
+    "records",
     "registry",
     "studies",
 ]

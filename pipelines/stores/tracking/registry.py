@@ -15,13 +15,18 @@ from pipelines.contracts import EvergreenError, TransientError
 from pipelines.settings import Settings
 from pipelines.stores.audit.keys import Keys
 from pipelines.stores.audit.licences import ORIGIN, Licence, licence_of, verify_origin
+from pipelines.stores.tracking import artifacts
 from pipelines.stores.tracking.model_files import MODEL_FILE as MODEL_FILE
 from pipelines.stores.tracking.model_files import built, verified
 from pipelines.stores.tracking.model_files import file_digest as file_digest
 from pipelines.stores.tracking.model_files import trusted_types as trusted_types
+from pipelines.stores.tracking.records import Client, Kept, Records, Run, no_version
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
+
+    from pipelines.stores.tracking.database import Database
+    from pipelines.stores.tracking.rest import Rest
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "true")
@@ -30,7 +35,6 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 CHAMPION, PREVIOUS, ANCHOR = "champion", "previous", "anchor"
 RETIRED = "retired"
 """The tag of a version whose files were deleted; it says when."""
-ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
 COMPLETE = {"digest", "as_of", ORIGIN}
 DESCRIPTION = "MLmodel"
 """MLflow's description of a model: the columns it takes."""
@@ -55,7 +59,7 @@ class Version:
 
 
 class Tracking:
-    """Runs, versions and aliases of one MLflow."""
+    """Runs, versions and aliases of one MLflow. Its `client`, slow to import, is for what `records` cannot do."""
 
     def __init__(self, settings: Settings, keys: Keys) -> None:
         self.settings, self.keys = settings, keys
@@ -81,6 +85,31 @@ class Tracking:
         mlflow.set_registry_uri(self.settings.mlflow_uri)
         return MlflowClient(self.settings.mlflow_uri, self.settings.mlflow_uri)
 
+    @cached_property
+    def _light(self) -> "Database | Rest | None":
+        """The records without MLflow's client, where they are kept in a way known here."""
+        address = self.settings.mlflow_uri
+        if self.settings.mlflow_login is not None:  # MLflow's client knows how to log in
+            return None
+        if address.startswith(("http:", "https:")):
+            from pipelines.stores.tracking.rest import Rest
+
+            return Rest(address)
+        if address.startswith(("sqlite:", "postgresql")):
+            from pipelines.stores.tracking.database import Database
+
+            return Database(address)
+        return None
+
+    @cached_property
+    def _through_client(self) -> Client:
+        return Client(lambda: self.client)
+
+    @property
+    def records(self) -> Records:
+        """MLflow's records, by the shortest way that gives what its client would give."""
+        return self._light if self._light is not None and self._light.fits() else self._through_client
+
     def experiment(self, model: str) -> str:
         """The id of a model's experiment, made if absent."""
         from mlflow.exceptions import MlflowException
@@ -97,67 +126,50 @@ class Tracking:
 
     def versions(self, model: str) -> list[Version]:
         """All complete versions, the newest first; one that was not registered whole by a training is none."""
-        found = self.client.search_model_versions(f"name = '{model}'")
-        complete = [registered(v) for v in found if set(v.tags) >= COMPLETE]
-        return sorted(complete, key=lambda v: v.version, reverse=True)
+        return [registered(each) for each in self.records.versions(model) if set(each.tags) >= COMPLETE]
 
     def numbers(self, model: str) -> set[int]:
         """The numbers of all versions that are registered, whoever did it; one deleted in MLflow is none."""
-        return {int(found.version) for found in self.client.search_model_versions(f"name = '{model}'")}
+        return {found.version for found in self.records.versions(model)}
 
     def newest(self, model: str) -> Version | None:
         return next(iter(self.versions(model)), None)
 
     def version(self, model: str, number: int) -> Version:
         """A version by its number; EvergreenError if there is none, or not one that a training registered."""
-        from mlflow.exceptions import MlflowException
-
-        try:
-            return registered(self.client.get_model_version(model, str(number)))
-        except MlflowException as error:
-            if error.error_code not in ABSENT:
-                raise
-            raise EvergreenError(
-                f"{model} has no version {number} (any more, if it was deleted in MLflow); `evergreen train {model}` "
-                "makes a new one"
-            ) from None
+        found = self.records.version(model, number)
+        if found is None:
+            raise no_version(model, number)
+        return registered(found)
 
     def champion(self, model: str) -> Version | None:
         return self.aliased(model, CHAMPION)
 
     def aliased(self, model: str, alias: str) -> Version | None:
         """The version an alias names; None if it names none. EvergreenError if no training registered it."""
-        from mlflow.exceptions import MlflowException
-
-        try:
-            return registered(self.client.get_model_version_by_alias(model, alias))
-        except MlflowException as error:
-            if error.error_code in ABSENT:
-                return None
-            raise
+        found = self.records.aliased(model, alias)
+        return None if found is None else registered(found)
 
     def named(self, model: str, alias: str) -> int | None:
         """The number of the version an alias names, whoever registered that; None if it names none."""
-        from mlflow.exceptions import MlflowException
+        found = self.records.aliased(model, alias)
+        return None if found is None else found.version
 
-        try:
-            return int(self.client.get_model_version_by_alias(model, alias).version)
-        except MlflowException as error:
-            if error.error_code in ABSENT:
-                return None
-            raise
+    def run(self, run_id: str) -> Run:
+        """What was logged to a run; EvergreenError if there is none of this id."""
+        return self.records.run(run_id)
 
     def set_alias(self, model: str, alias: str, version: int) -> None:
         """One write that readers see whole."""
-        self.client.set_registered_model_alias(model, alias, str(version))
+        self.records.set_alias(model, alias, version)
 
     def drop_alias(self, model: str, alias: str) -> None:
         """The alias names no version any more."""
-        self.client.delete_registered_model_alias(model, alias)
+        self.records.drop_alias(model, alias)
 
     def tag(self, model: str, version: int, tags: Mapping[str, str]) -> None:
         for key, value in tags.items():
-            self.client.set_model_version_tag(model, str(version), key, value)
+            self.records.tag(model, version, key, value)
 
     def file(self, version: Version) -> Path:
         """The version's model file on local disk, verified, and fetched if it is elsewhere."""
@@ -187,13 +199,12 @@ class Tracking:
     def inputs(self, version: Version) -> list[str]:
         """The columns a version takes, as its signature in MLflow names them."""
         import yaml
-        from mlflow.models import ModelSignature
 
         verify_origin(version, self.keys)
         source, digest = f"{version.source}/{DESCRIPTION}", version.tags["mlmodel_digest"]
         said = yaml.safe_load(self._bytes(version, self._folder(version) / DESCRIPTION, source, digest))
-        signature = ModelSignature.from_dict(said["signature"]) if said.get("signature") else None
-        return list(signature.inputs.input_names()) if signature else []
+        columns = json.loads((said.get("signature") or {}).get("inputs") or "[]")
+        return [column.get("name", place) for place, column in enumerate(columns)]
 
     def load_baseline(self, version: Version) -> Any:
         """The plain pipeline that was fitted beside a version, on the same rows; verified as the version is."""
@@ -222,20 +233,31 @@ class Tracking:
             return self._fetched(path, source, digest, what)
 
     def _fetched(self, path: Path, source: str, digest: str, what: str) -> bytes:
-        from mlflow.artifacts import download_artifacts
-
-        self.client  # noqa: B018 - sets MLflow's addresses
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
             try:
-                found = download_artifacts(source, dst_path=folder)
+                found = self.fetched(source, Path(folder))
             except Exception as error:
                 raise TransientError(f"{what} cannot be fetched from {source}: {error}") from error
-            data = verified(Path(found), digest, what)
+            data = verified(found, digest, what)
             part = Path(folder) / "verified"
             part.write_bytes(data)
             part.replace(path)
         return data
+
+    def fetched(self, address: str, folder: Path) -> Path:
+        """A file of a run (runs:/...) or model (models:/m-...): where it lies here, else a copy in a folder."""
+        found = artifacts.here(address, self.records)
+        if found is not None and found.is_file() and not found.is_symlink():
+            return found
+        from mlflow.artifacts import download_artifacts
+        from mlflow.exceptions import MlflowException
+
+        self.client  # noqa: B018 - sets MLflow's addresses
+        try:
+            return Path(download_artifacts(address, dst_path=str(folder)))
+        except MlflowException as error:
+            raise TransientError(str(error)) from error
 
     def log_metrics(self, run_id: str, metrics: Mapping[str, Mapping[str, float]]) -> None:
         """The candidate's metrics by their names, the others' with who in front."""
@@ -249,18 +271,23 @@ class Tracking:
         self.client.log_batch(run_id, metrics=[Metric(k, v, 0, 0) for k, v in named.items()])
 
     def log_files(self, run_id: str, folder: str, *paths: Path) -> None:
+        """Keep files with a run, in a folder there; each is seen whole."""
+        root = artifacts.local(self.run(run_id).artifacts)
         for path in paths:
-            self.client.log_artifact(run_id, str(path), folder)
+            if root is None:
+                self.client.log_artifact(run_id, str(path), folder)
+            else:
+                artifacts.put(path, root / folder)
 
 
-def registered(found: Any) -> Version:
+def registered(found: Kept) -> Version:
     """MLflow's version as ours; EvergreenError if it lacks what a training registers it with."""
     tags = dict(found.tags)
     missing = COMPLETE - set(tags)
     try:
         return Version(
-            model=found.name,
-            version=int(found.version),
+            model=found.model,
+            version=found.version,
             run_id=found.run_id,
             digest=tags["digest"],
             as_of=datetime.fromisoformat(tags["as_of"]),
@@ -270,8 +297,8 @@ def registered(found: Any) -> Version:
     except (KeyError, ValueError):
         lacks = f"lacks {', '.join(sorted(missing))}" if missing else f"is as of {tags['as_of']!r}"
         raise EvergreenError(
-            f"{found.name} version {found.version} was not registered by a training here (it {lacks}); refused. "
-            f"Point the alias at a version that was, or train one: `evergreen train {found.name}`"
+            f"{found.model} version {found.version} was not registered by a training here (it {lacks}); refused. "
+            f"Point the alias at a version that was, or train one: `evergreen train {found.model}`"
         ) from None
 
 

@@ -1,0 +1,57 @@
+"""Where the files of runs and models lie on this machine, if they do; MLflow fetches and keeps all others."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from pipelines.stores.tracking.records import Records
+
+
+def local(address: str) -> Path | None:
+    """The folder of an artifact location; None if it is on another machine or in a store."""
+    parts = urlsplit(address)
+    if parts.scheme == "file" and parts.netloc in ("", "localhost") and not parts.query:
+        return Path(unquote(parts.path))
+    return Path(address) if address.startswith("/") else None
+
+
+def here(address: str, records: Records) -> Path | None:
+    """Where a file lies that is named by its place, its logged model (models:/m-...) or its run (runs:/...).
+
+    None if it is elsewhere, and MLflow must fetch it.
+    """
+    kind, _, rest = address.partition(":/")
+    name, _, path = rest.partition("/")
+    if ".." in Path(address).parts or not path:
+        return None
+    if kind == "models" and name.startswith("m-"):
+        return _within(records.location(name), path)
+    return _of_run(name, path, records) if kind == "runs" else local(address)
+
+
+def _of_run(run_id: str, path: str, records: Records) -> Path | None:
+    """A model that was logged under the path's first part comes before the run's own files, as with MLflow."""
+    name, _, inside = path.partition("/")
+    logged = _within(records.logged(run_id, name), inside) if inside else None
+    if logged is not None and logged.exists():
+        return logged
+    return _within(records.run(run_id).artifacts, path)
+
+
+def _within(location: str | None, path: str) -> Path | None:
+    folder = None if location is None else local(location)
+    return None if folder is None else folder / path
+
+
+def put(path: Path, folder: Path) -> None:
+    """A copy of a file in a folder, with its times and rights; whoever reads it there finds it whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handle, part = tempfile.mkstemp(dir=folder, prefix=".part-")
+    os.close(handle)
+    try:
+        shutil.copy2(path, part)
+        os.replace(part, folder / path.name)
+    finally:
+        Path(part).unlink(missing_ok=True)
