@@ -2,17 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from pipelines import catalog
 from pipelines.catalog import ModelSpec
 from pipelines.contracts import EvergreenError
 from pipelines.stores import Stores
-from pipelines.stores.feature_store.views import ViewVersion
+from pipelines.stores.feature_store.described import Described
 from pipelines.stores.tracking.registry import CHAMPION, PREVIOUS, Version
-
-if TYPE_CHECKING:
-    from feast import FeatureView
 
 
 @dataclass(frozen=True)
@@ -55,19 +51,19 @@ class Broken:
 
 def facts(stores: Stores) -> list[ViewFacts]:
     """Every current view, by name."""
-    views = zip(stores.features.views(), stores.features.current.values(), strict=True)
-    return [_facts(view, version, stores) for view, version in views]
+    return [_facts(view, stores) for view in stores.features.described.values()]
 
 
-def _facts(view: "FeatureView", version: ViewVersion, stores: Stores) -> ViewFacts:
+def _facts(view: Described, stores: Stores) -> ViewFacts:
+    version = view.version
     online = stores.features.materialized(version)
     return ViewFacts(
         name=version.view,
         version=version.number,
         description=view.description,
         owner=view.owner,
-        entities=tuple(view.join_keys),
-        features=tuple(feature.name for feature in view.features),
+        entities=view.entities,
+        features=view.features,
         ttl=str(view.ttl) if view.ttl else "none",
         look_back=str(version.look_back),
         sources=tuple(_source(name, stores) for name in sorted(version.sources)),

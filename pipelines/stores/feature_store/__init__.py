@@ -2,6 +2,7 @@
 
 __all__ = [
     "definitions",
+    "described",
     "features",
     "health",
     "registry",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from io import StringIO
+from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +17,15 @@ import yaml
 from pipelines.catalog import ModelSpec
 from pipelines.contracts import EvergreenError
 from pipelines.settings import Settings
-from pipelines.stores.feature_store import definitions, feast_import
+from pipelines.stores.feature_store import definitions, described, feast_import
+from pipelines.stores.feature_store.described import Described
 from pipelines.stores.feature_store.views import Views, ViewVersion
 
 if TYPE_CHECKING:
     import pandas as pd
     from feast import FeatureStore, FeatureView
 
-    from pipelines.stores.online.store import Materialized
+    from pipelines.stores.online.reached import Materialized
 
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 LOOKS = 5
@@ -57,27 +59,43 @@ class Features:
         return self._registered or Views(self.settings.database)
 
     @cached_property
-    def _opened(self) -> "tuple[FeatureStore, dict[str, ViewVersion]]":
+    def _opened(self) -> "tuple[FeatureStore, dict[str, Described]]":
         feast_import.unchecked()
         from feast import FeatureStore
         from feast.repo_config import RepoConfig
 
         # It warns that a file registry needs no serve_features_while_materializing; a killed run shows it does.
         logging.getLogger("feast.repo_config").setLevel(logging.ERROR)
-        (self.settings.home / "feast").mkdir(parents=True, exist_ok=True)
-        repo, mark = self.settings.feature_repo, self.settings.home / "feast" / "applied"
+        self._folder.mkdir(parents=True, exist_ok=True)
+        repo, mark = self.settings.feature_repo, self._folder / "applied"
+        contents = described.contents(repo)
         store = FeatureStore(config=RepoConfig(**self._config(), repo_path=repo))
-        return store, definitions.apply(store, repo, self.registered, mark)
+        current = definitions.apply(store, repo, self.registered, mark)
+        views = ((store.get_feature_view(name), version) for name, version in current.items())
+        found = {view.name: described.described(view, version) for view, version in views}
+        described.remember(self._folder, contents, found)
+        return store, dict(sorted(found.items()))
 
     @property
     def store(self) -> "FeatureStore":
         """Feast's FeatureStore of feature_store.yaml, its definitions applied if they changed."""
         return self._opened[0]
 
+    @cached_property
+    def described(self) -> dict[str, Described]:
+        """Each view that the feature repository describes, by name; Feast reads it only if it has changed."""
+        known = described.remembered(self._folder, self.settings.feature_repo, self.registered)
+        return self._opened[1] if known is None else known
+
     @property
     def current(self) -> dict[str, ViewVersion]:
         """The version of each view that the feature repository describes, by name."""
-        return dict(sorted(self._opened[1].items()))
+        return {name: view.version for name, view in self.described.items()}
+
+    @property
+    def _folder(self) -> Path:
+        """Where Feast's registry is kept, and what belongs to it."""
+        return self.settings.home / "feast"
 
     def _config(self) -> dict[str, Any]:
         text = (self.settings.feature_repo / "feature_store.yaml").read_text()
@@ -171,9 +189,19 @@ class Features:
 
     def materialized(self, version: ViewVersion) -> "Materialized | None":
         """How far a view has come online; None before its first materialization."""
+        if self.settings.online_store == "sqlite":
+            return self._in_sqlite(version)
         store = self.store._get_provider().online_store
         found: Materialized | None = store.materialized(self.store.config, self.definition(version))
         return found
+
+    def _in_sqlite(self, version: ViewVersion) -> "Materialized | None":
+        """The same from the store's file, without Feast."""
+        from pipelines.stores.online.reached import reached
+
+        config = self._config()
+        file = self.settings.feature_repo / config["online_store"]["path"]
+        return reached(file, f"{config['project']}_{version.view}_v{version.number}")
 
     def online(
         self,

@@ -3,6 +3,7 @@
 __all__ = [
     "batches",
     "materialization",
+    "reached",
     "redis_store",
     "store",
 ]

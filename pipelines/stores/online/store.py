@@ -10,7 +10,6 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 from typing import Any, Literal
@@ -23,27 +22,15 @@ from pipelines.contracts import EvergreenError
 from pipelines.stores.online import tables as layouts
 from pipelines.stores.online.batches import Arrived, slices
 from pipelines.stores.online.files import Session, Sessions, snapshot, transaction
+from pipelines.stores.online.reached import EPOCH, moment, noted
+from pipelines.stores.online.reached import Materialized as Materialized
 from pipelines.stores.online.tables import Layout, Reading
 from pipelines.stores.online.values import TYPES_BY_FIELD, kind_of, listed, proto, stored, stored_column
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 KEYS_A_QUERY = 512
 Progress = Callable[[int], Any]
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Materialized:
-    """How far a view has come online.
-
-    `as_of`: the end of the newest window brought online; `source_version`: the Delta version of the source that
-    this window was read from, None if it is no Delta table; `at`: when anything was last brought online.
-    """
-
-    as_of: datetime
-    source_version: int | None
-    at: datetime
 
 
 class SqliteOnlineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]
@@ -118,15 +105,7 @@ class SqliteOnlineStore(OnlineStore):  # type: ignore[misc]
         session = self._existing(config)
         if session is None:
             return None
-        query = "select as_of, source_version, at from _feature_views where table_name = ?"
-        try:
-            row = session.connection.execute(query, (layouts.place(config, view).table,)).fetchone()
-        except sqlite3.OperationalError as error:
-            if "no such table" in str(error):
-                return None
-            raise
-        known = row is not None and row[0] is not None
-        return Materialized(_moment(row[0]), row[1], _moment(row[2])) if known else None
+        return noted(session.connection, layouts.place(config, view).table)
 
     def note(self, config: RepoConfig, view: Any, reached: Materialized) -> None:
         """Records how far a view has come whose values another engine wrote."""
@@ -219,10 +198,6 @@ def microseconds_of(moment: datetime) -> int:
     return (aware - EPOCH) // MICROSECOND
 
 
-def _moment(microseconds: int) -> datetime:
-    return EPOCH + timedelta(microseconds=microseconds)
-
-
 def _note(connection: sqlite3.Connection, table: str, reached: Materialized) -> None:
     """Moves `as_of` forward only, with the version that its window was read from; `at` always moves."""
     end, at = microseconds_of(reached.as_of), microseconds_of(reached.at)
@@ -299,4 +274,4 @@ def _answer(row: tuple[Any, ...] | None, reading: Reading) -> tuple[datetime | N
     if row is None:
         return None, None
     values = {name: proto(value, kind) for (name, kind), value in zip(reading.kinds, row[1:], strict=True)}
-    return _moment(row[0]), values
+    return moment(row[0]), values
