@@ -13,11 +13,9 @@ from typing import Annotated
 
 import typer
 
-from pipelines import catalog
 from pipelines.cli import audit, card, features, prove, quarantine, reproduce, schema, search, versions
-from pipelines.cli.output import GATE, MENDED, REFUSED, AsJson, console, explained, show
+from pipelines.cli.output import GATE, MENDED, REFUSED, AsJson, console, explained, settings, show
 from pipelines.contracts import EvergreenError
-from pipelines.settings import settings
 from pipelines.stores import Stores
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -90,6 +88,7 @@ def ingest(
     as_json_text: AsJson = False,
 ) -> None:
     """Ingest what has landed: read strictly, validate, commit to silver or quarantine."""
+    from pipelines import catalog
     from pipelines.cli.tables import ingested
     from pipelines.ingestion.faults import in_turn
     from pipelines.ingestion.ingest import ingest_dataset
@@ -179,6 +178,7 @@ def predict(
     as_json_text: AsJson = False,
 ) -> None:
     """Ask the serving app; without values, ask with the spec's examples."""
+    from pipelines import catalog
     from pipelines.cli.tables import predicted
     from pipelines.cli.tour import ask, example
 

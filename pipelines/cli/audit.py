@@ -10,9 +10,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from pipelines.cli.output import MENDED, AsJson, console, errors, explained, show
+from pipelines.cli.output import MENDED, AsJson, console, errors, explained, settings, show
 from pipelines.contracts import EvergreenError, as_json
-from pipelines.settings import settings
 from pipelines.stores import Stores
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)

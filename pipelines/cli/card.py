@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.output import AsJson, console, explained, show
-from pipelines.settings import settings
+from pipelines.cli.output import AsJson, console, explained, settings, show
 from pipelines.stores import Stores
 
 

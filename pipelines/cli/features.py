@@ -7,9 +7,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from pipelines.cli.output import AsJson, explained, progress, show
+from pipelines.cli.output import AsJson, explained, progress, settings, show
 from pipelines.contracts import EvergreenError, as_json
-from pipelines.settings import settings
 from pipelines.stores import Stores
 
 app = typer.Typer(invoke_without_command=True, help=__doc__)

@@ -4,18 +4,28 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from pipelines.contracts import EvergreenError, NothingToDo, as_json
 
+if TYPE_CHECKING:
+    from pipelines.settings import Settings
+
 MENDED, GATE, REFUSED, NOTHING = 1, 3, 4, 5
 
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON for machines")]
 console = Console()
 errors = Console(stderr=True)
+
+
+def settings() -> "Settings":
+    """The settings of this process, read when they are first needed: `--help` needs none."""
+    from pipelines.settings import settings as read
+
+    return read()
 
 
 def progress(text: str) -> None:

@@ -9,9 +9,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.cli.output import MENDED, AsJson, console, explained
+from pipelines.cli.output import MENDED, AsJson, console, explained, settings
 from pipelines.contracts import as_json
-from pipelines.settings import settings
 from pipelines.stores import Stores
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)

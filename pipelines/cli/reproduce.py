@@ -5,10 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from pipelines import catalog
-from pipelines.cli.output import MENDED, AsJson, explained, show
+from pipelines.cli.output import MENDED, AsJson, explained, settings, show
 from pipelines.contracts import EvergreenError
-from pipelines.settings import settings
 from pipelines.stores import Stores
 
 
@@ -20,6 +18,7 @@ def reproduce(
     as_json_text: AsJson = False,
 ) -> None:
     """Make a version again from its record, in this checkout, and compare rows, answers and model. 1: they differ."""
+    from pipelines import catalog
     from pipelines.training.reproduce import reproduce as run
 
     with explained():

@@ -1,13 +1,15 @@
 """`evergreen schema`: change a dataset's columns on purpose, with a new version."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines import catalog
 from pipelines.cli.output import AsJson, console, explained
 from pipelines.cli.tables import grid
+
+if TYPE_CHECKING:
+    from pipelines.catalog import DatasetSpec
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 
@@ -22,6 +24,8 @@ class Kind(StrEnum):
 @app.command()
 def show(dataset: Dataset, as_json_text: AsJson = False) -> None:
     """A dataset's columns and version, as its yaml has them."""
+    from pipelines import catalog
+
     with explained():
         spec = catalog.dataset(dataset)
     if as_json_text:
@@ -46,6 +50,7 @@ def add(
     description: Annotated[str, typer.Option(help="what it means")] = "to be described",
 ) -> None:
     """Add a column; files that lack it are still accepted."""
+    from pipelines import catalog
     from pipelines.reading import schema
 
     with explained():
@@ -57,6 +62,7 @@ def widen(
     dataset: Dataset, name: Name, to: Annotated[Kind, typer.Option("--to", help="the wider type")]
 ) -> None:
     """Make a column's type wider: integer to float or string, float or timestamp to string."""
+    from pipelines import catalog
     from pipelines.reading import schema
 
     with explained():
@@ -66,13 +72,14 @@ def widen(
 @app.command()
 def deprecate(dataset: Dataset, name: Name) -> None:
     """Let files leave a column out."""
+    from pipelines import catalog
     from pipelines.reading import schema
 
     with explained():
         _tell(schema.deprecate(catalog.dataset(dataset), name))
 
 
-def _tell(spec: catalog.DatasetSpec) -> None:
+def _tell(spec: "DatasetSpec") -> None:
     console.print(
         f"pipelines/datasets/{spec.name}.yaml is version {spec.version} now; review and commit it."
         f" Silver follows with the next ingestion; `evergreen quarantine list {spec.name}` shows what it may release.",

@@ -4,7 +4,6 @@ from typing import Annotated, Any
 
 import typer
 
-from pipelines import catalog
 from pipelines.cli.output import AsJson, console, explained, progress, show
 
 
@@ -32,6 +31,7 @@ def search(
 
 def _spec(model: str, changed: dict[str, Any], write: bool, quiet: bool) -> None:
     """spec.yaml is where parameters live: show what to change there, and change it if asked to."""
+    from pipelines import catalog
     from pipelines.catalog.parameters import difference, rewritten
 
     path = catalog.model(model).folder / "spec.yaml"

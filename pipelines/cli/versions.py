@@ -3,16 +3,16 @@
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines import catalog
-from pipelines.catalog import ModelSpec
-from pipelines.cli.output import GATE, AsJson, explained, show
+from pipelines.cli.output import GATE, AsJson, explained, settings, show
 from pipelines.contracts import EvergreenError, Promotion
-from pipelines.settings import settings
 from pipelines.stores import Stores
+
+if TYPE_CHECKING:
+    from pipelines.catalog import ModelSpec
 
 Model = Annotated[str, typer.Argument(help="a model of the catalog")]
 Named = Annotated[str, typer.Argument(metavar="MODEL@VERSION", help="such as flight_delays@3")]
@@ -44,7 +44,7 @@ def rollback(
     from pipelines.promotion.rollback import rollback as move
 
     with explained():
-        spec, stores = catalog.model(model), _stores()
+        spec, stores = _spec(model), _stores()
         answer = move(spec, stores, _now(), reason, to)
         show(answer, as_json_text, _moved)
         _cards(spec, answer, stores)
@@ -96,21 +96,27 @@ def retire(
     from pipelines.promotion.retire import retire as delete
 
     with explained():
-        show(delete(catalog.model(model), _stores(), _now(), dry_run), as_json_text, _retired)
+        show(delete(_spec(model), _stores(), _now(), dry_run), as_json_text, _retired)
 
 
 COMMANDS: tuple[Callable[..., None], ...] = (promote, rollback, override, approve, pin, retire)
 
 
-def _asked(named: str) -> tuple[ModelSpec, int]:
+def _spec(model: str) -> "ModelSpec":
+    from pipelines import catalog
+
+    return catalog.model(model)
+
+
+def _asked(named: str) -> "tuple[ModelSpec, int]":
     """The model and the version of MODEL@VERSION."""
     found = re.fullmatch(r"([^@]+)@(\d+)", named)
     if found is None:
         raise EvergreenError(f"{named!r} is not MODEL@VERSION such as flight_delays@3")
-    return catalog.model(found[1]), int(found[2])
+    return _spec(found[1]), int(found[2])
 
 
-def _cards(spec: ModelSpec, answer: Promotion, stores: Stores) -> None:
+def _cards(spec: "ModelSpec", answer: Promotion, stores: Stores) -> None:
     """What is shown of both versions follows once the champion has moved and that was said."""
     from pipelines.record.card import moved
 

@@ -20,7 +20,6 @@ from pipelines.contracts import Batch, BatchState, EvergreenError, IngestResult,
 from pipelines.ingestion.faults import FAULT, unforeseen
 from pipelines.processes import died, identity
 from pipelines.reading.records import Refused, digest_of, open_regular
-from pipelines.reading.staging import leftovers
 from pipelines.stores import Stores
 
 LOG = logging.getLogger(__name__)
@@ -90,6 +89,8 @@ def put_away(batch: Batch | IngestResult, stores: Stores) -> None:
 
 def recover(stores: Stores) -> None:
     """Puts back what runs that died had set aside, and removes what they had spilled."""
+    from pipelines.reading.staging import leftovers
+
     landing = stores.settings.landing_path
     for own in (landing / ASIDE).glob("*"):
         if died(own.name.rpartition("~")[0]):

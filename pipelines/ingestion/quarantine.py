@@ -6,9 +6,7 @@ from typing import Any
 
 from pipelines.catalog import dataset
 from pipelines.contracts import Batch, BatchState, EvergreenError, IngestResult
-from pipelines.ingestion import accounting
 from pipelines.ingestion.arrivals import bring_back, kept, sync
-from pipelines.ingestion.ingest import ingest
 from pipelines.reading.records import digest_of
 from pipelines.stores import Stores
 from pipelines.stores.audit import events
@@ -35,6 +33,8 @@ def find(prefix: str, stores: Stores) -> IngestResult:
 
 def rows(batch: IngestResult, stores: Stores) -> list[dict[str, Any]]:
     """A batch's quarantined rows: file, line, rule, reason and raw bytes, by line."""
+    from pipelines.ingestion import accounting
+
     table = accounting.quarantine(dataset(batch.dataset), stores, batch.digest)
     return list(table.sort_by([("line", "ascending")]).drop(["_batch", "_attempt"]).to_pylist())
 
@@ -53,6 +53,8 @@ def release(batch: IngestResult, stores: Stores, why: str, mended: Path | None =
 
     With `mended`, that file is taken in instead, and what was held is closed. Rows already in silver stay.
     """
+    from pipelines.ingestion.ingest import ingest
+
     _holds_something(batch)
     if mended is not None:
         return _replace(batch, mended, stores, why)
@@ -91,6 +93,8 @@ def _can_return(batch: IngestResult, stores: Stores) -> None:
 
 
 def _replace(batch: IngestResult, mended: Path, stores: Stores, why: str) -> IngestResult:
+    from pipelines.ingestion.ingest import ingest
+
     if not mended.is_file():
         raise EvergreenError(f"{mended} is no file; name the mended one")
     suffix = "".join(Path(batch.name).suffixes[:1]) if mended.suffix == ".csv" else mended.suffix

@@ -8,6 +8,7 @@ from pipelines.contracts import BatchState, as_json
 from pipelines.ingestion.arrivals import strays
 from pipelines.settings import Settings
 from pipelines.stores import Stores
+from pipelines.stores.durable import address
 
 
 def state(stores: Stores) -> dict[str, Any]:
@@ -52,7 +53,7 @@ def computed(stores: Stores) -> dict[str, Any]:
     for version in newest.values():
         reached = stores.progress.reached(version.consumer)
         if reached is not None:
-            table = DeltaTable(stores.tables.uri("features", version.table))
+            table = DeltaTable(address(stores.settings.lake_uri, "features", version.table))
             found[str(version)] = {"rows": table.count(), "known_until": as_json(reached)}
     return found
 

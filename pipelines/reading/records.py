@@ -11,13 +11,14 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipelines.catalog import DatasetSpec
 from pipelines.contracts import EvergreenError, TransientError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
 
 CHUNK = 2 << 20
 LONGEST_RECORD = 1 << 20
@@ -49,9 +50,9 @@ class Block:
     """Whole records; record i is data[starts[i]:ends[i]] and begins on line lines[i]."""
 
     data: bytes
-    starts: np.ndarray[Any, Any]
-    ends: np.ndarray[Any, Any]
-    lines: np.ndarray[Any, Any]
+    starts: "np.ndarray[Any, Any]"
+    ends: "np.ndarray[Any, Any]"
+    lines: "np.ndarray[Any, Any]"
 
     def raw(self, index: Any) -> bytes:
         return self.data[self.starts[index] : self.ends[index]]
@@ -70,7 +71,7 @@ class Bad(NamedTuple):
 class Parsed:
     """A stretch of a file: typed rows, refused rows, and the line of a last row that has no line end."""
 
-    table: pa.Table
+    table: "pa.Table"
     bad: list[Bad]
     unfinished: int | None = None
 
@@ -167,6 +168,8 @@ def blocks(raw: Hashed, name: str, spec: DatasetSpec) -> Iterator[Block]:
     if rest and RECORD.fullmatch(rest + b"\n") is None:
         raise Refused(f"an unclosed quote at line {line}")
     if rest:
+        import numpy as np
+
         yield from _split(rest, np.array([len(rest)]), line, head)
 
 
@@ -178,8 +181,10 @@ def _start(chunk: bytes) -> bytes:
     return chunk.removeprefix(b"\xef\xbb\xbf")
 
 
-def _ends(buffer: bytes) -> np.ndarray[Any, Any]:
+def _ends(buffer: bytes) -> "np.ndarray[Any, Any]":
     """Where the complete records end; a quoted newline ends none."""
+    import numpy as np
+
     if b'"' not in buffer:
         return np.flatnonzero(np.frombuffer(buffer, np.uint8) == 10) + 1
     ends, position = [], 0
@@ -189,7 +194,9 @@ def _ends(buffer: bytes) -> np.ndarray[Any, Any]:
     return np.array(ends, dtype=np.int64)
 
 
-def _split(data: bytes, ends: np.ndarray[Any, Any], line: int, head: bool) -> Iterator[Block]:
+def _split(data: bytes, ends: "np.ndarray[Any, Any]", line: int, head: bool) -> Iterator[Block]:
+    import numpy as np
+
     newlines = np.flatnonzero(np.frombuffer(data, np.uint8) == 10)
     try:
         data.decode("utf-8")

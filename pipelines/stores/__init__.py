@@ -5,9 +5,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pipelines.acting import acting
-from pipelines.settings import Settings
 
 if TYPE_CHECKING:
+    from pipelines.settings import Settings
     from pipelines.stores.audit.keys import Keys
     from pipelines.stores.audit.log import Audit
     from pipelines.stores.feature_store.features import Features
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Stores:
     """`who` is on whose behalf they are used; the audit log names it."""
 
-    settings: Settings
+    settings: "Settings"
     who: str = field(default_factory=acting)
 
     @cached_property

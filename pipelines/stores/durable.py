@@ -15,6 +15,11 @@ CHECKPOINT_EVERY = 100
 """How many commits delta-rs makes between two checkpoints."""
 
 
+def address(root: str, layer: str, name: str) -> str:
+    """Where a table of a layer lies in the lake."""
+    return f"{root.rstrip('/')}/{layer}/{name}"
+
+
 def flush(uri: str) -> None:
     """Flushes every commit that readers of the table's log still need, with the files it added.
 

@@ -14,7 +14,7 @@ from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from pipelines.catalog import DatasetSpec
 from pipelines.contracts import EvergreenError, TransientError
-from pipelines.stores.durable import flush, local
+from pipelines.stores.durable import address, flush, local
 
 ARROW = {
     "string": pa.string(),
@@ -59,7 +59,7 @@ class Tables:
         self.root = root.rstrip("/")
 
     def uri(self, layer: str, name: str) -> str:
-        return f"{self.root}/{layer}/{name}"
+        return address(self.root, layer, name)
 
     def version(self, layer: str, name: str) -> int | None:
         """The newest version of a table; None if there is no such table."""

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from pipelines.catalog import ModelSpec, dataset
 from pipelines.contracts import EvergreenError, NothingToDo, TrainingSet
-from pipelines.features import silver
 from pipelines.stores import Stores
 from pipelines.stores.tracking.registry import file_digest
 
@@ -67,6 +66,8 @@ def labels(spec: ModelSpec, as_of: datetime, stores: Stores, version: int | None
 
     `version` is the Delta version of silver that is read, by default the newest.
     """
+    from pipelines.features import silver
+
     connection = silver.connect(stores, [dataset(spec.label.dataset)], as_of, version=version)
     start, held = as_of - spec.training.window, as_of - spec.training.holdout
     rows = connection.execute(

@@ -7,11 +7,13 @@ null), for the volume `rows_low` and `rows_high`, and for freshness `newest_low`
 from datetime import datetime, timedelta
 from math import sqrt
 from statistics import median
+from typing import TYPE_CHECKING
 
 from pipelines.catalog import DatasetSpec
-from pipelines.reading.copies import profile
-from pipelines.reading.staging import Staging
 from pipelines.stores import Stores
+
+if TYPE_CHECKING:
+    from pipelines.reading.staging import Staging
 
 LAST = 30
 """How many earlier batches count."""
@@ -27,11 +29,13 @@ STALE = timedelta(days=7)
 Bounds = dict[str, float | datetime]
 
 
-def parameters(spec: DatasetSpec, staged: Staging, stores: Stores) -> Bounds:
+def parameters(spec: DatasetSpec, staged: "Staging", stores: Stores) -> Bounds:
     """The bounds by name; empty while the history is too short."""
     profiles, known = stores.ledger.profiles(spec.name, LAST), stores.ledger.watermark(spec.name)
     if len(profiles) < ENOUGH or known is None:
         return {}
+    from pipelines.reading.copies import profile
+
     now = profile(spec, staged)
     usual = median(each["rows"] / max(each["hours"], 1.0) for each in profiles) * max(now["hours"], 1.0)
     bounds: Bounds = {"rows_low": int(usual / VOLUME), "rows_high": int(usual * VOLUME) + 1}
