@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run stop test check format lock clean install spark onnx bench-ingest bench-features bench-loop
+.PHONY: help run stop test check format lock clean install spark onnx bench-ingest bench-features bench-loop bench-start
 
 ROWS ?= 300000 3000000
 ROUNDS ?= 5
@@ -14,6 +14,8 @@ UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# The last step leaves bytecode of what every task and command imports. uv makes none, and where Python is told to write
+# none, as in many containers, each process would compile its libraries again: two thirds of a command's start.
 $(READY): locks/default.txt locks/uv.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Evergreen needs Python 3.11 to 3.13; make PYTHON=python3.11 names one") if not (3,11) <= sys.version_info < (3,14) else 0'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -21,6 +23,8 @@ $(READY): locks/default.txt locks/uv.txt pyproject.toml
 	@echo "Installing the locked dependencies ..."
 	@VIRTUAL_ENV=$(VENV) $(UV) pip sync -q --require-hashes locks/default.txt
 	@VIRTUAL_ENV=$(VENV) $(UV) pip install -q --no-deps --no-build-isolation -e .
+	@env -u PYTHONDONTWRITEBYTECODE PYTHONPATH=.:plugins $(BIN)/python plugins/airflow_local_settings.py scheduler
+	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib/python*/site-packages/airflow
 	@touch $@
 
 install: $(READY)  ## install the locked dependencies into .venv
@@ -52,6 +56,9 @@ bench-features: $(READY)  ## joins, materialization and online reads against sto
 
 bench-loop: $(READY)  ## landed files to the new champion served, another commit against this one; ROUNDS=5 BASE=c57b43e
 	@$(BIN)/python -m benchmarks.loop --rounds $(ROUNDS) --base $(BASE) $(LOOP)
+
+bench-start: $(READY)  ## how long a command takes to start; START="--home var --against ../other/.venv/bin/evergreen"
+	@$(BIN)/python -m benchmarks.start $(START)
 
 spark: $(READY)  ## add what runs the features on Spark; it needs Java 17
 	@VIRTUAL_ENV=$(VENV) $(UV) pip install -q --require-hashes -r locks/spark.txt
