@@ -6,7 +6,6 @@ from datetime import datetime
 
 from pipelines.catalog import DatasetSpec
 from pipelines.reading.schema import WIDER
-from pipelines.reading.times import FIRST_YEAR, LAST_YEAR, pattern, zone_setting
 
 NUMBER = re.compile(r"-?\d+(\.\d*)?([eE][+-]?\d+)?")
 LONG = re.compile(r"-?\d{16,}")
@@ -52,6 +51,8 @@ def setting(spec: DatasetSpec, rule: str, reason: str) -> str:
 
 
 def _time_setting(spec: DatasetSpec, name: str, value: str) -> str:
+    from pipelines.reading.times import pattern, zone_setting
+
     column, local = spec.columns[name], re.fullmatch(pattern("cut", zone=False), value)
     if not _is_moment(value):
         return ""
@@ -64,6 +65,8 @@ def _time_setting(spec: DatasetSpec, name: str, value: str) -> str:
 
 def _is_moment(value: str) -> bool:
     """Whether a text begins with a day and a time that exist, in the years that count."""
+    from pipelines.reading.times import FIRST_YEAR, LAST_YEAR
+
     try:
         return FIRST_YEAR <= datetime.fromisoformat(value[:16].upper()).year <= LAST_YEAR
     except ValueError:
@@ -72,6 +75,8 @@ def _is_moment(value: str) -> bool:
 
 def _is_finer(value: str) -> bool:
     """Whether a time would be taken but for digits beyond the microsecond."""
+    from pipelines.reading.times import pattern
+
     exact, any_finer = ([pattern(how, zone) for zone in (True, False)] for how in ("refuse", "cut"))
     return _fits(any_finer, value) and not _fits(exact, value)
 
