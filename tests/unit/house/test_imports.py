@@ -14,14 +14,16 @@ HEAVY = (
 )  # fmt: skip
 COLUMNS = (
     "pipelines.features.compute", "pipelines.features.dialects", "pipelines.features.engines",
-    "pipelines.features.health", "pipelines.features.leakage", "pipelines.features.silver", "pipelines.features.spark",
-    "pipelines.features.view_rows", "pipelines.ingestion.accounting", "pipelines.ingestion.ingest",
-    "pipelines.loop.replay", "pipelines.models", "pipelines.reading.arrow_values",
-    "pipelines.reading.conversions", "pipelines.reading.copies", "pipelines.reading.delimited", "pipelines.reading.files",
-    "pipelines.reading.int96", "pipelines.reading.parquet", "pipelines.reading.staging", "pipelines.reading.times",
-    "pipelines.reading.values", "pipelines.serving.bodies", "pipelines.serving.__main__", "pipelines.serving.access", "pipelines.serving.app",
-    "pipelines.serving.docs", "pipelines.stores.feature_store.registry", "pipelines.stores.offline",
-    "pipelines.stores.online", "pipelines.stores.tables", "pipelines.validation.validate",
+    "pipelines.features.health", "pipelines.features.leakage", "pipelines.features.silver",
+    "pipelines.features.spark", "pipelines.features.view_rows", "pipelines.ingestion.accounting",
+    "pipelines.ingestion.ingest", "pipelines.loop.replay", "pipelines.models", "pipelines.reading.arrow_values",
+    "pipelines.reading.conversions", "pipelines.reading.copies", "pipelines.reading.delimited",
+    "pipelines.reading.files", "pipelines.reading.int96", "pipelines.reading.parquet",
+    "pipelines.reading.staging", "pipelines.reading.times", "pipelines.reading.values",
+    "pipelines.serving.bodies", "pipelines.serving.__main__", "pipelines.serving.access",
+    "pipelines.serving.app", "pipelines.serving.docs", "pipelines.stores.feature_store.registry",
+    "pipelines.stores.offline", "pipelines.stores.online", "pipelines.stores.tables",
+    "pipelines.validation.validate",
 )  # fmt: skip
 """Modules, or packages of them, whose every function works on columns, models or a server: they import what they are
 made of, and whoever needs them imports them late."""
