@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from pipelines.contracts import EvergreenError
 from pipelines.settings import Settings, settings
 from pipelines.stores import Stores
-from tests.integration.test_ingest import DATA, GOOD, land
+from tests.integration.ingestion.test_ingest import DATA, GOOD, land
 
 SECRET = "T0KEN-hunter2"
 ALERT = {"what": "x failed", "why": "boom", "act": "Yes."}

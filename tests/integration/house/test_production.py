@@ -25,7 +25,7 @@ import sqlalchemy as sa
 import yaml
 
 from pipelines.settings import PROJECT
-from tests.integration.test_postgresql import BIN, run
+from tests.integration.stores.test_postgresql import BIN, run
 from tests.once import once
 
 pytestmark = [

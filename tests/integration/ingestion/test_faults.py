@@ -22,7 +22,7 @@ from pipelines.loop.steps import something_new
 from pipelines.reading import schema
 from pipelines.reading.records import digest_of
 from pipelines.stores import Stores
-from tests.integration.test_ingest import DATA, GOOD, LINES, SPEC, land, state
+from tests.integration.ingestion.test_ingest import DATA, GOOD, LINES, SPEC, land, state
 
 BAD = b"".join(LINES[:11])
 LAST = b"".join([LINES[0], *LINES[21:]])

@@ -23,7 +23,7 @@ from pipelines.ingestion import ingest
 from pipelines.ingestion.ingest import dry_run
 from pipelines.settings import PROJECT, Settings
 from pipelines.stores import Stores
-from tests.integration.test_ingest import GOOD
+from tests.integration.ingestion.test_ingest import GOOD
 
 SPEC = dataset("flights")
 COMMAND = re.compile(r"`evergreen (schema [^`]+)`")

@@ -22,7 +22,7 @@ from pipelines.serving.causes import Cause, Discreet
 from pipelines.serving.schemas import example
 from pipelines.settings import PROJECT, Settings
 from pipelines.stores import Stores
-from tests.integration.test_serving import (
+from tests.integration.serving.test_serving import (
     SPEC,
     URL,
     FeatureTable,

@@ -374,7 +374,7 @@ def test_feasts_own_online_store_is_filled_too(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from tests.integration import test_materialization as here
+from tests.integration.stores import test_materialization as here
 from pipelines.stores import online_batches
 home, at_batch = Path(sys.argv[1]), int(sys.argv[2])
 online_batches.ROWS = 100
