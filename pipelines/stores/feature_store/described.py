@@ -65,7 +65,7 @@ def remembered(folder: Path, repo: Path, registered: Views) -> dict[str, Describ
         said = json.loads((folder / FILE).read_text())
     except (OSError, ValueError):
         return None
-    if said["repo"] != contents(repo):
+    if not isinstance(said, dict) or said.get("repo") != contents(repo):
         return None
     newest = {version.view: version for version in registered.versions()}
     found = {name: _known(newest.get(name), plain) for name, plain in said["views"].items()}
