@@ -375,7 +375,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from tests.integration.stores import test_materialization as here
-from pipelines.stores import online_batches
+from pipelines.stores.online import batches as online_batches
 home, at_batch = Path(sys.argv[1]), int(sys.argv[2])
 online_batches.ROWS = 100
 store = here.opened(home, here.view())
