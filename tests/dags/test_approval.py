@@ -39,7 +39,10 @@ def dag(spec: ModelSpec) -> Any:
 
 
 def test_approval_stands_between_the_gate_and_promotion(dag: Any) -> None:
-    assert [task.task_id for task in dag.topological_sort()] == CHAIN
+    order = [task.task_id for task in dag.topological_sort()]
+    assert [task for task in order if task in CHAIN] == CHAIN
+    assert set(order) - set(CHAIN) == {"rebuild", "report"}
+    assert dag.get_task("submit").upstream_task_ids == {"evaluate", "report"}
     approve = dag.get_task("approve")
     assert approve.upstream_task_ids == {"submit"}
     assert dag.get_task("promote").upstream_task_ids == {"approve", "evaluate"}
@@ -96,16 +99,20 @@ class Run:
         from pipelines.contracts import NothingToDo
 
         self.told: list[tuple] = []
+        self.shown: list[tuple] = []
 
         def submit(model: str, verdict: dict) -> dict:
             if verdict["decision"] != "PASS":
                 raise NothingToDo("nobody is asked")
+            assert self.shown, "a person is asked before there is a page to look at"
             return QUESTION
 
         stubs = {
             "plan": lambda *_, **__: {"as_of": "2013-04-01T00:00:00Z"},
             "training_set": lambda *_, **__: {},
             "train": lambda *_, **__: {"version": 7},
+            "rebuild": lambda *_, **__: {"kept": True},
+            "report": lambda *given, **_: self.shown.append(given) or {},
             "evaluate": lambda *_, **__: {"version": 7, "decision": decision},
             "submit": submit,
             "approve": lambda *given: self.told.append(("approve", *given)) or {},
