@@ -71,12 +71,15 @@ def evaluate(
     Any rule that fails makes it FAIL; else any that cannot tell makes it INCONCLUSIVE; else PASS.
     """
     from pipelines.gate import record
+    from pipelines.gate.report import files
 
     case = _laid(spec, candidate.version, training_set, stores, now)
     with serving.beside(case):
         asked(case)
         rules = judged(case)
-    return record.write(case, _verdict(case, training_set, rules))
+    verdict = record.write(case, _verdict(case, training_set, rules))
+    files.first(verdict, stores)
+    return verdict
 
 
 def opened(spec: ModelSpec, version: int, training_set: TrainingSet, stores: Stores, now: datetime) -> Case:

@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 
 from pipelines.catalog import ModelSpec
-from pipelines.contracts import TrainingSet
+from pipelines.contracts import TrainingSet, Verdict
 from pipelines.gate import record
 from pipelines.gate.case import Case
 from pipelines.gate.report.details import details
+from pipelines.gate.report.page import page
 from pipelines.gate.report.plots import draw
 from pipelines.stores import Stores
 
@@ -26,6 +27,13 @@ def write(spec: ModelSpec, version: int, rows: TrainingSet, stores: Stores) -> P
     if case.sound:
         drawn = draw(spec, case.labels, case.answers, told["importance"], folder)
         stores.tracking.log_files(case.version.run_id, "plots", *drawn)
+    return path
+
+
+def first(verdict: Verdict, stores: Stores) -> Path:
+    """The page of a verdict as soon as it stands; `write` and the card put curves, importance and licence to it."""
+    path = record.path_of(verdict.model, verdict.version, stores).with_suffix(".html")
+    record.put(path, page(verdict, {}, None))
     return path
 
 

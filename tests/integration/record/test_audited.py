@@ -88,11 +88,11 @@ def test_a_run_that_fails_in_the_middle_has_told_of_what_it_took_in(
 
     def broken(batch: IngestResult, shared: Stores) -> None:
         if batch.name == "flights_2.csv":
-            raise RuntimeError("the machine burns")
+            raise OSError("the machine burns")
         real(batch, shared)
 
     monkeypatch.setitem(ingest.__globals__, "put_away", broken)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(OSError, match="burns"):
         ingest_dataset(SPEC, stores)
     assert len(stores.audit.entries()) == 2
 

@@ -111,7 +111,7 @@ def test_files_lie_where_mlflow_fetches_them_from(tracking: Tracking, tmp_path: 
         f"{version.source}/model.skops",
         f"{version.source}/MLmodel",
         f"runs:/{version.run_id}/baseline/model.skops",
-        f"runs:/{version.run_id}/decision/details.json",
+        f"runs:/{version.run_id}/decision/evidence.parquet",
     ]
     for place, address in enumerate(addresses):
         found = artifacts.here(address, light)
