@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from pipelines import catalog
 from pipelines.acting import acting, acting_as
 from pipelines.cli import app
-from pipelines.contracts import BatchState, Cause, IngestResult, MonitorReport
+from pipelines.contracts import BatchState, Cause, IngestResult, MonitorReport, TransientError
 from pipelines.features import compute
 from pipelines.ingestion import quarantine
 from pipelines.ingestion.ingest import ingest, ingest_dataset
@@ -92,7 +92,7 @@ def test_a_run_that_fails_in_the_middle_has_told_of_what_it_took_in(
         real(batch, shared)
 
     monkeypatch.setitem(ingest.__globals__, "put_away", broken)
-    with pytest.raises(OSError, match="burns"):
+    with pytest.raises(TransientError, match="burns"):
         ingest_dataset(SPEC, stores)
     assert len(stores.audit.entries()) == 2
 
