@@ -218,7 +218,15 @@ def compare(asked: argparse.Namespace, say: Any) -> dict[str, Any]:
         old, new = (medians(found, name) for name in ("old", "new"))
         kept = {side.name: median(each[side.name]["kept"] for each in found) for side in sides}
         least = bare(sides[1], found, new)
-        return {"old": old, "new": new, "kept": kept, "floor": least, "rounds": len(found)}
+        promoted = sum("served" in each["new"]["took"] for each in found)
+        return {
+            "old": old,
+            "new": new,
+            "kept": kept,
+            "floor": least,
+            "rounds": len(found),
+            "promoted": promoted,
+        }
     finally:
         for side in sides:
             side.stop()
@@ -244,7 +252,8 @@ def main() -> None:
     if asked.json:
         print(json.dumps(found, default=vars, indent=2))
         return
-    title = f"a day's files landed to the new champion served, median of {found['rounds']} rounds by turns"
+    counted = f"{found['promoted']} of {found['rounds']} rounds, those that promoted"
+    title = f"a day's files landed to the new champion served, median of {counted}, by turns"
     console.print(table(found["old"], found["new"], title))
     kept = " and ".join(f"{size:,.0f} MB ({name})" for name, size in found["kept"].items())
     console.print(f"What tasks leave running for the next one: {kept}.", highlight=False)

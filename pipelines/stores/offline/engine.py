@@ -10,10 +10,13 @@ import duckdb
 
 from pipelines.contracts import EvergreenError
 
+LEAST_MB = 16
+"""With less DuckDB answers nothing."""
+
 
 @contextmanager
-def connection(settings: Any) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection in UTC with the configured threads, memory and a spill folder that is removed afterwards.
+def connection(settings: Any, shares: int = 1) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection in UTC with its share of the threads and memory, and a spill folder that is removed afterwards.
 
     EvergreenError if neither memory nor the disk below the folder is enough.
     """
@@ -23,8 +26,8 @@ def connection(settings: Any) -> Iterator[duckdb.DuckDBPyConnection]:
     with TemporaryDirectory(prefix="evergreen-offline-", dir=base) as spill:
         connection = duckdb.connect(
             config={
-                "threads": settings.threads,
-                "memory_limit": f"{settings.memory_mb}MB",
+                "threads": max(1, settings.threads // shares),
+                "memory_limit": f"{max(LEAST_MB, settings.memory_mb // shares)}MB",
                 "temp_directory": spill,
                 "python_enable_replacements": False,
             }

@@ -1,6 +1,8 @@
 """The offline store as Feast calls it."""
 
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -277,17 +279,21 @@ def _questions(
 def _answer(settings: Any, asked: Questions, lookups: list[Lookup], names: list[str]) -> pa.Table:
     """Entity rows with the features beside them."""
     found: dict[str, Any] = {}
-    for lookup in lookups:
-        values = _values(settings, asked, lookup)
-        found |= dict(zip(values.column_names, values.columns, strict=True))
+    beside = max(1, min(settings.threads, len(lookups)))
+    with ThreadPoolExecutor(
+        beside
+    ) as pool:  # each view is a question of its own, answered on a share of the machine
+        tasks = [pool.submit(copy_context().run, _values, settings, asked, each, beside) for each in lookups]
+        for values in (task.result() for task in tasks):
+            found |= dict(zip(values.column_names, values.columns, strict=True))
     rows = asked.rows
     for name in names:
         rows = rows.append_column(name, found[name])
     return rows
 
 
-def _values(settings: Any, asked: Questions, lookup: Lookup) -> pa.Table:
-    """One view's features for each question."""
+def _values(settings: Any, asked: Questions, lookup: Lookup, beside: int) -> pa.Table:
+    """One view's features for each question, with so many views answered at once."""
     history = lookup.history()
     columns = {new: lookup.source.column(old, history.rows.schema) for new, old in lookup.features.items()}
     bounds = asked.moments.bounds()
@@ -298,6 +304,6 @@ def _values(settings: Any, asked: Questions, lookup: Lookup) -> pa.Table:
     known = asked.moments.known
     history = history.known(int(until[known].max()), int(oldest[known].min()))
     keys = [asked.rows[key] for key in lookup.keys]
-    with connection(settings) as duck:
+    with connection(settings, beside) as duck:
         ids = winners(duck, history, Asked(keys, until, oldest, known))
     return history.values(columns, ids)
