@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,7 +101,9 @@ def _evidence(case: Case, path: Path) -> str:
 
 def put(path: Path, text: str) -> None:
     """Written whole or not at all."""
-    part = path.with_suffix(".part")
+    part = path.with_suffix(
+        f"{path.suffix}.{os.getpid()}.part"
+    )  # a record and its page differ in nothing else
     part.write_text(text)
     part.replace(path)
 

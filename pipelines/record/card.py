@@ -72,11 +72,11 @@ def put(
     folder.mkdir(parents=True, exist_ok=True)
     text = card_text.markdown(facts)
     card, shown = folder / f"{CARD}.md", folder / f"{CARD}.html"
-    _put(card, text)
-    _put(shown, as_page(f"{spec.name} version {version.version}", text))
+    record.put(card, text)
+    record.put(shown, as_page(f"{spec.name} version {version.version}", text))
     stores.tracking.log_files(version.run_id, CARD, card, shown)
     if verdict is not None:
-        _put(path.with_suffix(".html"), page(verdict, details, facts.licence))
+        record.put(path.with_suffix(".html"), page(verdict, details, facts.licence))
         stores.tracking.log_files(version.run_id, "decision", path.with_suffix(".html"))
     stores.tracking.records.describe(spec.name, version.version, description(facts))
     return card
@@ -123,9 +123,3 @@ def _facts(
         parameters=dict(run.parameters),
         inputs=tuple(stores.tracking.inputs(version)),
     )
-
-
-def _put(path: Path, text: str) -> None:
-    part = path.with_suffix(path.suffix + ".part")
-    part.write_text(text)
-    part.replace(path)

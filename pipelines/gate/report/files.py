@@ -18,7 +18,7 @@ def write(spec: ModelSpec, version: int, rows: TrainingSet, stores: Stores) -> P
 
     They are made from the record's own evidence: nobody is asked again but the candidate, for its importances.
     """
-    case = judged_case(spec, version, rows, stores)
+    case = _judged(spec, version, rows, stores)
     folder = record.path_of(spec.name, version, stores).with_suffix("")
     told = details(case)
     path = folder / record.DETAILS
@@ -37,7 +37,7 @@ def first(verdict: Verdict, stores: Stores) -> Path:
     return path
 
 
-def judged_case(spec: ModelSpec, version: int, rows: TrainingSet, stores: Stores) -> Case:
+def _judged(spec: ModelSpec, version: int, rows: TrainingSet, stores: Stores) -> Case:
     """The case as it was judged: held-out rows, and everybody's answers as the evidence has them."""
     import pandas as pd
 

@@ -4,13 +4,12 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
+from benchmarks.start import answering
 from pipelines.settings import PROJECT
 from tests.champions import copied, crowned
 
@@ -52,24 +51,11 @@ print(json.dumps({"code": code, "loaded": sorted({name.partition(".")[0] for nam
 """
 
 
-class Serving(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(json.dumps({"id": "1", "prediction": 0.5}).encode())
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture(scope="module")
 def serving() -> Iterator[int]:
     """The port of something that answers as serving does."""
-    server = HTTPServer(("127.0.0.1", 0), Serving)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server.server_port
-    server.shutdown()
+    with answering() as port:
+        yield port
 
 
 @pytest.fixture(scope="module")
