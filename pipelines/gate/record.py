@@ -101,9 +101,8 @@ def _evidence(case: Case, path: Path) -> str:
 
 def put(path: Path, text: str) -> None:
     """Written whole or not at all."""
-    part = path.with_suffix(
-        f"{path.suffix}.{os.getpid()}.part"
-    )  # a record and its page differ in nothing else
+    # A record and its page differ in their suffix alone.
+    part = path.with_suffix(f"{path.suffix}.{os.getpid()}.part")
     part.write_text(text)
     part.replace(path)
 
