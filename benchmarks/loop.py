@@ -1,9 +1,9 @@
 """The whole loop, from a day's landed files to the new champion served: another commit against this checkout.
 
-Both have their own checkout, environment, home and serving process, and get the same files: January to March in bulk,
-then in each round a quiet week and one more day. A champion that has aged a week gives way to a candidate that is not
-worse, so that each day's candidate has a fair chance to be promoted; the gate is the one of spec.yaml on both sides.
-Only the day is timed. Every step runs in a process forked from one that holds what Airflow's scheduler holds, the
+Both have their own checkout, environment, home and serving process, and get the same files. Each round begins with the
+champion of January to March and the files of a quiet week, and times the day after that: a champion that has aged a
+week gives way to a candidate that is not worse. The gate is the one of spec.yaml on both sides, and not every day's
+candidate passes it; `--day` names another. Every step runs in a process forked from one that holds what Airflow's scheduler holds, the
 ingestion of all datasets at once; Airflow's own bookkeeping is left out. Both must make the same training set, byte for
 byte, and come to the same verdict.
 """
@@ -29,8 +29,8 @@ from pipelines.settings import PROJECT
 
 BASE, MODEL = "c57b43e", "flight_delays"
 FIRST, LAST = date(2013, 1, 1), date(2013, 3, 31)
-QUIET = timedelta(days=7)
-"""Days that are ingested, but not trained on, before each timed one: the age at which a champion is stale."""
+DAY = date(2013, 4, 8)
+"""The day that is timed: the first one on which the champion of March is stale."""
 AFTER = "report, after that"
 """Plots, page and card, where they are a task of their own that nobody waits for."""
 CLOSE = 1e-9
@@ -73,27 +73,31 @@ def trained(side: Side, day: date) -> dict[str, Any]:
     return {"as_of": plan["as_of"], "rows": rows, "verdict": verdict, "moved": moved}
 
 
-def history(side: Side, files: list[Path], kept: Path, reuse: bool) -> None:
-    """Three months and their first champion, in a home of its own; `reuse` begins from an earlier run's."""
+def history(side: Side, files: list[Path], quiet: list[Path], kept: Path, reuse: bool) -> None:
+    """Three months, their champion, and the days until the timed one, kept in a home of their own.
+
+    `reuse` takes those of an earlier run.
+    """
     shutil.rmtree(side.home, ignore_errors=True)
+    side.start()
     if reuse and kept.exists():
-        shutil.copytree(kept, side.home, symlinks=True)
-        side.start()
-    else:
-        side.start()
-        taken_in(side, files)
-        found = trained(side, LAST)
-        if not found["moved"]["promoted"]:
-            raise SystemExit(f"{side.name}: no first champion: {found['moved']['reason']}")
-        shutil.rmtree(kept, ignore_errors=True)
-        shutil.copytree(side.home, kept, symlinks=True)
+        return
+    taken_in(side, files)
+    found = trained(side, LAST)
+    if not found["moved"]["promoted"]:
+        raise SystemExit(f"{side.name}: no first champion: {found['moved']['reason']}")
+    taken_in(side, quiet)
+    shutil.rmtree(kept, ignore_errors=True)
+    shutil.copytree(side.home, kept, symlinks=True)
+
+
+def round_of(side: Side, kept: Path, files: list[Path], day: date) -> dict[str, Any]:
+    """The day that is timed, from a home as it was before it."""
+    side.leave()
+    shutil.rmtree(side.home, ignore_errors=True)
+    shutil.copytree(kept, side.home, symlinks=True)
     side.serve()
     side.served(MODEL, 1)
-
-
-def round_of(side: Side, quiet: list[Path], files: list[Path], day: date) -> dict[str, Any]:
-    """A quiet week, and then the day that is timed."""
-    taken_in(side, quiet)
     side.took.clear()
     taken_in(side, files)
     found = trained(side, day)
@@ -132,17 +136,14 @@ def _same_rule(old: dict[str, Any], new: dict[str, Any] | None) -> None:
             raise Unequal(f"rule `{old['name']}`: {number} {was} and {now}")
 
 
-def rounds(count: int, sides: list[Side], folder: Path, say: Any) -> Iterator[dict[str, Any]]:
+def rounds(
+    count: int, sides: list[Side], folder: Path, files: list[Path], day: date, say: Any
+) -> Iterator[dict[str, Any]]:
     """Each round's answers of both sides, which take turns at going first."""
-    day = LAST
     for number in range(count):
-        since = day + timedelta(days=1)
-        day = since + QUIET
-        quiet = landed(since, day - timedelta(days=1), False, folder)
-        files = [f for f in landed(day, day, False, folder) if not datasets()[owner(f)].reference]
         found = {}
         for side in sides if number % 2 == 0 else sides[::-1]:
-            found[side.name] = round_of(side, quiet, files, day)
+            found[side.name] = round_of(side, folder / f"history-{side.name}", files, day)
         same(found["old"], found["new"])
         verdict = found["new"]["verdict"]
         total = {name: _way(each["took"]) for name, each in found.items()}
@@ -156,7 +157,7 @@ def medians(found: list[dict[str, Any]], side: str) -> dict[str, Took]:
     """Each step's median over the rounds that promoted, and the median of their sums."""
     taken = [each[side]["took"] for each in found if "served" in each[side]["took"]]
     if not taken:
-        raise SystemExit("no round's candidate was promoted; more ROUNDS= reach other weeks")
+        raise SystemExit("no round's candidate was promoted; --day names another day")
     middle = {step: _median([each[step] for each in taken]) for step in taken[0]}
     way = [_sum([took for step, took in each.items() if step != AFTER]) for each in taken]
     whole = [_sum(list(each.values())) for each in taken]
@@ -195,9 +196,9 @@ def _ratio(was: float, now: float) -> str:
     return f"{was / now:.1f}x" if was and now else ""
 
 
-def bare(side: Side, found: list[dict[str, Any]], new: dict[str, Took]) -> dict[str, list[float]]:
+def bare(side: Side, as_of: str, new: dict[str, Took]) -> dict[str, list[float]]:
     """What one warm process needs: ingestion and features as measured, and every other computation once."""
-    (once,) = side.run("floor", {"step": "floor", "args": [MODEL, found[-1]["new"]["as_of"]]})
+    (once,) = side.run("floor", {"step": "floor", "args": [MODEL, as_of]})
     steps = {step: [new[step].wall, new[step].cpu] for step in ("ingest", "features")}
     total = [sum(each[n] for each in (steps | once).values()) for n in (0, 1)]
     return steps | once | {"sum": total}
@@ -209,21 +210,23 @@ def compare(asked: argparse.Namespace, say: Any) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     checkouts = {"old": worktree(PROJECT, asked.base, folder), "new": PROJECT}
     sides = [Side(name, checkout, folder / f"home-{name}") for name, checkout in checkouts.items()]
+    day = asked.day
     try:
         files = landed(FIRST, LAST, True, folder / "files")
+        quiet = landed(LAST + timedelta(days=1), day - timedelta(days=1), False, folder / "files")
+        timed = [f for f in landed(day, day, False, folder / "files") if not datasets()[owner(f)].reference]
         for side in sides:
-            say(f"{side.name}: January to March and the first champion ...")
-            history(side, files, folder / f"history-{side.name}", asked.reuse)
-        found = list(rounds(asked.rounds, sides, folder / "files", say))
+            say(f"{side.name}: January to March, the first champion, and the days until {day} ...")
+            history(side, files, quiet, folder / f"history-{side.name}", asked.reuse)
+        found = list(rounds(asked.rounds, sides, folder, timed, day, say))
         old, new = (medians(found, name) for name in ("old", "new"))
         kept = {side.name: median(each[side.name]["kept"] for each in found) for side in sides}
-        least = bare(sides[1], found, new)
         promoted = sum("served" in each["new"]["took"] for each in found)
         return {
             "old": old,
             "new": new,
             "kept": kept,
-            "floor": least,
+            "floor": bare(sides[1], found[-1]["new"]["as_of"], new),
             "rounds": len(found),
             "promoted": promoted,
         }
@@ -236,6 +239,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--base", default=BASE, help="the commit that is compared with this checkout")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--day", type=date.fromisoformat, default=DAY, help="the day that is timed")
     parser.add_argument("--folder", type=Path, default=PROJECT / "var" / "bench-loop")
     parser.add_argument(
         "--reuse", action="store_true", help="begin from the first champions of an earlier run"

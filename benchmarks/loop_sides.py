@@ -100,12 +100,16 @@ class Side:
 
     def stop(self) -> None:
         """End both processes; the driver ends what its steps left running once nobody asks it any more."""
-        if self._serving is not None:
-            self._serving.terminate()
-            self._serving.wait()
+        self.leave()
         if self._driver is not None and self._driver.stdin is not None:
             self._driver.stdin.close()
             self._driver.wait()
+
+    def leave(self) -> None:
+        """End serving."""
+        if self._serving is not None:
+            self._serving.terminate()
+            self._serving.wait()
 
     def take(self, files: list[Path]) -> None:
         """Files land here as an exporter lands them: beside, then renamed."""

@@ -1,5 +1,7 @@
 """What the candidate goes by: permutation importance on held-out rows, kept with the version."""
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,33 +12,34 @@ from pipelines.training.metrics import measure
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+    from numpy.typing import NDArray
 
 ROWS, REPEATS = 500, 2
 SHOWN = 20
-SCORERS = {
-    "classification": ("neg_log_loss", "log_loss"),
-    "regression": ("neg_mean_absolute_error", "mae"),
-}
+LOSSES = {"classification": "log_loss", "regression": "mae"}
+AT_ONCE = 40
+"""How many shuffled copies of the rows are asked in one question: scikit-learn's cost of a call is that of many rows."""
+
+Groups = Mapping[str, Sequence[str]]
+"""Columns that are shuffled together, by the name they are told under."""
 
 
 def importance(case: Case) -> dict[str, Any]:
     """By how much the loss grows when a column, or a feature view as a whole, is shuffled; the largest first.
 
-    Columns are scikit-learn's permutation_importance. Columns that say the same share their importance; a view
-    shuffled as a whole shows what all of its columns are worth together. Same rows, same answer.
+    Columns that say the same share their importance; a view shuffled as a whole shows what all of its columns are
+    worth together. Same rows, same answer.
     """
     from threadpoolctl import threadpool_limits
 
     rows = case.held.sample(min(ROWS, len(case.held)), random_state=0)
-    with threadpool_limits(1):  # hundreds of small questions: more threads only wait for each other
-        columns, views = _columns(case, rows), _views(case, rows)
-    return {
-        "loss": SCORERS[case.spec.task][1],
-        "rows": len(rows),
-        "repeats": REPEATS,
-        "columns": columns,
-        "views": views,
-    }
+    columns = {str(name): [str(name)] for name in inputs_of(rows, case.model).columns}
+    views: dict[str, list[str]] = {}
+    for name in case.spec.features_among(columns):
+        views.setdefault(name.split("__")[0], []).append(name)
+    with threadpool_limits(1):  # more threads only wait for each other
+        found = {"columns": _grown(case, rows, columns), "views": _grown(case, rows, views)}
+    return {"loss": LOSSES[case.spec.task], "rows": len(rows), "repeats": REPEATS, **found}
 
 
 def draw(axes: "Axes", found: dict[str, Any]) -> None:
@@ -53,45 +56,38 @@ def draw(axes: "Axes", found: dict[str, Any]) -> None:
     axes.set(title="Importance on held-out rows", xlabel=f"{found['loss']} grows by, when shuffled")
 
 
-def _columns(case: Case, rows: "pd.DataFrame") -> list[dict[str, Any]]:
-    from sklearn.inspection import permutation_importance
+def _grown(case: Case, rows: "pd.DataFrame", groups: Groups) -> list[dict[str, Any]]:
+    """By how much the loss grows with each group shuffled by the rows it came in: mean and spread over the repeats."""
+    import numpy as np
 
-    inputs = inputs_of(rows, case.model)
-    found = permutation_importance(
-        case.model,
-        inputs,
-        rows["label"],
-        scoring=SCORERS[case.spec.task][0],
-        n_repeats=REPEATS,
-        random_state=0,
-    )
-    told = zip(map(str, inputs.columns), found.importances_mean, found.importances_std, strict=True)
+    labels, metric = rows["label"].to_numpy("float64"), LOSSES[case.spec.task]
+    before = measure(metric, labels, answers(case.model, rows))
+    losses = [measure(metric, labels, said) for said in _answered(case, _shuffled(rows, groups))]
+    grown = np.reshape(losses, (len(groups), REPEATS)) - before
+    means, spreads = grown.mean(axis=1), grown.std(axis=1)
+    told = zip(groups, means, spreads, strict=True)
     return _ranked([{"name": name, "mean": float(mean), "spread": float(std)} for name, mean, std in told])
 
 
-def _views(case: Case, rows: "pd.DataFrame") -> list[dict[str, Any]]:
-    """Each feature view's columns shuffled together, by the rows they came in."""
+def _shuffled(rows: "pd.DataFrame", groups: Groups) -> "Iterator[pd.DataFrame]":
+    """The rows once per group and repeat, with the group's columns in another order."""
     import numpy as np
 
-    inputs, draws = inputs_of(rows, case.model), np.random.default_rng(0)
-    parts: dict[str, list[str]] = {}
-    for name in case.spec.features_among(inputs.columns):
-        parts.setdefault(name.split("__")[0], []).append(name)
-    before, found = _loss(case, rows), []
-    for view, names in parts.items():
-        grown = [_loss(case, _shuffled(rows, names, draws)) - before for _ in range(REPEATS)]
-        found.append({"name": view, "mean": float(np.mean(grown)), "spread": float(np.std(grown))})
-    return _ranked(found)
+    draws = np.random.default_rng(0)
+    for names in groups.values():
+        for _ in range(REPEATS):
+            moved = rows[list(names)].iloc[draws.permutation(len(rows))].set_axis(rows.index)
+            yield rows.assign(**{name: moved[name] for name in names})
 
 
-def _shuffled(rows: "pd.DataFrame", names: list[str], draws: Any) -> "pd.DataFrame":
-    moved = rows[names].iloc[draws.permutation(len(rows))].set_axis(rows.index)
-    return rows.assign(**{name: moved[name] for name in names})
+def _answered(case: Case, copies: "Iterable[pd.DataFrame]") -> "Iterator[NDArray[Any]]":
+    """The model's answers to each copy, asked some at a time."""
+    import numpy as np
+    import pandas as pd
 
-
-def _loss(case: Case, rows: "pd.DataFrame") -> float:
-    labels = rows["label"].to_numpy("float64")
-    return measure(SCORERS[case.spec.task][1], labels, answers(case.model, rows))
+    left = iter(copies)
+    while together := list(islice(left, AT_ONCE)):
+        yield from np.split(answers(case.model, pd.concat(together)), len(together))
 
 
 def _ranked(found: list[dict[str, Any]]) -> list[dict[str, Any]]:

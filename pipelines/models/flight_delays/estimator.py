@@ -32,19 +32,15 @@ class Timetable(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         arrival = pd.to_datetime(rows["scheduled_arrival"], utc=True)
         local = departure.dt.tz_convert(ZONE)
         skipped = {*CATEGORIES, "tailnum", "scheduled_departure", "scheduled_arrival"}
-        numbers = {str(c): pd.to_numeric(rows[c]).astype("float64") for c in rows if c not in skipped}
-        words = {c: rows[c].astype("object").where(rows[c].notna(), "missing") for c in CATEGORIES}
-        return pd.DataFrame(
-            {
-                **words,
-                "minute_of_day": (local.dt.hour * 60 + local.dt.minute).astype("float64"),
-                "day_of_week": local.dt.dayofweek.astype("float64"),
-                "planned_minutes": (arrival - departure).dt.total_seconds() / 60,
-                "arrival_hour": arrival.dt.hour.astype("float64"),
-                **numbers,
-            },
-            index=rows.index,
-        )
+        numbers = rows[[c for c in rows if c not in skipped]].astype("float64")
+        words = rows[CATEGORIES].astype("object").fillna("missing")
+        clock = {
+            "minute_of_day": (local.dt.hour * 60 + local.dt.minute).astype("float64"),
+            "day_of_week": local.dt.dayofweek.astype("float64"),
+            "planned_minutes": (arrival - departure).dt.total_seconds() / 60,
+            "arrival_hour": arrival.dt.hour.astype("float64"),
+        }
+        return pd.concat([words, pd.DataFrame(clock, index=rows.index), numbers], axis=1)
 
 
 def build(parameters: Mapping[str, Any]) -> Pipeline:

@@ -6,7 +6,9 @@ from typing import Any
 import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.inspection import permutation_importance
 
+from pipelines.gate.report import explanations
 from pipelines.gate.report.explanations import importance
 from pipelines.gate.report.plots import draw
 from pipelines.training.answers import NOT_INPUT, answers
@@ -53,6 +55,29 @@ def test_a_view_counts_for_all_of_its_columns(found) -> None:
 
 def test_the_same_rows_give_the_same_importance(fitted, found) -> None:
     assert importance(fitted) == found
+
+
+def test_many_copies_asked_at_once_are_answered_as_one_by_one(fitted, found, monkeypatch) -> None:
+    monkeypatch.setattr(explanations, "AT_ONCE", 1)
+    alone = importance(fitted)
+    for kind in ("columns", "views"):
+        assert found[kind]
+        assert [each["name"] for each in alone[kind]] == [each["name"] for each in found[kind]]
+        for one, many in zip(alone[kind], found[kind], strict=True):
+            assert many["mean"] == pytest.approx(one["mean"], abs=1e-12)
+
+
+def test_a_columns_importance_is_scikit_learns(fitted, found) -> None:
+    """Other draws: they agree within what the draws of either leave open."""
+    rows = fitted.held.sample(explanations.ROWS, random_state=0)
+    inputs = rows[list(fitted.model.feature_names_in_)]
+    theirs = permutation_importance(
+        fitted.model, inputs, rows["label"], scoring="neg_log_loss", n_repeats=20, random_state=1
+    )
+    ours = {column["name"]: column["mean"] for column in found["columns"]}
+    assert len(ours) == len(inputs.columns)
+    for name, mean, spread in zip(inputs, theirs.importances_mean, theirs.importances_std, strict=True):
+        assert ours[name] == pytest.approx(mean, abs=4 * spread + 1e-12), name
 
 
 def test_a_classification_and_a_regression_have_their_own_plots(fitted, found, tmp_path) -> None:
