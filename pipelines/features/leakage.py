@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from pipelines.contracts import EvergreenError
 from pipelines.features.engines import DuckDB
-from pipelines.features.view_rows import TIMES, rows
+from pipelines.features.view_rows import TIMES, opened, within
 from pipelines.stores import Stores
 from pipelines.stores.feature_store.views import ViewVersion
 
@@ -40,11 +40,11 @@ def check(version: ViewVersion, start: datetime, as_of: datetime, stores: Stores
     if stores.progress.reached(mark) is not None:
         return
     end = min(as_of, start + REACH)
-    with closing(DuckDB(stores.settings).connection) as connection:
-        connection.register("later_all", rows(version, start, end, stores))
+    with closing(DuckDB(stores.settings).connection) as connection, opened(version, start, end, stores) as known:
+        connection.register("later_all", within(known, version, start, end))
         for cut in cuts(version, start, end):
             since = max(start, cut - SPAN)
-            compare(version, rows(version, since, cut, stores), (since, cut), connection, stores)
+            compare(version, within(known, version, since, cut), (since, cut), connection, stores)
     if end - start >= ENOUGH:
         stores.progress.mark(mark, (), end)
 

@@ -37,14 +37,15 @@ class Silver:
             self._load(spec, stores, as_of, since, version)
         self.at(as_of)
 
-    def at(self, moment: datetime) -> "Silver":
-        """Shows each dataset as it was known at the moment."""
+    def at(self, moment: datetime, since: datetime | None = None) -> "Silver":
+        """Shows each dataset as it was known at the moment; with `since`, only what became known after that."""
+        after = f" and known_from > timestamp '{utc(since)}'" if since else ""
         for spec in self._datasets:
             columns = ", ".join(f'"{name}"' for name in spec.columns)
             self._engine.view(
                 spec.name,
                 f"select {columns} from versions_{spec.name} where known_from <= timestamp '{utc(moment)}'"
-                f" and (known_until is null or known_until > timestamp '{utc(moment)}')",
+                f" and (known_until is null or known_until > timestamp '{utc(moment)}'){after}",
             )
         return self
 

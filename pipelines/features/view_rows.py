@@ -1,6 +1,7 @@
 """A feature view's rows of a stretch of time, each from what was known at its moment."""
 
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
@@ -18,22 +19,38 @@ TIMES = ("event_timestamp", "created_timestamp")
 
 
 def rows(version: ViewVersion, start: datetime, as_of: datetime, stores: Stores) -> pa.Table:
-    """A view's feature rows that became known in (start, as_of], each from what was known at its moment.
+    """A view's feature rows that became known in (start, as_of], each from what was known at its moment."""
+    with opened(version, start, as_of, stores) as known:
+        return within(known, version, start, as_of)
 
-    Where a correction changes what was known, the window is computed in two: the rows before it do not see it.
-    """
-    since = start - version.look_back - TICK
+
+@contextmanager
+def opened(version: ViewVersion, start: datetime, as_of: datetime, stores: Stores) -> Iterator[Silver]:
+    """What a view needs of silver for the rows that became known in (start, as_of]."""
     sources = [datasets()[name] for name in sorted(version.sources)]
     with closing(engine(stores.settings)) as session:
-        known = Silver(session, stores, sources, as_of, since)
-        cuts = [moment - JUST_BEFORE for moment in known.corrections(start, as_of)]
-        ends = [*dict.fromkeys(cut for cut in cuts if cut > start), as_of]
-        made = [
-            _between(known.at(end), version, begin, end)
-            for begin, end in zip([start, *ends], ends, strict=False)
-            if begin < end
-        ]
+        yield Silver(session, stores, sources, as_of, _seen_from(version, start))
+
+
+def within(known: Silver, version: ViewVersion, start: datetime, as_of: datetime) -> pa.Table:
+    """The rows of a stretch of time from what `known` shows as of its moments, and no farther back than the view says.
+
+    Where a correction changes what was known, the stretch is computed in two: the rows before it do not see it.
+    """
+    since = _seen_from(version, start)
+    cuts = [moment - JUST_BEFORE for moment in known.corrections(start, as_of)]
+    ends = [*dict.fromkeys(cut for cut in cuts if cut > start), as_of]
+    made = [
+        _between(known.at(end, since), version, begin, end)
+        for begin, end in zip([start, *ends], ends, strict=False)
+        if begin < end
+    ]
     return pa.concat_tables(made)
+
+
+def _seen_from(version: ViewVersion, start: datetime) -> datetime:
+    """From when on a window's rows may depend on what became known."""
+    return start - version.look_back - TICK
 
 
 def _between(known: Silver, version: ViewVersion, start: datetime, end: datetime) -> pa.Table:
