@@ -3,9 +3,9 @@
 Both have their own checkout, environment, home and serving process, and get the same files. Each round begins with the
 champion of January to March and the files of a quiet week, and times the day after that: a champion that has aged a
 week gives way to a candidate that is not worse. The gate is the one of spec.yaml on both sides, and not every day's
-candidate passes it; `--day` names another. Every step runs in a process forked from one that holds what Airflow's scheduler holds, the
-ingestion of all datasets at once; Airflow's own bookkeeping is left out. Both must make the same training set, byte for
-byte, and come to the same verdict.
+candidate passes it; `--day` names another. Every step runs in a process forked from one that holds what Airflow's
+scheduler holds, the ingestion of all datasets at once; Airflow's own bookkeeping is left out. Both must make the same
+training set, byte for byte, and come to the same verdict.
 """
 
 import argparse

@@ -102,13 +102,15 @@ class Claim:
 class FeatureRun:
     """What one computation of the feature tables did, up to `as_of`: rows per view, Delta versions of their tables.
 
-    `alerts` are checks that failed without stopping it, each with what, why and whether to act.
+    `alerts` are checks that failed without stopping it, each with what, why and whether to act. `waiting` says of each
+    view that a late dataset holds back which one that is, and how far the view is known.
     """
 
     as_of: datetime
     rows: dict[str, int] = field(default_factory=dict)
     versions: dict[str, int] = field(default_factory=dict)
     alerts: tuple[dict[str, str], ...] = ()
+    waiting: dict[str, str] = field(default_factory=dict)
 
 
 class Cause(StrEnum):

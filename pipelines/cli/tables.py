@@ -45,8 +45,9 @@ def _fate(result: dict[str, Any]) -> str:
 
 
 def computed(run: dict[str, Any]) -> Any:
+    waiting = "".join(f"\n{view} is {why}" for view, why in run["waiting"].items())
     if not run["rows"]:
-        return f"Features were up to date as of {run['as_of']}."
+        return f"Features were up to date as of {run['as_of']}.{waiting}"
     rows = ([view, count, run["versions"].get(view)] for view, count in run["rows"].items())
     return grid(f"Features as of {run['as_of']}", ["view", "rows computed", "table version"], rows)
 

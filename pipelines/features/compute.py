@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import pyarrow.compute as pc
@@ -12,6 +12,7 @@ from pipelines.contracts import FeatureRun, IngestResult, NothingToDo
 from pipelines.features import health, leakage
 from pipelines.features.frontier import uncounted
 from pipelines.features.view_rows import JUST_BEFORE, TICK, TIMES, rows
+from pipelines.features.watermark import behind, ends, sources
 from pipelines.stores import Stores
 from pipelines.stores.audit import events
 from pipelines.stores.feature_store.health import ViewHealth
@@ -20,6 +21,8 @@ from pipelines.stores.tracking.registry import CHAMPION, PREVIOUS
 
 CHUNK = timedelta(days=31)  # computed at once; a run that is stopped goes on after the last one
 FILES = 64  # a table of more is brought into few
+PATIENCE = timedelta(hours=36)
+"""How long a dataset that is late holds back the views that read it."""
 
 Say = Callable[[str], None]
 Window = tuple[datetime, datetime]
@@ -35,14 +38,34 @@ class Written:
     health: ViewHealth
 
 
-def compute(as_of: datetime, stores: Stores, say: Say = lambda _: None) -> FeatureRun:
+def compute(
+    as_of: datetime | None, stores: Stores, say: Say = lambda _: None, patience: timedelta = PATIENCE
+) -> FeatureRun:
     """Bring every feature table up to `as_of`, and the newest values online. Running it again changes nothing.
 
-    A batch that landed late recomputes what it could have been known by, no more. Versions of views that are
-    no longer defined are kept up while a champion, or the one before it, was trained on them.
+    Without `as_of` each view goes as far as its own datasets have landed; one of them that is late holds it back
+    `patience` at most, and no view that does not read it. A batch that landed late recomputes what it could have been
+    known by, no more. Versions of views that are no longer defined are kept up while a champion, or the one before it,
+    was trained on them.
     """
-    made = {version: catch_up(version, as_of, stores, say) for version in live(stores)}
-    return _told(_run(as_of, made, stores), stores)
+    versions = live(stores)
+    until = dict.fromkeys(versions, as_of) if as_of else ends(versions, stores, patience)
+    made = {version: catch_up(version, end, stores, say) for version, end in until.items()}
+    waiting = {} if as_of else _waiting(until, stores)
+    for view, why in waiting.items():
+        say(f"{view}: {why}")
+    return _told(replace(_run(max(until.values()), made, stores), waiting=waiting), stores)
+
+
+def _waiting(until: Mapping[ViewVersion, datetime], stores: Stores) -> dict[str, str]:
+    """Which views are much behind some of their data, and for which dataset each of them waits."""
+    found = {}
+    for version, end in until.items():
+        late = behind(stores, sources(version), end)
+        names = [f"{name} ({f'{at:%Y-%m-%d %H:%M}' if at else 'never landed'})" for name, at in late.items()]
+        if late:
+            found[str(version)] = f"known until {end:%Y-%m-%d %H:%M} UTC, held back by {', '.join(names)}"
+    return found
 
 
 def _told(run: FeatureRun, stores: Stores) -> FeatureRun:
@@ -154,9 +177,14 @@ def pending(
     if reached is None:
         windows = [(min(start for start, _ in touched), end)] if touched else []
     else:
-        grown = [(reached, as_of)] if reached < as_of else []
+        grown = [(reached, as_of)] if reached < as_of and _landed(version, stores) else []
         windows = [(start, min(stop, end)) for start, stop in [*touched, *grown]]
     return _merged(windows), {b.arrival: _first(b, as_of) for b in new}
+
+
+def _landed(version: ViewVersion, stores: Stores) -> bool:
+    """Whether anything that a view reads has ever landed."""
+    return any(stores.ledger.watermark(name) for name in version.sources)
 
 
 def _first(batch: IngestResult, default: datetime) -> datetime:

@@ -40,7 +40,10 @@ def check(version: ViewVersion, start: datetime, as_of: datetime, stores: Stores
     if stores.progress.reached(mark) is not None:
         return
     end = min(as_of, start + REACH)
-    with closing(DuckDB(stores.settings).connection) as connection, opened(version, start, end, stores) as known:
+    with (
+        closing(DuckDB(stores.settings).connection) as connection,
+        opened(version, start, end, stores) as known,
+    ):
         connection.register("later_all", within(known, version, start, end))
         for cut in cuts(version, start, end):
             since = max(start, cut - SPAN)

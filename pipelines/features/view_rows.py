@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.catalog import datasets
 from pipelines.features.engines import engine
 from pipelines.features.silver import Silver
+from pipelines.features.watermark import sources
 from pipelines.stores import Stores
 from pipelines.stores.feature_store.views import ViewVersion
 
@@ -27,9 +27,8 @@ def rows(version: ViewVersion, start: datetime, as_of: datetime, stores: Stores)
 @contextmanager
 def opened(version: ViewVersion, start: datetime, as_of: datetime, stores: Stores) -> Iterator[Silver]:
     """What a view needs of silver for the rows that became known in (start, as_of]."""
-    sources = [datasets()[name] for name in sorted(version.sources)]
     with closing(engine(stores.settings)) as session:
-        yield Silver(session, stores, sources, as_of, _seen_from(version, start))
+        yield Silver(session, stores, sources(version), as_of, _seen_from(version, start))
 
 
 def within(known: Silver, version: ViewVersion, start: datetime, as_of: datetime) -> pa.Table:

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ from pipelines.settings import settings
 from pipelines.stores import Stores
 from pipelines.stores.audit import events
 
-PATIENCE = timedelta(hours=36)
 ENDED = {state.value for state in BatchState if state.ended}
 
 
@@ -70,11 +69,8 @@ def something_new(dataset: str, results: list[dict[str, Any]]) -> None:
 def features(as_of: str | None = None, say: Callable[[str], None] = print) -> dict[str, Any]:
     """Bring feature tables and the online store up to `as_of`, or to all that has landed; `say` is told of progress."""
     from pipelines.features.compute import compute
-    from pipelines.features.watermark import watermark
 
-    shared = stores()
-    end = moment(as_of) or watermark(shared, catalog.datasets().values(), PATIENCE)
-    return dict(as_json(compute(end, shared, say)))
+    return dict(as_json(compute(moment(as_of), stores(), say)))
 
 
 def plan(

@@ -83,14 +83,17 @@ def _features(asked: Prediction, version: Version | None, chain: Chain) -> list[
     known, wanted = asked.known or {}, version.views if version else {}
     for view in sorted({*values, *wanted}):
         chain.hold(f"feature view {view}: the log does not say how far it had come", view in known)
-    newer = any(value is not None for value in asked.features.values())
-    odd = (
-        "some are newer than what was asked about"
-        if newer
-        else "the online store could not be read, all are missing"
-    )
-    chain.hold(f"features: {odd}", not asked.degraded)
+    chain.hold(f"features: {_odd(asked)}", not asked.degraded)
     return [{"view": view, **known.get(view, {}), "values": values[view]} for view in sorted(values)]
+
+
+def _odd(asked: Prediction) -> str:
+    """What was wrong with the features of a degraded answer."""
+    if asked.known is None:
+        return "the online store could not be read, all are missing"
+    if any(value is not None for value in asked.features.values()):
+        return "some are newer than what was asked about"
+    return "nothing recent enough was known of the entities, all are missing"
 
 
 def _champion(asked: Prediction, chain: Chain) -> dict[str, Any] | None:

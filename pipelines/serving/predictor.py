@@ -25,6 +25,7 @@ from pipelines.stores.audit.licences import Licence
 log = logging.getLogger("evergreen.serving")
 LONGEST_PAUSE = 60.0
 UNREAD = "the feature store could not be read, so every feature is missing"
+NOTHING = "nothing recent enough is known of these entities, so every feature is missing"
 NEWER = "features are newer than the event asked about, so nobody could have known them before it"
 
 
@@ -155,6 +156,8 @@ class Predictor:
             return Found(blank, list(served.features), degraded=True, reason=UNREAD)
         values = {name: _without_nan(online.values.get(name)) for name in served.features}
         missing = [name for name, value in values.items() if value is None]
+        if values and len(missing) == len(values):
+            return Found(values, missing, degraded=True, known=online.known, reason=NOTHING)
         newer = [] if event is None else [n for n, at in online.since.items() if at > event]
         reason = f"{len(newer)} {NEWER}: {', '.join(newer[:5])}" if newer else None
         return Found(values, missing, degraded=bool(newer), known=online.known, reason=reason)

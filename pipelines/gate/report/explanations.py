@@ -18,7 +18,7 @@ ROWS, REPEATS = 500, 2
 SHOWN = 20
 LOSSES = {"classification": "log_loss", "regression": "mae"}
 AT_ONCE = 40
-"""How many shuffled copies of the rows are asked in one question: scikit-learn's cost of a call is that of many rows."""
+"""How many shuffled copies of the rows are asked in one question: a call costs what many rows cost."""
 
 Groups = Mapping[str, Sequence[str]]
 """Columns that are shuffled together, by the name they are told under."""

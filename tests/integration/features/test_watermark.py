@@ -1,0 +1,59 @@
+"""Rules of how far features are computed: each view waits for its own datasets, and for no other."""
+
+from datetime import datetime, timedelta
+
+import pyarrow as pa
+
+from pipelines import catalog
+from pipelines.contracts import Batch, BatchState, IngestResult
+from pipelines.features import compute
+from pipelines.features.watermark import behind, ends, sources
+from pipelines.stores import Stores
+from pipelines.stores.tables import silver_schema
+from tests.integration.conftest import AS_OF
+
+DIGEST = "f" * 64
+
+
+def landed(stores: Stores, dataset: str, known: datetime) -> None:
+    """A batch of which the ledger says that its last row was known then."""
+    stores.ledger.see(Batch(DIGEST, dataset, "more.csv", 1))
+    times = {"first_known": known, "last_known": known}
+    stores.ledger.record(IngestResult(DIGEST, dataset, "more.csv", BatchState.COMMITTED, 1, 1, **times))
+
+
+def test_a_dataset_that_nobody_reads_holds_back_nothing(flown: Stores) -> None:
+    """Weather goes on for days: the views of weather go with it, those of flights stay with flights."""
+    schema, later = silver_schema(catalog.dataset("weather")), AS_OF + timedelta(days=20)
+    row = dict.fromkeys(schema.names) | {"origin": "EWR", "temp": 99.0, "_batch": DIGEST, "_line": 2}
+    row |= {"observed_at": later - timedelta(hours=1), "available_at": later}
+    flown.tables.append("silver", "weather", pa.Table.from_pylist([row], schema), DIGEST)
+    landed(flown, "weather", later)
+    run = compute.compute(None, flown)
+    reached = {v.view: flown.progress.reached(v.consumer) for v in flown.features.current.values()}
+    assert run.as_of == reached["origin_weather"] == later
+    flights = flown.ledger.watermark("flights")
+    assert flights - timedelta(hours=1) < reached["route_punctuality"] <= flights
+    assert run.rows["origin_weather"] > 0
+    assert run.rows["route_punctuality"] > 0
+
+
+def test_a_view_says_which_of_its_datasets_it_waits_for_and_goes_on_after_a_while(flown: Stores) -> None:
+    late = flown.ledger.watermark("departures")
+    landed(flown, "flights", late + timedelta(days=5))
+    both = [v for v in flown.features.current.values() if {"flights", "departures"} <= set(v.sources)]
+    assert both
+    assert set(ends(both, flown, timedelta(days=30)).values()) == {late}
+    assert behind(flown, sources(both[0]), late) == {"departures": late}
+    assert set(ends(both, flown, timedelta(hours=36)).values()) == {late + timedelta(days=5, hours=-36)}
+    waiting = compute._waiting(dict.fromkeys(both, late), flown)
+    assert all("departures" in why and "flights" not in why for why in waiting.values())
+
+
+def test_a_view_of_which_nothing_ever_landed_can_be_asked_and_costs_nothing(stores: Stores) -> None:
+    landed(stores, "weather", AS_OF)
+    version = stores.features.version("carrier_delays")
+    assert ends([version], stores, timedelta(hours=36)) == {version: AS_OF}
+    compute.catch_up(version, AS_OF, stores, print)
+    assert stores.tables.version("features", version.table) is not None
+    assert compute.pending(version, AS_OF + timedelta(days=9), stores) == ([], {})
