@@ -167,6 +167,7 @@ class TrainingSet:
     """A question asked as of a moment, and where its answer lies (Parquet).
 
     `digest` identifies the question: Delta versions + spec digest + as_of; `content` is the answer's SHA-256.
+    `positives` counts the labels that are 1; None where labels are values.
     """
 
     model: str
@@ -174,7 +175,7 @@ class TrainingSet:
     digest: str
     path: str
     rows: int
-    positives: int
+    positives: int | None
     holdout_start: datetime
     holdout_rows: int
     versions: dict[str, int] = field(default_factory=dict)

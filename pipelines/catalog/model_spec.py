@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, model_validator
 
-from pipelines.catalog.gate_spec import Gate, Promotion, Task, fitting, for_regression
+from pipelines.catalog.gate_spec import METRICS, Gate, Promotion, Task, fitting, for_regression
 from pipelines.catalog.search_spec import Search
 from pipelines.catalog.types import NAME, Clock, Duration, Spec
 
@@ -86,10 +86,14 @@ class Onnx(Spec):
     tolerance: float = Field(1e-5, ge=0, description="how far an answer of it may be from the model's own")
 
 
+LOSSES = ("log_loss", "brier", "mae")
+"""The metrics that are a mean over rows, which decay can go by."""
+
+
 class Decay(Spec):
     """When the champion has decayed: it loses more than at its gate, by over `margin`, beyond doubt."""
 
-    metric: Literal["log_loss", "brier"] = "log_loss"
+    metric: Literal["log_loss", "brier", "mae"] = "log_loss"
     margin: float = Field(ge=0, description="a rise of the mean loss that is worth a training")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="of the interval that must lie above margin")
     minimum_rows: int = Field(500, gt=0, description="fewer rows since the champion's training judge nothing")
@@ -133,14 +137,15 @@ class ModelSpec(Spec):
 
     @model_validator(mode="before")
     @classmethod
-    def gate_of_the_task(cls, given: Any) -> Any:
+    def rules_of_the_task(cls, given: Any) -> Any:
         """A regression's rules go by mean absolute error, and by no calibration, unless they say otherwise."""
-        if (
-            isinstance(given, dict)
-            and given.get("task") == "regression"
-            and isinstance(given.get("gate"), dict)
-        ):
-            return {**given, "gate": for_regression(given["gate"])}
+        if not isinstance(given, dict) or given.get("task") != "regression":
+            return given
+        gate, monitor = given.get("gate"), given.get("monitor")
+        if isinstance(gate, dict):
+            given = {**given, "gate": for_regression(gate)}
+        if isinstance(monitor, dict) and isinstance(monitor.get("decay"), dict):
+            given = {**given, "monitor": {**monitor, "decay": {"metric": "mae", **monitor["decay"]}}}
         return given
 
     @model_validator(mode="after")
@@ -148,6 +153,16 @@ class ModelSpec(Spec):
         wrong = fitting(self.task, self.gate)
         if wrong is not None:
             raise ValueError(f"gate: {wrong}")
+        return self
+
+    @model_validator(mode="after")
+    def decay_fits_task(self) -> "ModelSpec":
+        decay = self.monitor.decay
+        if decay is not None and METRICS[decay.metric][0] != self.task:
+            fine = [name for name in LOSSES if METRICS[name][0] == self.task]
+            raise ValueError(
+                f"monitor.decay: {decay.metric} is no loss of a {self.task}; use {' or '.join(fine)}"
+            )
         return self
 
     @model_validator(mode="after")

@@ -8,6 +8,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from pipelines.catalog.gate_spec import METRICS
+
 COLOURS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow"}
 
 
@@ -54,10 +56,11 @@ def computed(run: dict[str, Any]) -> Any:
 
 def trained(answer: dict[str, Any]) -> Any:
     candidate, rows = answer["candidate"], answer["training_set"]
+    positive = rows["positives"]
     facts = [
         ["version", f"{candidate['model']} {candidate['version']}"],
         ["as of", candidate["as_of"]],
-        ["trained on", f"{rows['rows']:,} rows, {rows['positives']:,} positive"],
+        ["trained on", f"{rows['rows']:,} rows" + ("" if positive is None else f", {positive:,} positive")],
         ["held out", f"{rows['holdout_rows']:,} rows from {rows['holdout_start']}"],
         ["model digest", candidate["digest"]],
         ["MLflow run", candidate["run_id"]],
@@ -80,11 +83,7 @@ def judged(answer: dict[str, Any]) -> Any:
 
 
 def scores(metrics: dict[str, dict[str, float]]) -> Table:
-    names = [
-        n
-        for n in ("roc_auc", "average_precision", "log_loss", "brier")
-        if any(n in m for m in metrics.values())
-    ]
+    names = [name for name in METRICS if any(name in values for values in metrics.values())]
     rows = ([who, *(values.get(name) for name in names)] for who, values in metrics.items())
     return grid("On identical held-out rows", ["", *names], rows)
 
@@ -93,7 +92,7 @@ def measured(answer: dict[str, Any]) -> Any:
     title = (
         f"{answer['model']} {answer['version']} (knew nothing after {answer['as_of']}) on {answer['month']}"
     )
-    return Group(f"[bold]{title}: {answer['rows']:,} flights[/bold]", scores(answer["metrics"]))
+    return Group(f"[bold]{title}: {answer['rows']:,} rows[/bold]", scores(answer["metrics"]))
 
 
 def promoted(answer: dict[str, Any]) -> Any:

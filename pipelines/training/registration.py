@@ -120,7 +120,7 @@ def _log_facts(
         "mlflow.source.git.commit": commit(),
     }
     counts: dict[str, float] = {"rows_train": training_set.rows, "rows_holdout": training_set.holdout_rows}
-    if spec.task == "classification":
+    if training_set.positives is not None:
         counts["positive_share"] = training_set.positives / training_set.rows
     client.log_batch(
         run_id,

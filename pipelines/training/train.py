@@ -103,7 +103,7 @@ def _checked(spec: ModelSpec, training_set: TrainingSet) -> "tuple[pd.DataFrame,
             f"{spec.name}: {training_set.rows:,} rows to learn from, {least:,} are needed "
             "(training.minimum_rows); land more data or lower it"
         )
-    if spec.task == "classification" and not 0 < training_set.positives < training_set.rows:
+    if spec.task == "classification" and not 0 < (training_set.positives or 0) < training_set.rows:
         raise EvergreenError(f"{spec.name}: the labels have only one class; check label.sql")
     rows = pd.read_parquet(training_set.path)
     train, held = (rows[rows["split"] == part].reset_index(drop=True) for part in ("train", "holdout"))

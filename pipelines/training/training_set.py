@@ -133,7 +133,7 @@ def _described(
         digest=digest,
         path=str(path),
         rows=len(train),
-        positives=int(train.label.sum()),
+        positives=int(train.label.sum()) if spec.task == "classification" else None,
         holdout_start=as_of - spec.training.holdout,
         holdout_rows=len(held),
         versions=dict(versions),

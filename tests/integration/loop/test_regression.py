@@ -3,6 +3,7 @@
 import time
 from copy import deepcopy
 from datetime import datetime
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,15 @@ import pandas as pd
 import pytest
 import yaml
 from fastapi.testclient import TestClient
+from rich.console import Console
 
 from pipelines import catalog, models
 from pipelines.catalog import ModelSpec
-from pipelines.contracts import Decision, EvergreenError, TrainingSet
+from pipelines.cli.tables import scores, trained
+from pipelines.contracts import Decision, EvergreenError, TrainingSet, as_json
 from pipelines.gate import opened
 from pipelines.gate.rules import serving
+from pipelines.monitoring.monitor import decay
 from pipelines.serving.app import create_app
 from pipelines.serving.schemas import example
 from pipelines.settings import Settings
@@ -66,10 +70,10 @@ def minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelSpec:
     return _regression()
 
 
-def _regression() -> ModelSpec:
+def _regression(**decay: object) -> ModelSpec:
     plain = yaml.safe_load((catalog.model("flight_delays").folder / "spec.yaml").read_text())
     plain.pop("search", None)
-    plain["monitor"].pop("decay", None)
+    plain["monitor"]["decay"] = {"margin": 1.0, **decay}
     plain["training"]["minimum_rows"] = 200
     limits = {"questions": 30, "p99_ms": 5000}
     gate = {"floors": {"r2": 0.1}, "minimum_rows": 200, "serving": limits}
@@ -85,9 +89,8 @@ def rows(tmp_path: Path) -> TrainingSet:
     path = tmp_path / "minutes.parquet"
     data.to_parquet(path, index=False)
     learned = int((data.split == "train").sum())
-    total = int(data.label[data.split == "train"].sum())
     return TrainingSet(
-        "flight_delays", AS_OF, "m" * 64, str(path), learned, total, AS_OF, len(data) - learned,
+        "flight_delays", AS_OF, "m" * 64, str(path), learned, None, AS_OF, len(data) - learned,
         content=file_digest(path),
     )  # fmt: skip
 
@@ -95,13 +98,53 @@ def rows(tmp_path: Path) -> TrainingSet:
 def test_a_regression_is_trained_whatever_its_labels_add_up_to_and_says_what_it_takes(
     minutes: ModelSpec, rows: TrainingSet, stores: Stores
 ) -> None:
-    assert rows.positives < 0
+    assert rows.positives is None
     made = train(minutes, rows, stores)
     version = stores.tracking.version(minutes.name, made.version)
     fitted = stores.tracking.fitted(version)
     assert not hasattr(fitted, "predict_proba")
     assert FEATURE in stores.tracking.inputs(version)
     assert np.isfinite(stores.tracking.load_baseline(version).predict(pd.DataFrame({"x": [1.0]}))).all()
+
+
+def test_a_regressions_decay_is_judged_by_its_own_loss(
+    minutes: ModelSpec, rows: TrainingSet, stores: Stores
+) -> None:
+    """Minutes that follow the feature as before are no decay; minutes that come out twice as long are."""
+    assert minutes.monitor.decay.metric == "mae"
+    made = train(minutes, rows, stores)
+    version = stores.tracking.version(minutes.name, made.version)
+    fitted = stores.tracking.fitted(version)
+    held = pd.read_parquet(rows.path).query("split == 'holdout'")
+    later = held.assign(event_timestamp=held["event_timestamp"] + pd.Timedelta(days=7))
+    times = {"as before": later, "longer": later.assign(label=later["label"] * 2 + 20)}
+    kept = stores.settings.home / "training_sets" / minutes.name / f"{rows.digest}.parquet"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    pd.read_parquet(rows.path).to_parquet(kept, index=False)
+    lenient = minutes.monitor.decay.model_copy(update={"minimum_rows": 50, "minimum_days": 2})
+    judged = minutes.model_copy(update={"monitor": minutes.monitor.model_copy(update={"decay": lenient})})
+    found = {name: decay(judged, version, fitted, each, stores) for name, each in times.items()}
+    assert not found["as before"].decayed
+    assert found["longer"].decayed
+    assert "mae" in found["longer"].explanation
+
+
+def test_a_loss_of_another_task_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match=r"log_loss is no loss of a regression; use mae"):
+        _regression(metric="log_loss")
+
+
+def test_a_person_reads_no_positives_of_a_regression(rows: TrainingSet) -> None:
+    metrics = {"candidate": {"r2": 0.9, "mae": 3.0, "rows": 10.0}}
+    console = Console(width=200, file=StringIO())
+    console.print(scores(metrics))
+    made = {"model": "m", "version": 1, "as_of": "", "digest": "", "run_id": ""}
+    console.print(trained({"candidate": made, "training_set": as_json(rows)}))
+    said = console.file.getvalue()
+    assert "mae" in said
+    assert "r2" in said
+    assert "rows" in said
+    assert "positive" not in said
 
 
 def test_a_regression_is_asked_where_it_serves_and_answers_as_the_gate_was_answered(
