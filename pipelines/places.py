@@ -1,9 +1,12 @@
-"""Folders and addresses that people choose: which of them this product can work with, and how a file is addressed."""
+"""Folders, files and addresses: which of them this product can work with, and how a file is named and written."""
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+from uuid import uuid4
 
 ADDRESS = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:/")
 ENCODED = re.compile("%(?=[0-9A-Fa-f]{2})")
@@ -50,6 +53,21 @@ def _named(name: str) -> str | None:
 def shown(name: str) -> str:
     """A name as text that can be printed, whatever bytes it has."""
     return repr(os.fsencode(name).decode("utf-8", "backslashreplace"))
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A file beside `path` to write, which takes its place at the end: readers see all of it or what was there before.
+
+    Its folder is made. Whatever goes wrong leaves nothing behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{uuid4().hex}.part")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def local(uri: str) -> Path | None:

@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-import os
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.contracts import Decision, EvergreenError, Kind, Rule, Verdict, as_json
 from pipelines.gate.case import Case
+from pipelines.places import whole
 from pipelines.stores import Stores
 from pipelines.stores.tracking.registry import Version, file_digest
 
@@ -91,20 +91,16 @@ def _statement(version: Version, digest: str) -> bytes:
 def _evidence(case: Case, path: Path) -> str:
     import pandas as pd
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     columns = {"label": case.labels, "block": case.blocks, **case.answers}
-    part = path.with_suffix(".part")
-    pd.DataFrame(columns).to_parquet(part, index=False)
-    part.replace(path)
+    with whole(path) as part:
+        pd.DataFrame(columns).to_parquet(part, index=False)
     return file_digest(path)
 
 
 def put(path: Path, text: str) -> None:
     """Written whole or not at all."""
-    # A record and its page differ in their suffix alone.
-    part = path.with_suffix(f"{path.suffix}.{os.getpid()}.part")
-    part.write_text(text)
-    part.replace(path)
+    with whole(path) as part:
+        part.write_text(text)
 
 
 def _log(case: Case, verdict: Verdict, path: Path) -> None:

@@ -4,16 +4,15 @@ Between tasks travel ids, addresses, counts and times, never data.
 """
 
 import json
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from pipelines import catalog
 from pipelines.contracts import BatchState, Candidate, EvergreenError, NothingToDo, TrainingSet, as_json
 from pipelines.monitoring import policy
+from pipelines.places import whole
 from pipelines.settings import settings
 from pipelines.stores import Stores
 from pipelines.stores.audit import events
@@ -275,16 +274,9 @@ def monitor(model: str, as_of: str | None = None, now: str | None = None) -> dic
     signal(found, _clock(now), shared)
     events.witnessed(model, shared)
     report = dict(as_json(found))
-    _keep(report, shared.settings.home / "reports" / "monitor" / model / "latest.json")
+    with whole(shared.settings.home / "reports" / "monitor" / model / "latest.json") as part:
+        part.write_text(json.dumps(report, indent=2))
     return report
-
-
-def _keep(report: dict[str, Any], path: Path) -> None:
-    """The newest report, written whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}.part")
-    part.write_text(json.dumps(report, indent=2))
-    part.replace(path)
 
 
 def newest(model: str) -> int:

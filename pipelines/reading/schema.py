@@ -7,6 +7,7 @@ import yaml
 
 from pipelines.catalog import HERE, Column, DatasetSpec, read_spec
 from pipelines.contracts import EvergreenError
+from pipelines.places import whole
 from pipelines.stores import Stores
 
 WIDER = {"integer": ("float", "string"), "float": ("string",), "timestamp": ("string",), "string": ()}
@@ -79,11 +80,9 @@ def _edit(spec: DatasetSpec, name: str, column: dict[str, Any], folder: Path) ->
     written = yaml.safe_dump(column, default_flow_style=True, width=10_000, sort_keys=False).strip()
     for place, value in ((("columns", name), written), (("version",), str(spec.version + 1))):
         text = _put(text, place, value)
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_text(text)
-    changed = read_spec(beside, DatasetSpec)
-    beside.replace(path)
-    return changed
+    with whole(path) as part:
+        part.write_text(text)
+        return read_spec(part, DatasetSpec)
 
 
 def _put(text: str, place: tuple[str, ...], value: str) -> str:

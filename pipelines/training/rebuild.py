@@ -6,7 +6,6 @@ gate and the notary each hold the record against it; where none is kept, each ma
 
 import hashlib
 import json
-import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.catalog import ModelSpec
 from pipelines.contracts import EvergreenError, TrainingSet
+from pipelines.places import whole
 from pipelines.stores import Stores
 from pipelines.stores.read_only import read_only
 from pipelines.stores.tracking.registry import Version, file_digest
@@ -188,17 +188,13 @@ def _readable(asked: Question, stores: Stores) -> None:
 
 
 def _write(asked: Question, found: Rebuild, stores: Stores) -> None:
-    """Written whole or not at all."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     said = {"rows": found.rows, "signature": stores.keys.sign(_statement(asked, found))}
     table = pa.table({"answers": found.answers}).replace_schema_metadata({MARK: json.dumps(said)})
-    path = path_of(asked, stores)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}.part")
-    pq.write_table(table, part)
-    part.replace(path)
+    with whole(path_of(asked, stores)) as part:
+        pq.write_table(table, part)
 
 
 def _statement(asked: Question, found: Rebuild) -> bytes:

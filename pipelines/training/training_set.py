@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.catalog import ModelSpec, dataset
 from pipelines.contracts import EvergreenError, NothingToDo, TrainingSet
+from pipelines.places import whole
 from pipelines.stores import Stores
 from pipelines.stores.tracking.registry import file_digest
 
@@ -39,7 +39,8 @@ def build(
     path = path_of(spec.name, digest, stores)
     if not path.exists():
         rows = labels(spec, as_of, stores, given[f"silver/{spec.label.dataset}"])
-        _write(_joined(spec, rows, numbers, given, stores), path)
+        with whole(path) as part:
+            _joined(spec, rows, numbers, given, stores).to_parquet(part, index=False)
     return _described(spec, as_of, digest, path, given)
 
 
@@ -110,14 +111,6 @@ def question(spec_digest: str, as_of: datetime, versions: Mapping[str, int]) -> 
     """The digest of what is asked: by which spec, as of when, of which Delta versions."""
     asked = {"model": spec_digest, "as_of": as_of.isoformat(), "versions": dict(versions)}
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
-
-
-def _write(rows: "pd.DataFrame", path: Path) -> None:
-    """Written whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}.part")
-    rows.to_parquet(part, index=False)
-    part.replace(path)
 
 
 def _described(

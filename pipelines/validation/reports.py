@@ -5,9 +5,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from pipelines.catalog import DatasetSpec
+from pipelines.places import whole
 from pipelines.stores import Stores
 
 SHOWN = 20
@@ -35,7 +35,6 @@ def write(
 ) -> str:
     """The report as JSON and as a page without outside links; the page's path."""
     folder = _folder(spec, stores)
-    folder.mkdir(parents=True, exist_ok=True)
     short = [{**result, "result": _shortened(result["result"])} for result in results]
     summary = {
         "dataset": spec.name,
@@ -85,9 +84,8 @@ def _shortened(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def _put(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.{uuid4().hex}")
-    beside.write_text(text)
-    beside.replace(path)
+    with whole(path) as part:
+        part.write_text(text)
 
 
 def _page(spec: DatasetSpec, digest: str, results: list[dict[str, Any]], validation: Validation) -> str:

@@ -2,15 +2,14 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
+from pipelines.places import whole
 from pipelines.stores.feature_store.views import Views, ViewVersion
 
 if TYPE_CHECKING:
@@ -52,11 +51,10 @@ def remember(folder: Path, repo: str, views: Mapping[str, Described]) -> None:
     """Keep what a repository of these contents describes. It only spares work; a full disk stops nobody."""
     text = json.dumps({"repo": repo, "views": {name: _plain(view) for name, view in views.items()}}, indent=1)
     path = folder / FILE
-    part = path.with_name(f".{FILE}.{os.getpid()}.{uuid4().hex}")
     with suppress(OSError):
         if not path.exists() or path.read_text() != text:
-            part.write_text(text)
-            part.replace(path)
+            with whole(path) as part:
+                part.write_text(text)
 
 
 def remembered(folder: Path, repo: Path, registered: Views) -> dict[str, Described] | None:
