@@ -11,6 +11,9 @@ import pytest
 from pipelines.settings import Settings, settings
 from pipelines.stores import Stores
 
+os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+"""Spark's Java lives a minute here, most of which it would spend on making itself faster for hours."""
+
 FIRST = ("test_journey", "test_views", "journey", "test_prove", "integration")
 
 

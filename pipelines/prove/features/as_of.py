@@ -4,6 +4,7 @@ import random
 import shutil
 import sqlite3
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,22 +36,37 @@ def prove(name: str, rows: int, steps: int, seed: int, say: Say) -> Proof:
     Each label's features are taken when it was asked, from a deployment that had nothing later, and again from
     the one that knows all; they must be equal to the bit. Then features that read the future are planted.
     """
-    spec, source = model(name), Upstream(model(name))
     with scratch() as home:
-        end = _until(spec, source, rows, say)
-        made = source.plant(BEGIN, end, max(SHARE, LEAST / rows), seed)
-        say(f"{made.corrections:,} corrections and {made.late:,} late rows planted up to {end:%Y-%m-%d}")
-        hindsight = World(source, sandbox(home / "hindsight"))
-        hindsight.live(end)
-        compute.compute(end, hindsight.stores)
-        asked = labels(_all(spec, end), end, hindsight.stores).drop(columns="split")
-        asked = asked.nsmallest(rows, "event_timestamp").reset_index(drop=True)
-        moments = _moments(asked, steps, end, seed)
-        say(f"{len(asked):,} labels; now as they became known, in {len(moments)} steps")
-        then = World(source, sandbox(home / "then"))
-        found = _lived(spec, then, hindsight.stores, asked, moments, seed, say)
-        tried, failures = _planted(spec, hindsight.stores, home, end, say)
-    return Proof(PROMISE, [*found[0], *tried], [*found[1], *failures])
+        scene = staged(model(name), home, rows, seed, say)
+        lived, failures = as_it_became_known(scene, steps, seed, say)
+        tried, let_through = planted(scene, say)
+    return Proof(PROMISE, [*lived, *tried], [*failures, *let_through])
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A deployment that knew everything from the start, and the labels whose features are asked for."""
+
+    spec: ModelSpec
+    source: Upstream
+    home: Path
+    end: datetime
+    hindsight: Stores
+    asked: "pd.DataFrame"
+
+
+def staged(spec: ModelSpec, home: Path, rows: int, seed: int, say: Say) -> Scene:
+    """Real rows with corrections and late ones among them, all of which have landed."""
+    source = Upstream(spec)
+    end = _until(spec, source, rows, say)
+    made = source.plant(BEGIN, end, max(SHARE, LEAST / rows), seed)
+    say(f"{made.corrections:,} corrections and {made.late:,} late rows planted up to {end:%Y-%m-%d}")
+    hindsight = World(source, sandbox(home / "hindsight"))
+    hindsight.live(end)
+    compute.compute(end, hindsight.stores)
+    asked = labels(_all(spec, end), end, hindsight.stores).drop(columns="split")
+    asked = asked.nsmallest(rows, "event_timestamp").reset_index(drop=True)
+    return Scene(spec, source, home, end, hindsight.stores, asked)
 
 
 def _all(spec: ModelSpec, end: datetime) -> ModelSpec:
@@ -78,18 +94,15 @@ def _moments(asked: "pd.DataFrame", steps: int, end: datetime, seed: int) -> lis
     return [*sorted(dice.sample(times, min(steps - 1, len(times)))), end]
 
 
-def _lived(
-    spec: ModelSpec,
-    then: World,
-    hindsight: Stores,
-    asked: "pd.DataFrame",
-    moments: list[datetime],
-    seed: int,
-    say: Say,
+def as_it_became_known(
+    scene: Scene, steps: int, seed: int, say: Say
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Step by step: features of the labels asked in the step, and training sets at some of the steps."""
     import pandas as pd
 
+    spec, hindsight, asked = scene.spec, scene.hindsight, scene.asked
+    then, moments = World(scene.source, sandbox(scene.home / "then")), _moments(asked, steps, scene.end, seed)
+    say(f"{len(asked):,} labels; now as they became known, in {len(moments)} steps")
     names = hindsight.features.feature_names(spec)
     later = moments[len(moments) // 2 : -1]
     chosen = set(random.Random(seed).sample(later, min(ASKED, len(later))))  # noqa: S311 - a choice of cases
@@ -139,13 +152,11 @@ def _same_set(spec: ModelSpec, moment: datetime, then: Stores, hindsight: Stores
     return [f"the training set as of {moment} is another with hindsight ({counts[0]} and {counts[1]} rows)"]
 
 
-def _planted(
-    spec: ModelSpec, stores: Stores, home: Path, end: datetime, say: Say
-) -> tuple[list[dict[str, Any]], list[str]]:
+def planted(scene: Scene, say: Say) -> tuple[list[dict[str, Any]], list[str]]:
     """Each leak in a feature repository of its own over the same silver: refused by name, the honest ones not."""
     rows, failures = [], []
-    for number, leak in enumerate(leaks(spec)):
-        said = _refusal(spec, leak, stores, home / f"leak-{number}", end)
+    for number, leak in enumerate(leaks(scene.spec)):
+        said = _refusal(scene.spec, leak, scene.hindsight, scene.home / f"leak-{number}", scene.end)
         good = (said is None) if leak.honest else (said is not None and leak.name in said)
         rows.append({"tried": leak.what, "number": 1, "refused": "no" if said is None else "yes"})
         say(f"{leak.what}: {said or 'not refused'}")
