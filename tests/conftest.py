@@ -14,6 +14,9 @@ from pipelines.stores import Stores
 os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
 """Spark's Java lives a minute here, most of which it would spend on making itself faster for hours."""
 
+os.environ["EVERGREEN_THREADS"] = "1"
+"""Workers share the processors, and small questions gain nothing by threads; rules about threads name how many."""
+
 FIRST = ("test_journey", "test_views", "journey", "test_prove", "integration")
 
 
@@ -37,7 +40,7 @@ def _forks_of_its_own() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A test sees the defaults, with its own home, whatever the shell or a .env file says."""
-    for name in [n for n in os.environ if n.startswith("EVERGREEN_")]:
+    for name in [n for n in os.environ if n.startswith("EVERGREEN_") and n != "EVERGREEN_THREADS"]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("EVERGREEN_HOME", str(tmp_path))
     settings.cache_clear()
