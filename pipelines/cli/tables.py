@@ -84,8 +84,8 @@ def judged(answer: dict[str, Any]) -> Any:
 
 def scores(metrics: dict[str, dict[str, float]]) -> Table:
     names = [name for name in METRICS if any(name in values for values in metrics.values())]
-    rows = ([who, *(values.get(name) for name in names)] for who, values in metrics.items())
-    return grid("On identical held-out rows", ["", *names], rows)
+    rows = ([name, *(values.get(name) for values in metrics.values())] for name in names)
+    return grid("On identical held-out rows", ["", *metrics], rows)
 
 
 def measured(answer: dict[str, Any]) -> Any:
