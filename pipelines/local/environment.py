@@ -71,7 +71,8 @@ def environment(settings: Settings) -> dict[str, str]:
         "DATABASE__SQL_ALCHEMY_CONNECT_ARGS": "pipelines.local.environment.PATIENT",
         # A task that ended holds its slot until the next beat, five seconds by default.
         "WORKERS__MIN_HEARTBEAT_INTERVAL": 1,
-        # Each task waits a part of it; at a fifth of a second an idle scheduler takes 8% of a processor, at half of one 4%.
+        # Each task waits a part of it; at a fifth of a second an idle scheduler takes 8% of a processor, at half
+        # of one 4%.
         "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 0.5,
         "SCHEDULER__ENABLE_HEALTH_CHECK": False,
         "DAG_PROCESSOR__REFRESH_INTERVAL": 60,
