@@ -48,14 +48,19 @@ class Sizes:
         return min(10, max(2, self.held // 100))
 
     @property
+    def spoken(self) -> float:
+        """The Brier score of always answering the base rate; 0 where the answer is no yes or no."""
+        return max(0.0, self.base * (1 - self.base))
+
+    @property
     def mean_error(self) -> float:
         """How far the mean of so few answers may be from what happened by chance, three times out of a thousand."""
-        chance = 3 * math.sqrt(self.base * (1 - self.base) / max(1, self.gate_rows))
+        chance = 3 * math.sqrt(self.spoken / max(1, self.gate_rows))
         return round(min(0.5, max(0.08, chance)), 2)
 
     @property
     def bin_error(self) -> float:
-        chance = 2 * math.sqrt(self.base * (1 - self.base) * self.bins / max(1, self.gate_rows))
+        chance = 2 * math.sqrt(self.spoken * self.bins / max(1, self.gate_rows))
         return round(min(0.5, max(0.1, chance)), 2)
 
 

@@ -3,6 +3,7 @@
 import os
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -113,7 +114,8 @@ class Trial:
         with self._step("serve") as said:
             answer = _answer(self.spec, shared)
             said.append(f"the example of spec.yaml is answered {answer:.4g}")
-        with self._step("monitor") as said:
+        with self._step("monitor") as said, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what Evidently imports has much to say to its own authors
             said.append(steps.monitor(self.spec.name)["explanation"])
         return answer
 
