@@ -33,6 +33,7 @@ def new(
     from pipelines.scaffold import names, sources
     from pipelines.scaffold import new as writing
     from pipelines.scaffold.design import Said, design
+    from pipelines.scaffold.pilot import chosen
     from pipelines.scaffold.profile import profiled
     from pipelines.settings import PROJECT
 
@@ -44,6 +45,7 @@ def new(
             found = profiled(opened)
             asks = not yes and not as_json_text and sys.stdin.isatty()
             made = design(name, source.name, _asked(said, found) if asks else said, found, opened)
+            made = chosen(made, opened, writing.OWNER)
             if not as_json_text:
                 console.print(decided(made))
             if asks and not typer.confirm("Write this model?", default=True):

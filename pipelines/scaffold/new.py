@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pipelines.catalog import DatasetSpec, ModelSpec, read_spec
 from pipelines.contracts import EvergreenError
-from pipelines.scaffold import landing
+from pipelines.scaffold import landing, pilot
 from pipelines.scaffold.design import Design
 from pipelines.scaffold.rendering import rendered
 from pipelines.scaffold.sources import Source
@@ -93,10 +93,7 @@ def _sound(design: Design, made: Path, source: Source) -> None:
         ast.parse(path.read_text())
     for path in made.rglob("*.json"):
         json.loads(path.read_text())
-    times = [c.name for c in design.columns if c.kind == "timestamp"] + [t for t in design.added if t == design.time]
-    naive = ", ".join(f"cast({each} as timestamp) as {each}" for each in dict.fromkeys(times))
-    replaced = f" replace ({naive})" if naive else ""
-    source.connection.execute(f"create or replace temp view {name} as select *{replaced} from ({landing.rows(design)})")
+    pilot.show(design, source)
     label = (made / "pipelines" / "models" / name / "label.sql").read_text()
     source.connection.execute(label, {"horizon": spec.label.horizon} if "$horizon" in label else {}).fetchone()
     for path in made.rglob("feature_repo/*.sql"):

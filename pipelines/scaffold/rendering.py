@@ -84,7 +84,7 @@ def _facts(design: Design, source: Source, owner: str) -> dict[str, Any]:
         "description": wording.description(design), "horizon": _horizon(design),
         "entities": _entities(design, examples), "request": _request(design, asked, examples),
         "loss": "log_loss" if classes else "mae", "kind": "Classifier" if classes else "Regressor",
-        "forecast": design.forecast, "linear": sizes.linear and not design.forecast, "window": written(sizes.window),
+        "forecast": design.forecast, "linear": sizes.linear, "window": written(sizes.window),
         "holdout": written(sizes.holdout), "held": f"{sizes.held / (sizes.held + sizes.learned):.0%}",
         "minimum_rows": sizes.minimum_rows, "new_rows": min(500, max(1, sizes.learned // 50)),
         "gate_rows": sizes.gate_rows, "gate_hours": sizes.gate_hours, "bins": sizes.bins, "bin_error": sizes.bin_error,
@@ -98,7 +98,7 @@ def _facts(design: Design, source: Source, owner: str) -> dict[str, Any]:
         "watch": written(sizes.holdout), "purpose": wording.purpose(design), "data": wording.data(design),
         "judged": wording.judged(design), "limits": wording.limits(design),
     }  # fmt: skip
-    return facts | _parameters(design) | _estimator(design, asked) | _view(design, kept)
+    return facts | parameters(design) | _estimator(design, asked) | _view(design, kept)
 
 
 def _landed(design: Design) -> list[dict[str, Any]]:
@@ -185,8 +185,9 @@ def _three(value: float) -> float:
     return float(f"{value:.3g}")
 
 
-def _parameters(design: Design) -> dict[str, Any]:
-    learned, linear = design.sizes.learned, design.sizes.linear and not design.forecast
+def parameters(design: Design) -> dict[str, Any]:
+    """What the estimator begins with, and the space in which a search looks for better."""
+    learned, linear = design.sizes.learned, design.sizes.linear
     if linear:
         name, space = ("C", {"low": 0.001, "high": 100.0, "log": True})
         name = name if design.answer.task == "classification" else "alpha"
@@ -206,13 +207,14 @@ def _parameters(design: Design) -> dict[str, Any]:
 def _estimator(design: Design, asked: list[Column]) -> dict[str, Any]:
     words = [c.name for c in (*design.of("key"), *asked) if c.kind == "string" or c.role == "key"]
     times = [*([design.time] if design.clock else []), *(c.name for c in asked if c.kind == "timestamp")]
-    linear = design.sizes.linear and not design.forecast
+    linear = design.sizes.linear
     days = (design.span[1] - design.span[0]).days
     step = design.clock.step.total_seconds() if design.clock else 0
     clock = [name for name, fits in (
         ("hour_of_day", step < 86_000), ("day_of_week", step < 6 * 86_400), ("day_of_year", days > 400),
     ) if fits] or ["day_of_year"]  # fmt: skip
     encoders = ["OneHotEncoder", "OrdinalEncoder", "StandardScaler"] if linear else ["OrdinalEncoder"]
+    encoders = [each for each in encoders if not (linear and design.forecast and each == "OrdinalEncoder")]
     numbers = [c.name for c in asked if c.kind in ("float", "integer")]
     return {"words": words, "numbers": numbers, "times": times, "clock": clock, "encoders": ", ".join(encoders)}
 

@@ -102,7 +102,7 @@ def _sizes(
 ) -> Sizes:
     learned, held, hours = counted
     linear = learned < FEW
-    why = f"{learned:,} rows: {'few, of which a linear model makes most' if linear else 'enough for trees'}"
+    why = f"{learned:,} rows are {'few, of which a linear model makes most' if linear else 'enough for trees'}"
     window = DAY * max(365, math.ceil(length / DAY * 1.25) + 1)
     return Sizes(window, holdout, learned, held, hours, usual[0], usual[1], linear, why, believable)
 
@@ -146,6 +146,8 @@ def _believable(
     None where the usual bound will do.
     """
     if answer.task == "classification":
+        if alone > 0.9 and answer.facts.filled < SMALL:
+            return 1.0  # so few rows of such data are told apart by many an honest model
         bound = 1 - (1 - alone) / 20
         return round(min(bound, 0.9999), 4) if bound > 0.99 else None
     if clock is None:
