@@ -22,13 +22,20 @@ from pipelines.scaffold.project import copied
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tables", nargs="*", help="FILE, or FILE=FLAGS such as wine.csv=--positive=1,--label=target")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "tables", nargs="*", help="FILE, or FILE=FLAGS such as wine.csv=--positive=1,--label=target"
+    )
     parser.add_argument("--rows", type=int, default=20_000, help="how many rows a trial takes at most")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="evergreen-own-") as folder:
         tables = asked.tables or _stock(Path(folder))
-        print(f"{'table':24} {'rows':>8} {'lines':>5} {'files':>5} {'new s':>6} {'try s':>6} {'verdict':13} model / plain / rule")
+        print(
+            f"{'table':24} {'rows':>8} {'lines':>5} {'files':>5} {'new s':>6} {'try s':>6} {'verdict':13} "
+            "model / plain / rule"
+        )
         for number, table in enumerate(tables):
             place = Path(folder, f"project_{number}")
             place.mkdir()
@@ -74,7 +81,8 @@ def _run(project: Path, *words: str) -> tuple[Any, float]:
     begun = time.monotonic()
     environment = {k: v for k, v in os.environ.items() if not k.startswith("EVERGREEN_")}
     done = subprocess.run(
-        [sys.executable, "-m", "pipelines.cli", *words, "--json"], cwd=project, capture_output=True, text=True, check=False,
+        [sys.executable, "-m", "pipelines.cli", *words, "--json"],
+        cwd=project, capture_output=True, text=True, check=False,
         env=environment | {"PYTHONPATH": str(project), "OMP_WAIT_POLICY": "PASSIVE", "COLUMNS": "400"},
     )  # fmt: skip
     seconds = time.monotonic() - begun
@@ -99,7 +107,9 @@ def _plain(training_set: dict[str, Any], metric: str) -> float:
     from sklearn.metrics import mean_absolute_error, roc_auc_score
 
     rows = pd.read_parquet(training_set["path"])
-    own = [n for n in rows if "__" not in n and n not in ("label", "split", "label_known_at", "event_timestamp")]
+    own = [
+        n for n in rows if "__" not in n and n not in ("label", "split", "label_known_at", "event_timestamp")
+    ]
     values = rows[own].copy()
     for name in own:
         if values[name].dtype == object:

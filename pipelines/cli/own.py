@@ -11,8 +11,8 @@ from pipelines.cli.output import GATE, AsJson, console, explained, progress, set
 from pipelines.contracts import EvergreenError
 
 if TYPE_CHECKING:
+    from pipelines.scaffold.data.profile import Facts
     from pipelines.scaffold.design import Design, Said
-    from pipelines.scaffold.profile import Facts
 
 Name = Annotated[str, typer.Argument(help="the model's name, such as bike_rentals")]
 
@@ -21,20 +21,29 @@ def new(
     name: Name,
     source: Annotated[Path, typer.Option("--from", help="a .csv or .parquet file, or a folder of them")],
     label: Annotated[str | None, typer.Option(help="the column to be told")] = None,
-    time: Annotated[str | None, typer.Option(help="the column that says when a row happened; none: there is none")] = None,
-    key: Annotated[list[str], typer.Option(help="whose history is kept, such as a customer; may be given again")] = [],  # noqa: B006
+    time: Annotated[
+        str | None, typer.Option(help="the column that says when a row happened; none: there is none")
+    ] = None,
+    key: Annotated[
+        list[str], typer.Option(help="whose history is kept, such as a customer; may be given again")
+    ] = [],  # noqa: B006
     task: Annotated[str | None, typer.Option(help="classification or regression")] = None,
-    positive: Annotated[str | None, typer.Option(help="the value that counts as yes, against the rest")] = None,
-    horizon: Annotated[str | None, typer.Option(help="how long before the event is asked, such as 1h")] = None,
+    positive: Annotated[
+        str | None, typer.Option(help="the value that counts as yes, against the rest")
+    ] = None,
+    horizon: Annotated[
+        str | None, typer.Option(help="how long before the event is asked, such as 1h")
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="take the best guess wherever nothing is said")] = False,
     as_json_text: AsJson = False,
 ) -> None:
     """Make a whole model of a file: data, expectations, features, labels, estimator, gate and card."""
-    from pipelines.scaffold import names, sources
+    from pipelines.scaffold import names
     from pipelines.scaffold import new as writing
+    from pipelines.scaffold.data import sources
+    from pipelines.scaffold.data.profile import profiled
     from pipelines.scaffold.design import Said, design
     from pipelines.scaffold.pilot import chosen
-    from pipelines.scaffold.profile import profiled
     from pipelines.settings import PROJECT
 
     with explained():
@@ -73,7 +82,7 @@ def _asked(said: "Said", found: "list[Facts]") -> "Said":
     """What a person answers where nothing was said; the guess is what Enter takes."""
     from dataclasses import replace
 
-    from pipelines.scaffold import answers, moments
+    from pipelines.scaffold.data import answers, moments
 
     rows = found[0].rows
     if said.label is None:
@@ -82,13 +91,23 @@ def _asked(said: "Said", found: "list[Facts]") -> "Said":
     if said.time is None:
         time = moments.guessed_time([each for each in found if each.header != said.label], rows)
         shown = time.header if time else "none"
-        said = replace(said, time=typer.prompt("Which column says when a row happened (none: no column)?", default=shown))
+        said = replace(
+            said, time=typer.prompt("Which column says when a row happened (none: no column)?", default=shown)
+        )
     label = next((each for each in found if each.header == said.label), None)
-    if label and said.positive is None and said.task is None and label.kind == "string" and label.distinct > 2:
+    if (
+        label
+        and said.positive is None
+        and said.task is None
+        and label.kind == "string"
+        and label.distinct > 2
+    ):
         values = ", ".join(label.examples)
         said = replace(said, positive=typer.prompt(f"Which value counts as yes ({values})?"))
     if said.time not in (None, "none") and not said.keys:
-        key = typer.prompt("Whose history is kept, such as a customer (Enter: my guess)?", default="", show_default=False)
+        key = typer.prompt(
+            "Whose history is kept, such as a customer (Enter: my guess)?", default="", show_default=False
+        )
         said = replace(said, keys=tuple(part.strip() for part in key.split(",") if part.strip()))
     return said
 
@@ -100,7 +119,9 @@ def decided(made: "Design") -> Any:
 
     from pipelines.cli.tables import grid
 
-    whole = grid(f"{made.name}: {made.rows:,} rows", ["", "", "why"], ([n, *w] for n, w in made.reasons.items()))
+    whole = grid(
+        f"{made.name}: {made.rows:,} rows", ["", "", "why"], ([n, *w] for n, w in made.reasons.items())
+    )
     columns = grid(
         "Columns",
         ["column", "as", "kind", "part", "why"],
@@ -115,7 +136,8 @@ def _why(column: Any) -> str:
 
 def _told(made: "Design", written: Any) -> dict[str, Any]:
     columns = [
-        {"header": c.facts.header, "name": c.name, "kind": c.kind, "part": c.role, "why": c.why} for c in made.columns
+        {"header": c.facts.header, "name": c.name, "kind": c.kind, "part": c.role, "why": c.why}
+        for c in made.columns
     ]
     reasons = {name: {"is": what, "why": why} for name, (what, why) in made.reasons.items()}
     return {
@@ -136,7 +158,7 @@ def _written(told: dict[str, Any]) -> Any:
         f"  evergreen try {name}              the whole loop on a sample, in a folder of its own\n"
         f"  evergreen ingest {name}           take the landed file in\n"
         f"  evergreen features compute{' ' * len(name)}   its history\n"
-        f"  evergreen train {name}            then `evaluate {name}` and `promote {name}`; or `evergreen start` for Airflow\n"
+        f"  evergreen train {name}            then `evaluate {name}` and `promote {name}`; or `evergreen start`\n"
     )
     return Group(files, Text(then))
 
@@ -144,10 +166,12 @@ def _written(told: dict[str, Any]) -> Any:
 def try_model(
     name: Name,
     rows: Annotated[int, typer.Option(min=200, help="at most so many of what landed")] = 20_000,
-    home: Annotated[Path | None, typer.Option(help="keep the scratch home here; default: a temporary folder")] = None,
+    home: Annotated[
+        Path | None, typer.Option(help="keep the scratch home here; default: a temporary folder")
+    ] = None,
     as_json_text: AsJson = False,
 ) -> None:
-    """Take a model through the whole loop in one process, in a scratch home: landed, trained, judged, served, watched."""
+    """Take a model through the whole loop in one process and a scratch home: landed, trained, judged, served."""
     from pipelines.scaffold.trial import run
 
     with explained():
@@ -163,8 +187,13 @@ def _tried(found: dict[str, Any]) -> Any:
 
     from pipelines.cli.tables import grid, scores, verdict
 
-    steps = grid("Steps", ["step", "seconds", "what came out"], ([s["step"], f"{s['seconds']:.1f}", s["said"]] for s in found["steps"]))
-    failed = grid("Rules that did not pass", ["rule", "", "why"], ([r["name"], verdict(r["decision"]), r["explanation"]] for r in found["failed"]))
+    steps = grid(
+        "Steps",
+        ["step", "seconds", "what came out"],
+        ([s["step"], f"{s['seconds']:.1f}", s["said"]] for s in found["steps"]),
+    )
+    rules = ([r["name"], verdict(r["decision"]), r["explanation"]] for r in found["failed"])
+    failed = grid("Rules that did not pass", ["rule", "", "why"], rules)
     parts = [steps, scores(found["metrics"])]
     parts += [failed] if found["failed"] else []
     return Group(*parts, Text(f"{found['model']}: {found['decision']}; the page is {found['page']}"))

@@ -6,8 +6,9 @@ trial of the whole loop on it. It decides nothing that is not shown with its rea
 
 __all__ = [
     "design",
+    "names",
     "new",
+    "pilot",
     "project",
-    "sources",
     "trial",
 ]

@@ -1,24 +1,26 @@
 """Everything that is decided about a model, each with its reason, before a line of it is written."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
 from pipelines.catalog.gate_spec import Task
 from pipelines.contracts import EvergreenError
-from pipelines.scaffold import answers, leaks, moments, names, sizes
-from pipelines.scaffold.answers import Answer
-from pipelines.scaffold.moments import MINUTE, Clock
-from pipelines.scaffold.profile import Facts, Kind
-from pipelines.scaffold.sizes import Sizes
-from pipelines.scaffold.sources import Source
+from pipelines.scaffold import names
+from pipelines.scaffold.data import answers, leaks, moments, sizes
+from pipelines.scaffold.data.answers import Answer
+from pipelines.scaffold.data.moments import MINUTE, Clock
+from pipelines.scaffold.data.profile import Facts, Kind
+from pipelines.scaffold.data.sizes import Sizes
+from pipelines.scaffold.data.sources import Source
 
 Role = Literal["answer", "time", "key", "asked", "history", "unused"]
 ROW, MADE = "row_id", "recorded_at"
 """The columns that are added where nothing tells rows apart, or says when they happened."""
 NO_TIME = "none"
 MOST_WATCHED = 6
+FEW_OF_A_CLASS = 20
 LONG_TEXT, MANY = 60.0, 0.5
 
 
@@ -99,33 +101,34 @@ class Design:
 
 def design(name: str, origin: str, said: Said, found: Sequence[Facts], source: Source) -> Design:
     """The model for a table; EvergreenError says why there can be none, and what to do."""
-    rows = found[0].rows
     label = _column(said.label, found, "--label") if said.label else answers.guessed(found)
     answer = answers.answer(label, said.task, said.positive, source)
-    others = [each for each in found if each is not label]
-    time = _time(said, others, rows)
-    keys = _keys(said, time, others, rows, source)
+    time, keys = _when_and_whose(said, [each for each in found if each is not label], source)
     clock = moments.clock(time, keys, source) if time else None
-    _no_holes([*keys, *([time] if time else [])], source)
-    told = leaks.leaks([each for each in others if each not in keys and each is not time], answer, source)
-    inputs = [each for each in others if each not in keys and each is not time]
-    roles = {each.place: _unfit(each, told, clock, source, rows) for each in inputs}
-    usable = [each for each in inputs if not roles[each.place]]
+    inputs = [each for each in found if each not in (label, time, *keys)]
+    told = leaks.leaks(inputs, answer, source)
+    unfit = {each.place: _unfit(each, told, clock, source) for each in inputs}
+    usable = [each for each in inputs if not unfit[each.place]]
     varying = [each for each in usable if _varies(each, keys, source)]
     horizon, forecast = _horizon(said, answer, clock, varying)
-    ahead = clock is not None and (said.horizon or timedelta()) > MINUTE or forecast
-    columns = _columns(found, answer, time, keys, roles, varying if ahead else [], horizon)
+    hidden = varying if forecast or horizon > MINUTE else []
+    parts = _Parts(answer, time, keys, unfit, hidden, horizon)
+    columns = _fewer_watched([parts.column(f, n) for f, n in zip(found, _names(found), strict=True)])
     sized = sizes.sized(answer, clock, horizon, leaks.strongest(usable, source), source)
-    key = moments.row_key(keys, time, found, source)
-    by_place = {column.facts.place: column.name for column in columns}
+    whole = _Whole(said, answer, clock, keys, horizon, forecast, sized)
     span = sizes.span(clock, source)
+    by_place = {column.facts.place: column.name for column in columns}
     return Design(
-        name, origin, rows, columns, answer, clock,
-        tuple(by_place[each.place] for each in key) or (ROW,), horizon, forecast, sized, span,
-        _reasons(said, answer, clock, keys, horizon, forecast, sized), source.notes,
+        name, origin, found[0].rows, tuple(columns), answer, clock,
+        tuple(by_place[each.place] for each in moments.row_key(keys, time, found, source)) or (ROW,),
+        horizon, forecast, sized, span, whole.reasons(), (*source.notes, *whole.notes()),
         tuple(moments.windows(clock.step)) if clock else (),
         tuple(moments.seasons(clock.step, horizon, span[1] - span[0])) if clock and forecast else (),
     )  # fmt: skip
+
+
+def _names(found: Sequence[Facts]) -> list[str]:
+    return names.mapped(each.header for each in found)
 
 
 def _column(asked: str, found: Sequence[Facts], flag: str) -> Facts:
@@ -135,34 +138,36 @@ def _column(asked: str, found: Sequence[Facts], flag: str) -> Facts:
         for wanted in (asked, asked.strip().lower()):
             if wanted in theirs:
                 return found[theirs.index(wanted)]
-    raise EvergreenError(f"{flag}: there is no column {asked!r}; there are: {', '.join(map(repr, headers[:30]))}")
+    raise EvergreenError(
+        f"{flag}: there is no column {asked!r}; there are: {', '.join(map(repr, headers[:30]))}"
+    )
 
 
-def _time(said: Said, others: Sequence[Facts], rows: int) -> Facts | None:
+def _when_and_whose(said: Said, others: Sequence[Facts], source: Source) -> tuple[Facts | None, list[Facts]]:
+    """The column of times and those of keys, as said or as guessed; rows that lack one of them are gone."""
+    rows = others[0].rows
     if said.time == NO_TIME:
-        return None
-    return _column(said.time, others, "--time") if said.time else moments.guessed_time(others, rows)
-
-
-def _keys(
-    said: Said, time: Facts | None, others: Sequence[Facts], rows: int, source: Source
-) -> list[Facts]:
+        return None, []
+    time = _column(said.time, others, "--time") if said.time else moments.guessed_time(others, rows)
     if time is None:
-        return []
+        return None, []
     free = [each for each in others if each is not time]
-    if said.keys:
-        return [_column(key, free, "--key") for key in said.keys]
-    return moments.guessed_keys(free, time, rows, source)
+    keys = [_column(key, free, "--key") for key in said.keys]
+    keys = keys or moments.guessed_keys(free, time, rows, source)
+    _no_holes([time, *keys], source)
+    return time, keys
 
 
 def _no_holes(columns: Sequence[Facts], source: Source) -> None:
     """Rows that do not say when they happened, or whose they are, cannot be learned from: they are left out."""
     holes = [each for each in columns if each.missing]
     if holes:
-        source.connection.execute(f"delete from typed where {' or '.join(f'{e.place} is null' for e in holes)}")
+        source.connection.execute(
+            f"delete from typed where {' or '.join(f'{e.place} is null' for e in holes)}"
+        )
 
 
-def _unfit(facts: Facts, told: dict[str, str], clock: Clock | None, source: Source, rows: int) -> str:
+def _unfit(facts: Facts, told: dict[str, str], clock: Clock | None, source: Source) -> str:
     """Why a column is of no use to the model; empty if it is."""
     if facts.place in told:
         return f"leaks: {told[facts.place]}"
@@ -172,20 +177,28 @@ def _unfit(facts: Facts, told: dict[str, str], clock: Clock | None, source: Sour
         return "its text is another in most rows, like a name or an id"
     if facts.kind == "string" and facts.length > LONG_TEXT:
         return "it is running text, which takes a model of language"
-    if facts.kind == "integer" and facts.distinct == rows and _counts(facts):
+    if facts.kind == "integer" and facts.distinct == facts.rows and _counts(facts):
         return "it numbers the rows"
     if facts.kind == "timestamp" and (clock is None or _after(facts, clock, source)):
-        return "leaks: it is a time after the event" if clock else "it is a time, of which nothing says what it is to the answer"
+        return (
+            "leaks: it is a time after the event"
+            if clock
+            else "it is a time, of which nothing says what it is to the answer"
+        )
     return ""
 
 
 def _counts(facts: Facts) -> bool:
     plain = facts.most - facts.least < 2 * facts.rows
-    return plain or any(part in ("id", "index", "no", "number", "uuid", "key") for part in facts.header.lower().split("_"))
+    return plain or any(
+        part in ("id", "index", "no", "number", "uuid", "key") for part in facts.header.lower().split("_")
+    )
 
 
 def _after(facts: Facts, clock: Clock, source: Source) -> bool:
-    share = source.one(f"select avg(cast({facts.place} > {clock.sql} as integer)) from typed where {facts.place} is not null")
+    share = source.one(
+        f"select avg(cast({facts.place} > {clock.sql} as integer)) from typed where {facts.place} is not null"
+    )
     planned = any(word in facts.header.lower() for word in ("plan", "sched", "due", "booked", "expected"))
     return not planned and float(share or 0) > 0.5
 
@@ -196,7 +209,9 @@ def _varies(facts: Facts, keys: Sequence[Facts], source: Source) -> bool:
         return True
     by = ", ".join(each.place for each in keys)
     return bool(
-        source.one(f"select count(*) from (select {by} from typed group by {by} having count(distinct {facts.place}) > 1)")
+        source.one(
+            f"select count(*) from (select {by} from typed group by {by} having count(distinct {facts.place}) > 1)"
+        )
     )
 
 
@@ -216,60 +231,90 @@ def _horizon(
     return MINUTE, False
 
 
-def _columns(
-    found: Sequence[Facts],
-    answer: Answer,
-    time: Facts | None,
-    keys: Sequence[Facts],
-    roles: dict[str, str],
-    hidden: Sequence[Facts],
-    horizon: timedelta,
-) -> tuple[Column, ...]:
-    """Every column with its name and its part."""
-    made = []
-    later = f"it is known at the event only, not {moments.written(horizon)} before; its past is"
-    for facts, name in zip(found, names.mapped(each.header for each in found), strict=True):
-        kind: Kind = "float" if facts.kind == "integer" and facts not in keys else facts.kind
-        role: Role = "asked"
-        why = "known when the question is asked"
-        if facts is answer.facts:
-            role, why = "answer", answer.why
-        elif facts is time:
-            role, kind, why = "time", "timestamp", "when it happened"
-        elif facts in keys:
-            role, why = "key", f"history is kept for each of its {facts.distinct:,} values"
-        elif roles[facts.place]:
-            role, why = "unused", roles[facts.place]
-        elif facts in hidden:
-            number = facts.kind in ("integer", "float")
-            role, why = ("history", later) if number else ("unused", "it is known at the event only")
-        made.append(Column(name, facts, role, why, kind))
-    return _fewer_watched(made)
+@dataclass(frozen=True)
+class _Parts:
+    """Which part each column has."""
+
+    answer: Answer
+    time: Facts | None
+    keys: Sequence[Facts]
+    unfit: dict[str, str]
+    hidden: Sequence[Facts]
+    horizon: timedelta
+
+    def column(self, facts: Facts, name: str) -> Column:
+        role, why = self._part(facts)
+        whole = facts.kind == "integer" and facts not in self.keys
+        kind: Kind = "timestamp" if facts is self.time else "float" if whole else facts.kind
+        return Column(name, facts, role, why, kind)
+
+    def _part(self, facts: Facts) -> tuple[Role, str]:
+        if facts is self.answer.facts:
+            return "answer", self.answer.why
+        if facts is self.time:
+            return "time", "when it happened"
+        if facts in self.keys:
+            return "key", f"history is kept for each of its {facts.distinct:,} values"
+        if self.unfit[facts.place]:
+            return "unused", self.unfit[facts.place]
+        if facts not in self.hidden:
+            return "asked", "known when the question is asked"
+        if facts.kind in ("integer", "float"):
+            return "history", f"known at the event, not {moments.written(self.horizon)} before; its past is"
+        return "unused", "it is known at the event only"
 
 
-def _fewer_watched(columns: Sequence[Column]) -> tuple[Column, ...]:
+def _fewer_watched(columns: list[Column]) -> list[Column]:
     watched = [column for column in columns if column.role == "history"][MOST_WATCHED:]
-    return tuple(
-        Column(c.name, c.facts, "unused", f"the past of {MOST_WATCHED} columns is kept, and it comes later", c.kind)
-        if c in watched else c
-        for c in columns
-    )  # fmt: skip
+    why = f"the past of {MOST_WATCHED} columns is kept, and it comes later"
+    return [replace(each, role="unused", why=why) if each in watched else each for each in columns]
 
 
-def _reasons(
-    said: Said, answer: Answer, clock: Clock | None, keys: Sequence[Facts], horizon: timedelta, forecast: bool, sized: Sizes
-) -> dict[str, tuple[str, str]]:
-    """What was decided for the whole, and why."""
-    told = {"label": (answer.facts.header, "you said so" if said.label else "by its name" if answer.facts.header.lower() in answers.USUAL else "the last column")}
-    told["task"] = (answer.task, answer.why)
-    if clock is None:
-        told["time"] = ("none", "no column says when a row happened, with moments enough to hold the newest out: times are made, and the hold-out is a random sample")
-    else:
-        told["time"] = (clock.facts.header, f"rows are usually {moments.about(clock.step)} apart")
-        whose = ", ".join(each.header for each in keys)
-        told["key"] = (whose or "none: one series", f"with the time it tells rows apart" if keys and not said.keys else "you said so" if keys else "the history of all rows is one")
-        what = "only the past is known then" if forecast else "the row's own columns are known then"
-        told["horizon"] = (moments.written(horizon), f"asked so long before the event; {what}")
-    told["hold-out"] = (moments.written(sized.holdout), f"the newest {sized.held:,} rows judge, {sized.learned:,} are learned from")
-    told["estimator"] = ("linear" if sized.linear else "gradient boosting", sized.why)
-    return told
+@dataclass(frozen=True)
+class _Whole:
+    """What was decided for the whole, as a person reads it."""
+
+    said: Said
+    answer: Answer
+    clock: Clock | None
+    keys: Sequence[Facts]
+    horizon: timedelta
+    forecast: bool
+    sized: Sizes
+
+    def reasons(self) -> dict[str, tuple[str, str]]:
+        """What -> what was decided, and why."""
+        header, sized = self.answer.facts.header, self.sized
+        usual = (
+            "by its name" if header.strip().lower() in answers.USUAL else "the last column that is no time"
+        )
+        rows = f"the newest {sized.held:,} rows judge, {sized.learned:,} are learned from"
+        told = {"label": (header, "as said" if self.said.label else usual)}
+        told["task"] = (self.answer.task, self.answer.why)
+        told |= self._of_time(self.clock) if self.clock else {"time": ("none", self._without())}
+        told["hold-out"] = (
+            moments.written(sized.holdout),
+            rows if self.clock else rows.replace("newest", "random"),
+        )
+        return told | {"estimator": ("linear" if sized.linear else "gradient boosting", sized.why)}
+
+    def _of_time(self, clock: Clock) -> dict[str, tuple[str, str]]:
+        whose = " and ".join(each.header for each in self.keys)
+        why = "as said" if self.said.keys else "it is named like one, or tells rows apart with the time"
+        what = "only the past is known then" if self.forecast else "the row's own columns are known then"
+        return {
+            "time": (clock.facts.header, f"rows are usually {moments.about(clock.step)} apart"),
+            "key": (whose, why) if whose else ("none", "all rows are one series"),
+            "horizon": (moments.written(self.horizon), f"asked so long before the event; {what}"),
+        }
+
+    def _without(self) -> str:
+        why = "as said" if self.said.time else f"no column says when, with {moments.MOMENTS} moments or more"
+        return f"{why}; times are made in a random order, so the hold-out is a random sample"
+
+    def notes(self) -> list[str]:
+        """What a person should know before they begin."""
+        rare = min(self.sized.base, 1 - self.sized.base) * self.sized.held
+        few = self.answer.task == "classification" and rare < FEW_OF_A_CLASS
+        text = f"About {rare:.0f} held-out rows are of the rarer answer: expect INCONCLUSIVE until more rows land."
+        return [text] if few else []

@@ -60,12 +60,16 @@ def of_model(name: str, taken: dict[str, str]) -> str:
     """
     if re.fullmatch(r"[a-z][a-z0-9_]{1,39}", name) is None or "__" in name or name.endswith("_"):
         raise EvergreenError(
-            f"{name!r} cannot be a model's name: 2 to 40 lower-case letters, digits and single _, beginning with a letter,"
-            " such as bike_rentals"
+            f"{name!r} cannot be a model's name: 2 to 40 lower-case letters, digits and single _, beginning with a"
+            " letter, such as bike_rentals"
         )
     if name in OURS | SQL | {"labels", "features", "status"} or keyword.iskeyword(name):
-        raise EvergreenError(f"{name!r} means something in SQL or Python; name the model otherwise, such as {name}_model")
-    clash = [other for other in taken if f"{other}_".startswith(f"{name}_") or f"{name}_".startswith(f"{other}_")]
+        raise EvergreenError(
+            f"{name!r} means something in SQL or Python; name the model otherwise, such as {name}_model"
+        )
+    clash = [
+        other for other in taken if f"{other}_".startswith(f"{name}_") or f"{name}_".startswith(f"{other}_")
+    ]
     if clash:
         raise EvergreenError(
             f"files of {name} (`{name}_*`) could be taken for those of dataset {clash[0]} (`{taken[clash[0]]}`);"

@@ -14,10 +14,11 @@ from pathlib import Path
 
 from pipelines.catalog import DatasetSpec, ModelSpec, read_spec
 from pipelines.contracts import EvergreenError
-from pipelines.scaffold import landing, pilot
+from pipelines.scaffold import pilot
+from pipelines.scaffold.data.sources import Source
 from pipelines.scaffold.design import Design
-from pipelines.scaffold.rendering import rendered
-from pipelines.scaffold.sources import Source
+from pipelines.scaffold.files import landing
+from pipelines.scaffold.files.rendering import rendered
 from pipelines.settings import PROJECT
 
 OWNER = "unassigned"
@@ -33,7 +34,9 @@ class Written:
 
 def patterns(project: Path) -> dict[str, str]:
     """The patterns of the datasets that a project has, by name."""
-    specs = [read_spec(path, DatasetSpec) for path in sorted((project / "pipelines" / "datasets").glob("*.yaml"))]
+    specs = [
+        read_spec(path, DatasetSpec) for path in sorted((project / "pipelines" / "datasets").glob("*.yaml"))
+    ]
     return {spec.name: spec.pattern for spec in specs}
 
 
@@ -81,7 +84,11 @@ def _formatted(made: Path) -> None:
     """Code as the project's own formatter leaves it, where that is installed."""
     with suppress(OSError):
         settings = ["--config", str(PROJECT / "pyproject.toml"), "--no-cache"]
-        subprocess.run([sys.executable, "-m", "ruff", "format", "-q", *settings, str(made)], check=False, capture_output=True)
+        subprocess.run(
+            [sys.executable, "-m", "ruff", "format", "-q", *settings, str(made)],
+            check=False,
+            capture_output=True,
+        )
 
 
 def _sound(design: Design, made: Path, source: Source) -> None:
@@ -95,7 +102,9 @@ def _sound(design: Design, made: Path, source: Source) -> None:
         json.loads(path.read_text())
     pilot.show(design, source)
     label = (made / "pipelines" / "models" / name / "label.sql").read_text()
-    source.connection.execute(label, {"horizon": spec.label.horizon} if "$horizon" in label else {}).fetchone()
+    source.connection.execute(
+        label, {"horizon": spec.label.horizon} if "$horizon" in label else {}
+    ).fetchone()
     for path in made.rglob("feature_repo/*.sql"):
         source.connection.execute(path.read_text(), {"start": design.span[0].replace(tzinfo=None)}).fetchone()
 

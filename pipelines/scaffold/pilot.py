@@ -8,10 +8,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from pipelines.scaffold import landing
+from pipelines.scaffold.data.sources import Source
 from pipelines.scaffold.design import Design
-from pipelines.scaffold.rendering import parameters, rendered
-from pipelines.scaffold.sources import Source
+from pipelines.scaffold.files import landing
+from pipelines.scaffold.files.rendering import parameters, rendered
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +51,9 @@ def chosen(design: Design, source: Source, owner: str) -> Design:
 
 def show(design: Design, source: Source) -> None:
     """Makes the landing rows a view of the dataset's name, times in naive UTC, as the model's SQL will see them."""
-    times = [c.name for c in design.columns if c.kind == "timestamp"] + [t for t in design.added if t == design.time]
+    times = [c.name for c in design.columns if c.kind == "timestamp"] + [
+        t for t in design.added if t == design.time
+    ]
     naive = ", ".join(f"cast({each} as timestamp) as {each}" for each in dict.fromkeys(times))
     replaced = f" replace ({naive})" if naive else ""
     source.connection.execute(
@@ -83,7 +85,7 @@ def _rows(design: Design, texts: dict[str, str], source: Source) -> "pd.DataFram
 
 
 def _features(texts: dict[str, str], design: Design) -> list[str]:
-    from pipelines.scaffold.history import history
+    from pipelines.scaffold.files.history import history
 
     return [feature.name for feature in history(design).features]
 
@@ -124,7 +126,8 @@ def _module(text: str) -> Any:
         path = Path(folder) / "estimator.py"
         path.write_text(text, encoding="utf-8")
         spec = importlib.util.spec_from_file_location("piloted_estimator", path)
-        assert spec is not None and spec.loader is not None  # noqa: S101 - the file is there
+        assert spec is not None  # noqa: S101 - the file is there
+        assert spec.loader is not None  # noqa: S101
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
     return module

@@ -1,6 +1,5 @@
 """A model taken once through the whole loop, in one process and a scratch home: what a person wants to see first."""
 
-import os
 import tempfile
 import time
 import warnings
@@ -54,7 +53,6 @@ class Trial:
         passed = verdict["decision"] == "PASS"
         answer = self._served(shared) if passed else None
         failed = [rule for rule in verdict["rules"] if rule["decision"] != "PASS"]
-        page = shared.settings.home / "reports" / "decisions"
         return {
             "model": self.spec.name, "decision": verdict["decision"], "failed": failed, "metrics": verdict["metrics"],
             "answer": answer, "steps": self.steps, "page": _page(self.spec.name, candidate["version"], shared),
@@ -158,13 +156,16 @@ def _landed(dataset: DatasetSpec, spec: ModelSpec, landing: Path, most: int, sha
     files = files or ([str(sample)] if sample.exists() else [])
     if not files:
         raise EvergreenError(
-            f"no Parquet file of {dataset.name} (`{dataset.pattern}`) lies in {landing}; land one, as `evergreen new` does"
+            f"no Parquet file of {dataset.name} (`{dataset.pattern}`) lies in {landing}; land one, as `evergreen new`"
+            " does"
         )
     target = shared.settings.landing_path / f"{dataset.pattern.replace('*', 'trial')}.parquet"
     target.parent.mkdir(parents=True, exist_ok=True)
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        connection.execute("create view landed as select * from read_parquet($1)".replace("$1", _listed(files)))
+        connection.execute(
+            "create view landed as select * from read_parquet($1)".replace("$1", _listed(files))
+        )
         chosen = _chosen(dataset, spec, most, connection)
         place = str(target).replace("'", "''")
         connection.execute(f"copy ({chosen}) to '{place}' (format parquet)")
@@ -185,7 +186,10 @@ def _chosen(dataset: DatasetSpec, spec: ModelSpec, most: int, connection: Any) -
     if total <= most:
         return "select * from landed"
     if keys and largest <= most / 5:
-        running = f"sum(n) over (order by hash({by}))"
-        inside = f"select {by} from (select {by}, {running} as upto from (select {by}, count(*) as n from landed group by all))"
-        return f"select l.* from landed l join ({inside} where upto <= {most}) using ({by})"
-    return f"select * from landed order by hash({', '.join(f'{chr(34)}{k}{chr(34)}' for k in dataset.key)}) limit {most}"
+        counted = f"select {by}, count(*) as n from landed group by all"
+        running = f"select {by}, sum(n) over (order by hash({by})) as upto from ({counted})"
+        return (
+            f"select l.* from landed l join (select {by} from ({running}) where upto <= {most}) using ({by})"
+        )
+    drawn = ", ".join(f'"{name}"' for name in dataset.key)
+    return f"select * from landed order by hash({drawn}) limit {most}"

@@ -36,7 +36,9 @@ def _fits(path: Path, name: str, taken: tuple[str, ...], function: ast.FunctionD
     least = len(given.posonlyargs) + len(given.args) - len(given.defaults)
     most = float("inf") if given.vararg else len(given.posonlyargs) + len(given.args)
     if not least <= len(taken) <= most or any(default is None for default in given.kw_defaults):
-        raise EvergreenError(f"{path}:{function.lineno}: {name} must take what {shown} gives; mend its parameters")
+        raise EvergreenError(
+            f"{path}:{function.lineno}: {name} must take what {shown} gives; mend its parameters"
+        )
 
 
 def says_inputs(spec: ModelSpec, fitted: object) -> None:
@@ -44,8 +46,10 @@ def says_inputs(spec: ModelSpec, fitted: object) -> None:
     if getattr(fitted, "feature_names_in_", None) is not None:
         return
     path = spec.folder / "estimator.py"
-    line = next((n for n, text in enumerate(path.read_text().splitlines(), 1) if text.startswith("def build")), 1)
+    line = next(
+        (n for n, text in enumerate(path.read_text().splitlines(), 1) if text.startswith("def build")), 1
+    )
     raise EvergreenError(
-        f"{path}:{line}: the fitted model does not say which columns it takes; let the first step of build(parameters) set"
-        " `self.feature_names_in_ = np.asarray(rows.columns, dtype=object)` when it is fitted, or be one of scikit-learn's"
+        f"{path}:{line}: the fitted model does not say which columns it takes; let the first step of build(parameters)"
+        " set `self.feature_names_in_ = np.asarray(rows.columns, dtype=object)` when it is fitted, or be scikit-learn's"
     )

@@ -96,8 +96,8 @@ def _asked_in_time(spec: ModelSpec, rows: "pd.DataFrame") -> None:
     event, horizon = dataset(spec.label.dataset).event_time, spec.label.horizon
     if event in rows and (rows["event_timestamp"] > rows[event] - horizon).any():
         raise EvergreenError(
-            f"{spec.folder}/label.sql asks later than label.horizon ({horizon}) of spec.yaml before {event}, so its rows "
-            f"know what nobody knows when serving is asked; write `{event} - $horizon as event_timestamp`"
+            f"{spec.folder}/label.sql asks later than label.horizon ({horizon}) of spec.yaml before {event}, so its"
+            f" rows know what nobody knows when serving is asked; write `{event} - $horizon as event_timestamp`"
         )
 
 

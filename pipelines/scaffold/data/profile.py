@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pipelines.contracts import EvergreenError
-from pipelines.scaffold.sources import Source
+from pipelines.scaffold.data.sources import Source
 
 Kind = Literal["string", "integer", "float", "timestamp"]
 WHOLE = r"[+-]?(0|[1-9]\d{0,17})(\.0+)?"
@@ -70,12 +70,18 @@ def _of_text(source: Source, place: str) -> tuple[Kind, str, str]:
         return "integer", f"cast(try_cast({known} as double) as bigint)", ""
     if number:
         return "float", f"try_cast({known} as double)", ""
-    if iso and source.one(f"select bool_and(try_cast({text} as timestamptz) is not null) from given where {there}"):
+    if iso and source.one(
+        f"select bool_and(try_cast({text} as timestamptz) is not null) from given where {there}"
+    ):
         return "timestamp", f"try_cast({known} as timestamptz)", ""
     written = _format(source, place, text, there)
     if written:
         moment = f"cast(try_strptime({known}, '{written}') as timestamptz)"
-        return "timestamp", moment, f"written as {written}; later files must write ISO 8601, such as 2026-01-31"
+        return (
+            "timestamp",
+            moment,
+            f"written as {written}; later files must write ISO 8601, such as 2026-01-31",
+        )
     return "string", f"nullif({place}, '')", ""
 
 
@@ -111,7 +117,8 @@ def _measured(source: Source, facts: Facts) -> Facts:
         f"select count(*) - count({place}), count(distinct {place}), min({place}), max({place}), {length} from typed"
     ).fetchone() or (0, 0, None, None, 0.0)
     examples = source.connection.execute(
-        f"select cast({place} as varchar) from typed where {place} is not null group by 1 order by count(*) desc, 1 limit 12"
+        f"select cast({place} as varchar) from typed where {place} is not null"
+        " group by 1 order by count(*) desc, 1 limit 12"
     ).fetchall()
     missing, distinct, least, most, mean = found
     return replace(

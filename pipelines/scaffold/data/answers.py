@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from pipelines.catalog.gate_spec import Task
 from pipelines.contracts import EvergreenError
-from pipelines.scaffold.profile import Facts
-from pipelines.scaffold.sources import Source
+from pipelines.scaffold.data.profile import Facts
+from pipelines.scaffold.data.sources import Source
 
 USUAL = (
     "label", "target", "y", "class", "outcome", "answer", "survived", "churn", "churned", "default", "defaulted",
@@ -48,7 +48,9 @@ def guessed(found: Sequence[Facts]) -> Facts:
     named = next((by_name[name] for name in USUAL if name in by_name), None)
     last = [each for each in found if each.kind != "timestamp" and each.distinct > 1]
     if named is None and not last:
-        raise EvergreenError("no column has two values or more, so there is nothing to tell; look at the data")
+        raise EvergreenError(
+            "no column has two values or more, so there is nothing to tell; look at the data"
+        )
     return named or last[-1]
 
 
@@ -133,6 +135,6 @@ def _enough(facts: Facts, fewest: int) -> None:
         )
     if fewest < LEAST_OF_A_CLASS:
         raise EvergreenError(
-            f"only {fewest} rows of {facts.header!r} are of the rarer kind; {LEAST_OF_A_CLASS} are needed to learn it and"
-            " to judge it: bring more, or tell another value with --positive"
+            f"only {fewest} rows of {facts.header!r} are of the rarer kind; {LEAST_OF_A_CLASS} are needed to learn it"
+            " and to judge it: bring more, or tell another value with --positive"
         )

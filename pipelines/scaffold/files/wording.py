@@ -1,7 +1,7 @@
 """What the files of a model say of it in words. Nothing of the data enters a text but as one short, plain line."""
 
+from pipelines.scaffold.data.moments import in_sql
 from pipelines.scaffold.design import Column, Design
-from pipelines.scaffold.moments import in_sql
 
 LONGEST = 80
 
@@ -17,10 +17,20 @@ def plain(text: str) -> str:
 
 def column(each: Column) -> str:
     """What a column is, for the dataset and for whoever asks."""
-    said = {"answer": "what is to be told", "time": "when it happened", "key": "whose history it is"}.get(each.role, "")
+    said = {"answer": "what is to be told", "time": "when it happened", "key": "whose history it is"}.get(
+        each.role, ""
+    )
     shown = f"written {plain(each.facts.header)!r} in the file it came from" if each.renamed else ""
-    span = f"from {each.facts.least:g} to {each.facts.most:g}" if each.kind == "float" and each.facts.least is not None else ""
-    values = f"such as {', '.join(map(plain, each.facts.examples[:3]))}" if each.kind == "string" and each.role != "key" else ""
+    span = (
+        f"from {each.facts.least:g} to {each.facts.most:g}"
+        if each.kind == "float" and each.facts.least is not None
+        else ""
+    )
+    values = (
+        f"such as {', '.join(map(plain, each.facts.examples[:3]))}"
+        if each.kind == "string" and each.role != "key"
+        else ""
+    )
     return "; ".join(part for part in (said, shown, span or values) if part) or each.name.replace("_", " ")
 
 
@@ -28,7 +38,9 @@ def question(design: Design) -> str:
     """The comment above label.sql and the title of its view."""
     if design.clock is None:
         return "One row per row with an answer: what is asked, when it came, and the answer."
-    return "One row per event with an answer: what is asked, when it is asked, the answer and when it was known."
+    return (
+        "One row per event with an answer: what is asked, when it is asked, the answer and when it was known."
+    )
 
 
 def description(design: Design) -> str:
@@ -54,8 +66,9 @@ def baseline(design: Design) -> str:
 
 
 def purpose(design: Design) -> str:
-    what = "Ranking rows by how likely it is" if design.answer.positive is not None else "Planning with what is expected"
-    return f"{what}. Say here what is decided by it, and what it must not be used for; it was not made for decisions about people."
+    yes = design.answer.positive is not None
+    what = "Ranking rows by how likely it is" if yes else "Planning with what is to be expected"
+    return f"{what}. It was not made for decisions about people, and not tried for them."
 
 
 def data(design: Design) -> str:
@@ -71,17 +84,15 @@ def judged(design: Design) -> str:
         how = "On a random sample of the rows, never trained on"
     else:
         how = "On the newest labels, never trained on"
-    return (
-        f"{how}: better than {baseline(design)} and than the champion, floors, and made again from its record."
-    )
+    return f"{how}: better than {baseline(design)} and than the champion, floors, and made again from its record."
 
 
 def limits(design: Design) -> str:
     if design.clock is None:
         return (
-            "The data does not say when a row happened. Their times were made, in a random order, so the rows held out are an"
-            " honest random sample of the same time; how the model holds as time passes shows only when rows land that say"
-            " when they came."
+            "The data does not say when a row happened. Times were made, in a random order, so the rows held out are an"
+            " honest random sample of the same time; how the model holds as time passes shows only when rows land that"
+            " say when they came."
         )
     return (
         f"An outcome counts as known at {design.time} itself. Where it comes later, name the column that says when as"

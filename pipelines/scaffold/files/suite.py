@@ -24,10 +24,16 @@ def of_view(view: str, keys: list[str]) -> dict[str, Any]:
     times["created_timestamp"] = "without it a training row could know the future"
     rules = [_filled(key, "without its key a row can never be found") for key in keys]
     rules += [_filled(name, why) for name, why in times.items()]
-    rules.append(_rule("column_max_to_be_between", "no row speaks of a moment after the one it was computed for",
-                       column="event_timestamp", max_value={"$PARAMETER": "as_of"}))  # fmt: skip
-    rules.append(_rule("compound_columns_to_be_unique", "one row of a key and moment: which of two counts nobody can say",
-                       column_list=[*keys, "event_timestamp"]))  # fmt: skip
+    late = {"column": "event_timestamp", "max_value": {"$PARAMETER": "as_of"}}
+    rules.append(
+        _rule(
+            "column_max_to_be_between", "no row speaks of a moment after the one it is computed for", **late
+        )
+    )
+    once = {"column_list": [*keys, "event_timestamp"]}
+    rules.append(
+        _rule("compound_columns_to_be_unique", "of two rows of a key and moment neither counts", **once)
+    )
     return _suite(view, rules)
 
 
@@ -39,7 +45,9 @@ def _column(column: Column, design: Design) -> list[Expectation]:
         rules.append(_rule("column_values_to_be_in_set", why, column=column.name, value_set=classes))
     elif column.kind in ("float", "integer"):
         rules.append(_between(column))
-    elif column.kind == "string" and column.role == "asked" and facts.distinct <= min(FEW, len(facts.examples)):
+    elif (
+        column.kind == "string" and column.role == "asked" and facts.distinct <= min(FEW, len(facts.examples))
+    ):
         why = "nine of ten values are ones that were seen before"
         rules.append(_rule("column_values_to_be_in_set", why, warn=True, column=column.name, mostly=0.9,
                            value_set=list(facts.examples)))  # fmt: skip
@@ -91,8 +99,18 @@ def _filled(column: str, why: str) -> Expectation:
 
 def _rule(kind: str, why: str, warn: bool = False, **kwargs: Any) -> Expectation:
     meta = {"rule": why} | ({"level": "warn"} if warn else {})
-    return {"type": f"expect_{kind}", "kwargs": kwargs, "meta": meta, "severity": "warning" if warn else "critical"}
+    return {
+        "type": f"expect_{kind}",
+        "kwargs": kwargs,
+        "meta": meta,
+        "severity": "warning" if warn else "critical",
+    }
 
 
 def _suite(name: str, rules: list[Expectation]) -> dict[str, Any]:
-    return {"name": name, "expectations": rules, "meta": {"great_expectations_version": "1.24.1"}, "notes": None}
+    return {
+        "name": name,
+        "expectations": rules,
+        "meta": {"great_expectations_version": "1.24.1"},
+        "notes": None,
+    }

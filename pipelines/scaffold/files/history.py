@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
+from pipelines.scaffold.data.moments import MINUTE, in_sql, written
 from pipelines.scaffold.design import Design
-from pipelines.scaffold.moments import MINUTE, in_sql, written
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,9 @@ def history(design: Design) -> History:
     features = [_rows(window) for window in lasts]
     for name, _ in watched:
         own = name == label
-        features.append(Feature(f"last_{name}", f"cast({name} as double)", f"{name}, the last one known", own))
+        features.append(
+            Feature(f"last_{name}", f"cast({name} as double)", f"{name}, the last one known", own)
+        )
         features += [_mean(name, window, own) for window in lasts]
     for window in before:
         said = f"{label}, {window.name.replace('_', ' ')} the moment asked about"

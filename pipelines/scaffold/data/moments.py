@@ -6,10 +6,23 @@ from datetime import timedelta
 from itertools import combinations
 
 from pipelines.contracts import EvergreenError
-from pipelines.scaffold.profile import Facts
-from pipelines.scaffold.sources import Source
+from pipelines.scaffold.data.profile import Facts
+from pipelines.scaffold.data.sources import Source
 
-TIME_WORDS = ("timestamp", "datetime", "time", "date", "day", "hour", "month", "week", "at", "on", "when", "created")
+TIME_WORDS = (
+    "timestamp",
+    "datetime",
+    "time",
+    "date",
+    "day",
+    "hour",
+    "month",
+    "week",
+    "at",
+    "on",
+    "when",
+    "created",
+)
 NOT_EVENTS = ("birth", "dob", "expir", "due", "end", "return", "closed", "finish", "updated", "modified")
 KEY_WORDS = (
     "id", "customer", "user", "account", "store", "shop", "station", "symbol", "ticker", "code", "device", "sensor",
@@ -54,7 +67,7 @@ def instant(facts: Facts) -> str | None:
         return place
     if facts.kind not in ("integer", "float") or facts.least is None:
         return None
-    if 1000 <= facts.least and facts.most <= 2200:
+    if facts.least >= 1000 and facts.most <= 2200:
         return f"cast(make_timestamp(cast({place} as bigint), 1, 1, 0, 0, 0) as timestamptz)"
     for scale, unit in ((1, "s"), (1000, "ms")):
         if 1e8 * scale <= facts.least and facts.most <= 4e9 * scale:
@@ -64,16 +77,28 @@ def instant(facts: Facts) -> str | None:
 
 def guessed_time(found: Iterable[Facts], rows: int) -> Facts | None:
     """The column that most likely says when a row happened; None if none has moments enough."""
-    fit = [each for each in found if each.kind == "timestamp" and each.distinct >= MOMENTS and not each.missing > rows / 10]
+    fit = [
+        each
+        for each in found
+        if each.kind == "timestamp" and each.distinct >= MOMENTS and not each.missing > rows / 10
+    ]
     fit = [each for each in fit if not any(word in each.header.lower() for word in NOT_EVENTS)]
     return max(fit, key=lambda each: (_hint(each.header, TIME_WORDS), each.distinct), default=None)
 
 
 def guessed_keys(found: Sequence[Facts], time: Facts, rows: int, source: Source) -> list[Facts]:
     """What history is kept by: the columns that, with the time, tell rows apart, or that are named like such."""
-    fit = [e for e in found if e.kind in ("string", "integer") and 2 <= e.distinct <= rows / REPEATS and not e.missing]
+    fit = [
+        e
+        for e in found
+        if e.kind in ("string", "integer") and 2 <= e.distinct <= rows / REPEATS and not e.missing
+    ]
     fit = sorted(fit, key=lambda each: (-_hint(each.header, KEY_WORDS), each.distinct))[:8]
-    named = [each for each in fit if _hint(each.header, WHOSE) and _apart([each, time], time, rows, source) >= MOSTLY]
+    named = [
+        each
+        for each in fit
+        if _hint(each.header, WHOSE) and _apart([each, time], time, rows, source) >= MOSTLY
+    ]
     if named:
         return [max(named, key=lambda each: each.distinct)]
     if _apart([], time, rows, source) >= NEARLY:
@@ -101,9 +126,15 @@ def row_key(keys: Sequence[Facts], time: Facts | None, found: Sequence[Facts], s
     whole = ", ".join(each.place for each in found)
     rows = int(source.one(f"select count(*) from (select distinct {whole} from typed)"))
     base = [*keys, time] if time else []
-    others = [each for each in found if each not in base and not each.missing and each.kind in ("string", "integer")]
+    others = [
+        each for each in found if each not in base and not each.missing and each.kind in ("string", "integer")
+    ]
     unique = [[each] for each in others if each.distinct == rows]
-    for columns in (*([base] if base else []), *unique, *([[*base, each] for each in others] if base else [])):
+    for columns in (
+        *([base] if base else []),
+        *unique,
+        *([[*base, each] for each in others] if base else []),
+    ):
         listed = ", ".join(each.place for each in columns)
         if int(source.one(f"select count(*) from (select distinct {listed} from typed)")) == rows:
             return list(columns)
@@ -115,8 +146,8 @@ def clock(facts: Facts, keys: Sequence[Facts], source: Source) -> Clock:
     sql = instant(facts)
     if sql is None:
         raise EvergreenError(
-            f"{facts.header!r} says no time, such as {', '.join(facts.examples[:3])}; --time takes a column of dates, times,"
-            " years or seconds since 1970"
+            f"{facts.header!r} says no time, such as {', '.join(facts.examples[:3])}; --time takes a column of dates,"
+            " times, years or seconds since 1970"
         )
     by = ", ".join(each.place for each in keys)
     listed = f"{by}, " if by else ""
@@ -125,10 +156,12 @@ def clock(facts: Facts, keys: Sequence[Facts], source: Source) -> Clock:
         f"select median(gap), quantile_cont(gap, 0.05) from (select epoch(t - lag(t) over ({part}order by t)) as gap"
         f" from (select distinct {listed}{sql} as t from typed where {sql} is not null)) where gap > 0"
     ).fetchone()
-    usual, shortest = gaps or (None, None)
-    if usual is None:
-        raise EvergreenError(f"every row of {facts.header!r} says the same moment; leave --time out, or name another column")
-    return Clock(facts, sql, timedelta(seconds=float(usual)), timedelta(seconds=float(shortest)), tuple(each.place for each in keys))
+    if gaps is None or gaps[0] is None:
+        raise EvergreenError(
+            f"every row of {facts.header!r} says the same moment; leave --time out, or name another column"
+        )
+    usual, shortest = (timedelta(seconds=float(gap)) for gap in gaps)
+    return Clock(facts, sql, usual, shortest, tuple(each.place for each in keys))
 
 
 def windows(step: timedelta) -> list[timedelta]:

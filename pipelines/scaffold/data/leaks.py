@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from pipelines.scaffold.answers import Answer
-from pipelines.scaffold.profile import Facts
-from pipelines.scaffold.sources import Source
+from pipelines.scaffold.data.answers import Answer
+from pipelines.scaffold.data.profile import Facts
+from pipelines.scaffold.data.sources import Source
 
 SAMPLE = 200_000
 ALONE, STRAIGHT = 0.999, 0.9995
@@ -26,14 +26,18 @@ def leaks(found: Sequence[Facts], answer: Answer, source: Source) -> dict[str, s
     alone = {each.place: _why(each, answer, source) for each in found if each.distinct > 1}
     told = {place: why for place, why in alone.items() if why}
     if answer.task == "regression":
-        numbers = [e for e in found if e.kind in ("integer", "float") and e.place not in told and e.distinct > 1]
+        numbers = [
+            e for e in found if e.kind in ("integer", "float") and e.place not in told and e.distinct > 1
+        ]
         told |= _summands(numbers, source)
     return told
 
 
 def strongest(found: Sequence[Facts], source: Source) -> float:
     """The best AUC that a number among these has by itself; 0.5 if there is none."""
-    aucs = [_auc(each.place, source) for each in found if each.kind in ("integer", "float") and each.distinct > 1]
+    aucs = [
+        _auc(each.place, source) for each in found if each.kind in ("integer", "float") and each.distinct > 1
+    ]
     return max([0.5, *(max(auc, 1 - auc) for auc in aucs)])
 
 
@@ -50,7 +54,11 @@ def _why(facts: Facts, answer: Answer, source: Source) -> str:
         best = max(auc, 1 - auc)
         return f"alone it tells the answer apart (AUC {best:.4f})" if best >= ALONE else ""
     straight = _correlation(place, source)
-    return f"it follows the answer without error (correlation {straight:.5f})" if abs(straight) >= STRAIGHT else ""
+    return (
+        f"it follows the answer without error (correlation {straight:.5f})"
+        if abs(straight) >= STRAIGHT
+        else ""
+    )
 
 
 def _decides(facts: Facts, source: Source) -> bool:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from pipelines.contracts import EvergreenError
-from pipelines.scaffold.answers import Answer
-from pipelines.scaffold.moments import Clock
-from pipelines.scaffold.sources import Source
+from pipelines.scaffold.data.answers import Answer
+from pipelines.scaffold.data.moments import Clock
+from pipelines.scaffold.data.sources import Source
 
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
 MADE_DAYS = 100
@@ -69,7 +69,9 @@ def span(clock: Clock | None, source: Source) -> tuple[datetime, datetime]:
     if clock is None:
         end = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         return end - MADE_DAYS * DAY, end
-    row = source.connection.execute(f"select epoch(min({clock.sql})), epoch(max({clock.sql})) from typed").fetchone()
+    row = source.connection.execute(
+        f"select epoch(min({clock.sql})), epoch(max({clock.sql})) from typed"
+    ).fetchone()
     first, last = row or (0, 0)
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
     return epoch + timedelta(seconds=first), epoch + timedelta(seconds=last)
@@ -85,7 +87,9 @@ def sized(answer: Answer, clock: Clock | None, horizon: timedelta, alone: float,
         share = 0.3 if rows < SMALL else HELD_SHARE
         held = int(rows * share)
         hours = min(held, int(MADE_DAYS * share * 24))
-        return _sizes(MADE_DAYS * DAY, MADE_DAYS * share * DAY, (rows - held, held, hours), (base, spread), believable)
+        return _sizes(
+            MADE_DAYS * DAY, MADE_DAYS * share * DAY, (rows - held, held, hours), (base, spread), believable
+        )
     first, last = span(clock, source)
     holdout = _holdout(answer, clock, last, source)
     counted = _split(answer, clock, last - holdout, horizon, source)
@@ -98,11 +102,17 @@ def sized(answer: Answer, clock: Clock | None, horizon: timedelta, alone: float,
 
 
 def _sizes(
-    length: timedelta, holdout: timedelta, counted: tuple[int, int, int], usual: tuple[float, float], believable: float | None
+    length: timedelta,
+    holdout: timedelta,
+    counted: tuple[int, int, int],
+    usual: tuple[float, float],
+    believable: float | None,
 ) -> Sizes:
     learned, held, hours = counted
     linear = learned < FEW
-    why = f"{learned:,} rows are {'few, of which a linear model makes most' if linear else 'enough for trees'}"
+    why = (
+        f"{learned:,} rows are {'few, of which a linear model makes most' if linear else 'enough for trees'}"
+    )
     window = DAY * max(365, math.ceil(length / DAY * 1.25) + 1)
     return Sizes(window, holdout, learned, held, hours, usual[0], usual[1], linear, why, believable)
 
@@ -110,7 +120,8 @@ def _sizes(
 def _usual(source: Source) -> tuple[float, float]:
     """The mean of the answer and how far it usually is from its median."""
     row = source.connection.execute(
-        "select avg(answer), avg(abs(answer - middle)) from (select answer, median(answer) over () as middle from judged)"
+        "select avg(answer), avg(abs(answer - middle))"
+        " from (select answer, median(answer) over () as middle from judged)"
     ).fetchone() or (0.0, 1.0)
     return float(row[0]), float(row[1])
 

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from pipelines.scaffold.answers import literal
+from pipelines.scaffold.data.answers import literal
+from pipelines.scaffold.data.sizes import MADE_DAYS
+from pipelines.scaffold.data.sources import Source
 from pipelines.scaffold.design import MADE, ROW, Design
-from pipelines.scaffold.sizes import MADE_DAYS
-from pipelines.scaffold.sources import Source
 
 SEED = "evergreen"
 SAMPLED = 200
@@ -21,11 +21,11 @@ def rows(design: Design) -> str:
         moment = f"to_timestamp(floor({start} + (turn + 1) * {MADE_DAYS * 86_400.0} / {design.rows + 1}))"
         added.append(f"{moment} as {MADE}")
     own = [f"{_value(column.facts.place, column.kind, design)} as {column.name}" for column in design.columns]
-    turn = f"(row_number() over (order by md5('{SEED}' || rowid)) - 1) as turn, " if MADE in design.added else ""
-    order = MADE if MADE in design.added else design.time
-    return (
-        f"select {', '.join([*added, *own])} from (select *, rowid as place, {turn}true from typed) order by {order}"
+    turn = (
+        f"(row_number() over (order by md5('{SEED}' || rowid)) - 1) as turn, " if MADE in design.added else ""
     )
+    order = MADE if MADE in design.added else design.time
+    return f"select {', '.join([*added, *own])} from (select *, rowid as place, {turn}true from typed) order by {order}"
 
 
 def _value(place: str, kind: str, design: Design) -> str:
@@ -48,10 +48,8 @@ def sample(design: Design, source: Source, path: Path) -> None:
     """A few labelled rows, of each answer where there are two."""
     label = design.label.name
     by = f"partition by {design.answer.sql(label)} " if design.answer.positive is not None else ""
-    some = (
-        f"select * exclude nth from (select *, row_number() over ({by}order by hash({', '.join(design.row_key)})) as nth"
-        f" from ({rows(design)}) where {label} is not null) where nth <= {SAMPLED if not by else SAMPLED // 2}"
-    )
+    order = f"order by hash({', '.join(design.row_key)})"
+    some = f"select * exclude nth from (select *, row_number() over ({by}{order}) as nth from ({rows(design)}) where {label} is not null) where nth <= {SAMPLED if not by else SAMPLED // 2}"
     _copy(source, f"{some} order by {design.time}", path)
 
 

@@ -58,16 +58,22 @@ def _files(path: Path) -> list[Path]:
     if path.is_dir():
         found = sorted(each for each in path.iterdir() if each.is_file() and _suffix(each))
         if not found:
-            raise EvergreenError(f"no .csv or .parquet file lies in {path}; name a folder that holds the data")
+            raise EvergreenError(
+                f"no .csv or .parquet file lies in {path}; name a folder that holds the data"
+            )
     elif path.is_file():
         found = [path]
     else:
         raise EvergreenError(f"there is no file or folder {path}; name your data with --from")
     kinds = {_suffix(each) in COLUMNAR for each in found}
     if not _suffix(found[0]):
-        raise EvergreenError(f"{path.name!r} is neither .csv, .csv.gz, .tsv nor .parquet; save the table as one of them")
+        raise EvergreenError(
+            f"{path.name!r} is neither .csv, .csv.gz, .tsv nor .parquet; save the table as one of them"
+        )
     if len(kinds) > 1:
-        raise EvergreenError(f"{path} holds both CSV and Parquet files; put those that belong together into a folder")
+        raise EvergreenError(
+            f"{path} holds both CSV and Parquet files; put those that belong together into a folder"
+        )
     return found
 
 
@@ -110,8 +116,8 @@ def _same_headers(
     numbers = [name for name in first if _is_number(name)]
     if not columnar and len(numbers) > len(first) / 2:
         raise EvergreenError(
-            f"the first line of {files[0].name!r} looks like data ({', '.join(first[:4])}); write a line with the columns'"
-            " names before it"
+            f"the first line of {files[0].name!r} looks like data ({', '.join(first[:4])}); write a line with the"
+            " columns' names before it"
         )
     return first
 
@@ -140,7 +146,8 @@ def _load(
     for encoding in ("utf-8", "latin-1"):
         try:
             connection.execute(
-                f"create table given as select * from read_csv(?, {_options(encoding)}) as t({names})", [paths]
+                f"create table given as select * from read_csv(?, {_options(encoding)}) as t({names})",
+                [paths],
             )
         except duckdb.Error as error:
             if encoding == "latin-1" or "utf" not in str(error).lower():

@@ -3,20 +3,28 @@
 import json
 import pprint
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from pipelines.scaffold import suite, wording
+from pipelines.scaffold.data.moments import in_sql, written
+from pipelines.scaffold.data.sources import Source
 from pipelines.scaffold.design import MADE, ROW, Column, Design
-from pipelines.scaffold.history import History, history
-from pipelines.scaffold.moments import in_sql, written
-from pipelines.scaffold.sources import Source
+from pipelines.scaffold.files import suite, wording
+from pipelines.scaffold.files.history import History, history
 
 TEMPLATES = Path(__file__).parent / "templates"
 TYPES = {"string": ("String", "STRING"), "integer": ("Int64", "INT64"), "float": ("Float64", "DOUBLE")}
 FEW_SLICES = 20
+MANY = 5000
+SPACE: dict[str, dict[str, Any]] = {
+    "learning_rate": {"low": 0.01, "high": 0.2},
+    "max_leaf_nodes": {"low": 7, "high": 63},
+    "min_samples_leaf": {"low": 2, "high": 400},
+    "l2_regularization": {"low": 0.1, "high": 50.0},
+}
 
 
 def rendered(design: Design, source: Source, owner: str) -> dict[str, str]:
@@ -50,14 +58,19 @@ def _filled(template: str, facts: dict[str, Any]) -> str:
     )
     made.filters |= {"yaml": in_yaml, "python": repr, "lines": _lines}
     text = made.get_template(f"{template}.j2").render(**facts)
-    return re.sub(r"\n{4,}", "\n\n\n", text)
+    text = re.sub(r"\n{4,}", "\n\n\n", text)
+    return _wrapped(text) if template.endswith(".md") else text
+
+
+def _wrapped(text: str) -> str:
+    """Paragraphs as people break them."""
+    paragraphs = (" ".join(part.split("\n")).strip() for part in text.split("\n\n"))
+    return "\n\n".join(textwrap.fill(part, 115, break_long_words=False) for part in paragraphs) + "\n"
 
 
 def in_yaml(value: Any) -> str:
     """A value as YAML on one line, whatever signs are in it."""
-    text = yaml.safe_dump(
-        value, default_flow_style=True, allow_unicode=True, width=10**6, sort_keys=False
-    )
+    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6, sort_keys=False)
     return text.removesuffix("...\n").strip()
 
 
@@ -79,7 +92,8 @@ def _facts(design: Design, source: Source, owner: str) -> dict[str, Any]:
         "name": design.name, "owner": owner, "task": design.answer.task, "classification": classes,
         "timed": design.clock is not None, "series": design.series, "keys": design.keys, "time": design.time,
         "row_key": list(design.row_key), "landed": _landed(design), "label": design.label.name,
-        "label_sql": design.answer.sql(design.label.name), "asked": [c.name for c in asked], "view": f"{design.name}_history",
+        "label_sql": design.answer.sql(design.label.name), "asked": [c.name for c in asked],
+        "view": f"{design.name}_history",
         "title": wording.question(design), "history_title": wording.history_title(design),
         "description": wording.description(design), "horizon": _horizon(design),
         "entities": _entities(design, examples), "request": _request(design, asked, examples),
@@ -105,7 +119,9 @@ def _landed(design: Design) -> list[dict[str, Any]]:
     """The columns of the dataset, those that were added first."""
     made = []
     if ROW in design.added:
-        made.append({"name": ROW, "spec": {"type": "string", "description": "what tells the row from every other"}})
+        made.append(
+            {"name": ROW, "spec": {"type": "string", "description": "what tells the row from every other"}}
+        )
     if MADE in design.added:
         said = "when the row came; made up for the rows that the model began with"
         made.append({"name": MADE, "spec": {"type": "timestamp", "timezone": "UTC", "description": said}})
@@ -127,12 +143,19 @@ def _horizon(design: Design) -> str:
 def _examples(design: Design, source: Source) -> dict[str, Any]:
     """The newest labelled row, its gaps filled with usual values."""
     order = f"{design.clock.sql} desc" if design.clock else "rowid"
-    row = source.connection.execute(
-        f"select * from typed where {design.answer.facts.place} is not null order by {order} limit 1"
-    ).fetchone() or ()
+    row = (
+        source.connection.execute(
+            f"select * from typed where {design.answer.facts.place} is not null order by {order} limit 1"
+        ).fetchone()
+        or ()
+    )
     found = {}
     for column, value in zip(design.columns, row, strict=True):
-        usual = column.facts.examples[0] if column.kind == "string" and column.facts.examples else column.facts.most
+        usual = (
+            column.facts.examples[0]
+            if column.kind == "string" and column.facts.examples
+            else column.facts.most
+        )
         found[column.name] = _plain(usual if value is None else value, column)
     if design.clock:
         found[design.time] = f"{design.span[1]:%Y-%m-%dT%H:%M:%SZ}"
@@ -165,7 +188,10 @@ def _entities(design: Design, examples: dict[str, Any]) -> list[dict[str, Any]]:
 def _request(design: Design, asked: list[Column], examples: dict[str, Any]) -> list[dict[str, Any]]:
     columns = [*design.of("time"), *asked]
     return [
-        {"name": c.name, "spec": {"type": c.kind, "description": wording.column(c), "example": examples[c.name]}}
+        {
+            "name": c.name,
+            "spec": {"type": c.kind, "description": wording.column(c), "example": examples[c.name]},
+        }
         for c in columns
     ]
 
@@ -189,19 +215,13 @@ def parameters(design: Design) -> dict[str, Any]:
     """What the estimator begins with, and the space in which a search looks for better."""
     learned, linear = design.sizes.learned, design.sizes.linear
     if linear:
-        name, space = ("C", {"low": 0.001, "high": 100.0, "log": True})
-        name = name if design.answer.task == "classification" else "alpha"
-        return {"parameters": {name: 1.0}, "space": {name: space}}
-    leaf = min(100, max(5, learned // 150))
-    parameters = {
-        "max_iter": 200, "learning_rate": 0.05, "max_leaf_nodes": 31 if learned > 5000 else 15, "min_samples_leaf": leaf,
-        "l2_regularization": 1.0, "random_state": 0,
+        name = "C" if design.answer.task == "classification" else "alpha"
+        return {"parameters": {name: 1.0}, "space": {name: {"low": 0.001, "high": 100.0, "log": True}}}
+    begin: dict[str, int | float] = {
+        "max_iter": 200, "learning_rate": 0.05, "max_leaf_nodes": 31 if learned > MANY else 15,
+        "min_samples_leaf": min(100, max(5, learned // 150)), "l2_regularization": 1.0, "random_state": 0,
     }  # fmt: skip
-    space = {
-        "learning_rate": {"low": 0.01, "high": 0.2, "log": True}, "max_leaf_nodes": {"low": 7, "high": 63, "log": True},
-        "min_samples_leaf": {"low": 2, "high": 400, "log": True}, "l2_regularization": {"low": 0.1, "high": 50.0, "log": True},
-    }  # fmt: skip
-    return {"parameters": parameters, "space": space}
+    return {"parameters": begin, "space": {name: spread | {"log": True} for name, spread in SPACE.items()}}
 
 
 def _estimator(design: Design, asked: list[Column]) -> dict[str, Any]:
@@ -216,7 +236,13 @@ def _estimator(design: Design, asked: list[Column]) -> dict[str, Any]:
     encoders = ["OneHotEncoder", "OrdinalEncoder", "StandardScaler"] if linear else ["OrdinalEncoder"]
     encoders = [each for each in encoders if not (linear and design.forecast and each == "OrdinalEncoder")]
     numbers = [c.name for c in asked if c.kind in ("float", "integer")]
-    return {"words": words, "numbers": numbers, "times": times, "clock": clock, "encoders": ", ".join(encoders)}
+    return {
+        "words": words,
+        "numbers": numbers,
+        "times": times,
+        "clock": clock,
+        "encoders": ", ".join(encoders),
+    }
 
 
 def _view(design: Design, kept: History | None) -> dict[str, Any]:
@@ -226,7 +252,9 @@ def _view(design: Design, kept: History | None) -> dict[str, Any]:
     levels = [f"{view}__{f.name}" for f in kept.features if f.level and not f.name.startswith("last_")]
     length = in_sql(kept.look_back).split()
     unit = length[1] if length[1].endswith("s") else f"{length[1]}s"
-    types = sorted({"Float64", *(TYPES[c.kind][0] for c in design.of("key")), *(["String"] if design.series else [])})
+    types = sorted(
+        {"Float64", *(TYPES[c.kind][0] for c in design.of("key")), *(["String"] if design.series else [])}
+    )
     return {
         "watched": [{"name": name, "sql": sql} for name, sql in kept.watched], "windows": kept.windows,
         "features": kept.features, "look_back": in_sql(kept.look_back), "ttl": f"{unit}={length[0]}", "types": types,
