@@ -171,7 +171,7 @@ def try_model(
     ] = None,
     as_json_text: AsJson = False,
 ) -> None:
-    """Take a model through the whole loop in one process and a scratch home: landed, trained, judged, served."""
+    """Take a model once through the whole loop, in one process and a scratch home."""
     from pipelines.scaffold.trial import run
 
     with explained():
@@ -187,11 +187,8 @@ def _tried(found: dict[str, Any]) -> Any:
 
     from pipelines.cli.tables import grid, scores, verdict
 
-    steps = grid(
-        "Steps",
-        ["step", "seconds", "what came out"],
-        ([s["step"], f"{s['seconds']:.1f}", s["said"]] for s in found["steps"]),
-    )
+    done = ([s["step"], f"{s['seconds']:.1f}", s["said"]] for s in found["steps"])
+    steps = grid("Steps", ["step", "seconds", "what came out"], done)
     rules = ([r["name"], verdict(r["decision"]), r["explanation"]] for r in found["failed"])
     failed = grid("Rules that did not pass", ["rule", "", "why"], rules)
     parts = [steps, scores(found["metrics"])]

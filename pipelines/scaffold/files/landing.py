@@ -49,7 +49,10 @@ def sample(design: Design, source: Source, path: Path) -> None:
     label = design.label.name
     by = f"partition by {design.answer.sql(label)} " if design.answer.positive is not None else ""
     order = f"order by hash({', '.join(design.row_key)})"
-    some = f"select * exclude nth from (select *, row_number() over ({by}{order}) as nth from ({rows(design)}) where {label} is not null) where nth <= {SAMPLED if not by else SAMPLED // 2}"
+    counted = (
+        f"select *, row_number() over ({by}{order}) as nth from ({rows(design)}) where {label} is not null"
+    )
+    some = f"select * exclude nth from ({counted}) where nth <= {SAMPLED // 2 if by else SAMPLED}"
     _copy(source, f"{some} order by {design.time}", path)
 
 

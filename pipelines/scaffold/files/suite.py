@@ -24,13 +24,13 @@ def of_view(view: str, keys: list[str]) -> dict[str, Any]:
     times["created_timestamp"] = "without it a training row could know the future"
     rules = [_filled(key, "without its key a row can never be found") for key in keys]
     rules += [_filled(name, why) for name, why in times.items()]
-    late = {"column": "event_timestamp", "max_value": {"$PARAMETER": "as_of"}}
+    late: dict[str, Any] = {"column": "event_timestamp", "max_value": {"$PARAMETER": "as_of"}}
     rules.append(
         _rule(
             "column_max_to_be_between", "no row speaks of a moment after the one it is computed for", **late
         )
     )
-    once = {"column_list": [*keys, "event_timestamp"]}
+    once: dict[str, Any] = {"column_list": [*keys, "event_timestamp"]}
     rules.append(
         _rule("compound_columns_to_be_unique", "of two rows of a key and moment neither counts", **once)
     )
