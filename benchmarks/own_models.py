@@ -93,9 +93,9 @@ def _run(project: Path, *words: str) -> tuple[Any, float]:
 
 
 def _quality(found: dict[str, Any]) -> str:
-    """Model, plain scikit-learn and the rule of thumb, in AUC or mean absolute error."""
+    """Model, plain scikit-learn and the rule of thumb, in AUC or the root of the mean squared error."""
     metrics = found["metrics"]
-    metric = "roc_auc" if "roc_auc" in metrics["candidate"] else "mae"
+    metric = "roc_auc" if "roc_auc" in metrics["candidate"] else "rmse"
     ours, rule = (metrics[who][metric] for who in ("candidate", "baseline"))
     return f"{metric} {ours:.4g} / {_plain(found['training_set'], metric):.4g} / {rule:.4g}"
 
@@ -104,7 +104,7 @@ def _plain(training_set: dict[str, Any], metric: str) -> float:
     """scikit-learn's gradient boosting as it comes, on what the rows themselves say."""
     import pandas as pd
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-    from sklearn.metrics import mean_absolute_error, roc_auc_score
+    from sklearn.metrics import roc_auc_score, root_mean_squared_error
 
     rows = pd.read_parquet(training_set["path"])
     own = [
@@ -121,7 +121,7 @@ def _plain(training_set: dict[str, Any], metric: str) -> float:
         model = HistGradientBoostingClassifier(random_state=0).fit(values[learned], rows["label"][learned])
         return float(roc_auc_score(rows["label"][held], model.predict_proba(values[held])[:, 1]))
     model = HistGradientBoostingRegressor(random_state=0).fit(values[learned], rows["label"][learned])
-    return float(mean_absolute_error(rows["label"][held], model.predict(values[held])))
+    return float(root_mean_squared_error(rows["label"][held], model.predict(values[held])))
 
 
 if __name__ == "__main__":

@@ -141,7 +141,8 @@ def _told(made: "Design", written: Any) -> dict[str, Any]:
     ]
     reasons = {name: {"is": what, "why": why} for name, (what, why) in made.reasons.items()}
     return {
-        "model": made.name, "decided": reasons, "columns": columns, "files": written.files, "landed": str(written.landed),
+        "model": made.name, "decided": reasons, "columns": columns, "files": written.files,
+        "landed": str(written.landed),
     }  # fmt: skip
 
 
@@ -153,13 +154,18 @@ def _written(told: dict[str, Any]) -> Any:
 
     name = told["model"]
     files = grid("Written", ["file", "lines"], told["files"].items())
-    then = (
-        f"Landed: {told['landed']}\n\nNext:\n"
-        f"  evergreen try {name}              the whole loop on a sample, in a folder of its own\n"
-        f"  evergreen ingest {name}           take the landed file in\n"
-        f"  evergreen features compute{' ' * len(name)}   its history\n"
-        f"  evergreen train {name}            then `evaluate {name}` and `promote {name}`; or `evergreen start`\n"
-    )
+    steps = {
+        f"evergreen try {name}": "the whole loop on a sample, in a folder of its own",
+        f"evergreen ingest {name}": "take the landed file in",
+        "evergreen features compute": "its history",
+        f"evergreen train {name}": "a candidate",
+        f"evergreen evaluate {name}": "the gate's verdict, and a page of it",
+        f"evergreen promote {name}": "make it champion, if it passed",
+    }
+    wide = max(map(len, steps))
+    lines = (f"  {command:{wide}}  {what}" for command, what in steps.items())
+    then = f"Landed: {told['landed']}\n\nNext (`evergreen start` does all but the first by itself, in Airflow):\n"
+    then += "\n".join(lines) + "\n"
     return Group(files, Text(then))
 
 

@@ -59,9 +59,9 @@ def _questions() -> str:
         event = catalog.dataset(spec.label.dataset).event_time
         if spec.features and spec.label.horizon and event not in spec.request:
             raise EvergreenError(
-                f"{spec.folder}/spec.yaml: request has no {event}, the event_time of {spec.label.dataset}, so a"
-                " question does not say when its event is, and serving applies neither label.horizon nor the age of features;"
-                f" name the request's time field {event}"
+                f"{spec.folder}/spec.yaml: request has no {event}, the event_time of {spec.label.dataset}, so no"
+                " question says when its event is, and serving applies neither horizon nor age of features; give the"
+                f" request's time field the name {event}"
             )
     return "each says when its event is, or needs no features"
 

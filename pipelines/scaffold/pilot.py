@@ -39,7 +39,7 @@ def chosen(design: Design, source: Source, owner: str) -> Design:
         texts = rendered(variant, source, owner)
         tried[linear] = _tried(variant, texts, _rows(variant, texts, source))
     linear = tried[True].loss < tried[False].loss
-    measure = "log loss" if design.answer.task == "classification" else "mean absolute error"
+    measure = "log loss" if design.answer.task == "classification" else "root of the mean squared error"
     best, other = tried[linear], tried[not linear]
     why = (
         f"{measure} {best.loss:.4g} on rows to learn from; {'boosting' if linear else 'linear'} {other.loss:.4g},"
@@ -104,9 +104,9 @@ def _tried(design: Design, texts: dict[str, str], rows: "pd.DataFrame") -> Tried
 
 
 def _loss(model: Any, learned: "pd.DataFrame", judged: "pd.DataFrame", design: Design) -> float:
-    """Log loss or mean absolute error; nothing where the rows to learn from have one answer."""
+    """Log loss or the root of the mean squared error; nothing where the rows to learn from have one answer."""
     import numpy as np
-    from sklearn.metrics import log_loss, mean_absolute_error
+    from sklearn.metrics import log_loss, root_mean_squared_error
 
     if learned["label"].nunique() < 2 or judged.empty:
         return float("nan")
@@ -115,7 +115,7 @@ def _loss(model: Any, learned: "pd.DataFrame", judged: "pd.DataFrame", design: D
         fitted = model.fit(learned.drop(columns=NOT_INPUT), learned["label"])
         asked = judged.drop(columns=NOT_INPUT)
         if design.answer.task == "regression":
-            return float(mean_absolute_error(judged["label"], fitted.predict(asked)))
+            return float(root_mean_squared_error(judged["label"], fitted.predict(asked)))
         said = np.clip(fitted.predict_proba(asked)[:, 1], 1e-6, 1 - 1e-6)
         return float(log_loss(judged["label"], said, labels=[0, 1]))
 

@@ -118,11 +118,11 @@ def _sizes(
 
 
 def _usual(source: Source) -> tuple[float, float]:
-    """The mean of the answer and how far it usually is from its median."""
-    row = source.connection.execute(
-        "select avg(answer), avg(abs(answer - middle))"
-        " from (select answer, median(answer) over () as middle from judged)"
-    ).fetchone() or (0.0, 1.0)
+    """The mean of the answer, and its standard deviation."""
+    row = source.connection.execute("select avg(answer), stddev_pop(answer) from judged").fetchone() or (
+        0.0,
+        1.0,
+    )
     return float(row[0]), float(row[1])
 
 
