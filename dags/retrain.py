@@ -22,12 +22,17 @@ and rolls it back. `evergreen why {name}` tells the story.
 """
 
 
+def _news(spec: ModelSpec) -> Asset:
+    """What tells of new rows: the features that were computed of them, or the rows themselves where none are."""
+    return Asset("features") if spec.features else Asset(f"silver_{spec.label.dataset}")
+
+
 def build(spec: ModelSpec) -> None:
     @dag(
         dag_id=f"retrain_{spec.name}",
         schedule=AssetOrTimeSchedule(
             timetable=CronTriggerTimetable(spec.schedule, timezone="UTC"),
-            assets=Asset("features") | Asset(f"decayed_{spec.name}"),
+            assets=_news(spec) | Asset(f"decayed_{spec.name}"),
         ),
         start_date=START,
         catchup=False,

@@ -17,7 +17,7 @@ def projections(spec: ModelSpec) -> list:
     return [views[name] if "*" in names else views[name][names] for name, names in wanted.items()]
 
 
-for _spec in models().values():
+for _spec in (spec for spec in models().values() if spec.features):
     globals()[_spec.name] = FeatureService(
         name=_spec.name, features=projections(_spec), description=_spec.description, owner=_spec.owner
     )

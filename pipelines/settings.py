@@ -1,6 +1,8 @@
 """The deployment's knobs: the only reader of the environment."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from urllib.parse import unquote
@@ -152,9 +154,27 @@ class Settings(BaseSettings):
         return PROJECT / "expectations"
 
 
+_SCRATCH: list[Settings] = []
+
+
+@contextmanager
+def scratch(home: Path) -> Iterator[Settings]:
+    """Inside it this process is an embedded deployment of its own in a folder, whatever environment and .env say."""
+    embedded = {name: field.get_default() for name, field in Settings.model_fields.items() if name != "home"}
+    _SCRATCH.append(Settings(_env_file=None, home=home, **embedded))  # type: ignore[call-arg]
+    settings.cache_clear()
+    try:
+        yield _SCRATCH[-1]
+    finally:
+        _SCRATCH.pop()
+        settings.cache_clear()
+
+
 @lru_cache(maxsize=1)
 def settings() -> Settings:
     """The settings of this process, read once. EvergreenError names each one that cannot be used, never its value."""
+    if _SCRATCH:
+        return _SCRATCH[-1]
     try:
         return Settings()
     except ValidationError as error:

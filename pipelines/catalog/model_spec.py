@@ -120,10 +120,14 @@ class ModelSpec(Spec):
     task: Task = "classification"
     schedule: str = Field(description="cron of the scheduled retraining")
     datasets: tuple[str, ...] = Field(min_length=1)
-    entities: dict[str, RequestField] = Field(min_length=1)
+    entities: dict[str, RequestField] = Field(
+        default_factory=dict, description="what features are looked up by; none where none are"
+    )
     request: dict[str, RequestField] = Field(default_factory=dict)
     label: Labels
-    features: tuple[str, ...] = Field(min_length=1, description="view:feature, or view:* for all")
+    features: tuple[str, ...] = Field(
+        (), description="view:feature, or view:* for all; left out: the request alone is known"
+    )
     parameters: dict[str, float | int | str | bool | None] = Field(default_factory=dict)
     search: Search | None = Field(
         None, description="a search for better parameters; left out: none is offered"
@@ -147,6 +151,14 @@ class ModelSpec(Spec):
         if isinstance(monitor, dict) and isinstance(monitor.get("decay"), dict):
             given = {**given, "monitor": {**monitor, "decay": {"metric": "mae", **monitor["decay"]}}}
         return given
+
+    @model_validator(mode="after")
+    def knows_something(self) -> "ModelSpec":
+        if self.features and not self.entities:
+            raise ValueError("features are looked up by entities; name those of their views under `entities`")
+        if not self.features and not self.request:
+            raise ValueError("without features and request nothing is known; name at least one of either")
+        return self
 
     @model_validator(mode="after")
     def gate_fits_task(self) -> "ModelSpec":

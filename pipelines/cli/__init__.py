@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli import audit, card, features, prove, quarantine, reproduce, schema, search, versions
+from pipelines.cli import audit, card, features, own, prove, quarantine, reproduce, schema, search, versions
 from pipelines.cli.output import GATE, MENDED, REFUSED, AsJson, console, explained, settings, show
 from pipelines.contracts import EvergreenError
 from pipelines.stores import Stores
@@ -33,6 +33,8 @@ for command in versions.COMMANDS:
     app.command()(command)
 app.command()(reproduce.reproduce)
 app.command()(search.search)
+app.command()(own.new)
+app.command("try")(own.try_model)
 
 AsOf = Annotated[str | None, typer.Option(help="the moment whose knowledge counts; default: all that landed")]
 Model = Annotated[str, typer.Argument(help="a model of the catalog")]

@@ -20,6 +20,8 @@ from pipelines.stores.feature_store.views import ViewVersion
 from pipelines.stores.tracking.registry import CHAMPION, PREVIOUS
 
 CHUNK = timedelta(days=31)  # computed at once; a run that is stopped goes on after the last one
+MOST_CHUNKS = 40
+"""A series over decades has few rows a month, and each chunk is checked and committed by itself."""
 FILES = 64  # a table of more is brought into few
 PATIENCE = timedelta(hours=36)
 """How long a dataset that is late holds back the views that read it."""
@@ -202,9 +204,10 @@ def _merged(windows: list[Window]) -> list[Window]:
     return found
 
 
-def parts(window: Window, size: timedelta = CHUNK) -> list[Window]:
-    """A window in parts of at most `size`."""
+def parts(window: Window, size: timedelta | None = None) -> list[Window]:
+    """A window in parts of at most `size`, by default a month or what makes few of a very long one."""
     start, end = window
+    size = size or max(CHUNK, (end - start) / MOST_CHUNKS)
     cuts = [start + size * n for n in range(int((end - start) / size) + 1)]
     return [(a, b) for a, b in zip(cuts, [*cuts[1:], end], strict=True) if a < b]
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from pipelines import catalog
@@ -25,6 +26,8 @@ def examine(settings: Settings) -> list[dict[str, Any]]:
     checks: list[tuple[str, Callable[[], str]]] = [
         ("dataset specs", lambda: f"{len(catalog.datasets())} datasets"),
         ("model specs", lambda: f"{len(catalog.models())} models"),
+        ("estimators", _estimators),
+        ("questions", _questions),
         ("expectation suites", lambda: _suites(settings)),
         ("feature views", lambda: _views(stores)),
         ("folders", lambda: _folders(settings)),
@@ -42,6 +45,25 @@ def _finding(name: str, check: Callable[[], str]) -> dict[str, Any]:
         return {"check": name, "ok": True, "detail": check()}
     except (EvergreenError, OSError) as error:
         return {"check": name, "ok": False, "detail": str(error)}
+
+
+def _estimators() -> str:
+    from pipelines.training.contract import check
+
+    return ", ".join(Path(check(spec)).parent.name for spec in catalog.models().values())
+
+
+def _questions() -> str:
+    """Whether serving can tell when the event is, by which horizon and age of features are reckoned."""
+    for spec in catalog.models().values():
+        event = catalog.dataset(spec.label.dataset).event_time
+        if spec.features and spec.label.horizon and event not in spec.request:
+            raise EvergreenError(
+                f"{spec.folder}/spec.yaml: request has no {event}, the event_time of {spec.label.dataset}, so no"
+                " question says when its event is, and serving applies neither horizon nor age of features; give the"
+                f" request's time field the name {event}"
+            )
+    return "each says when its event is, or needs no features"
 
 
 def _suites(settings: Settings) -> str:

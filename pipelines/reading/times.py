@@ -28,8 +28,9 @@ ZONE = r" ?([Zz]|UTC|GMT|[+-][01]\d(:?[0-5]\d(:[0-5]\d)?)?)"
 
 @cache
 def pattern(nanoseconds: str = "refuse", zone: bool = True) -> str:
-    """What a time's text looks like as a whole: ISO 8601, and as databases write it."""
-    return rf"{DAY}{HOUR}(:\d\d({FRACTION[nanoseconds]})?)?" + (ZONE if zone else "")
+    """What a time's text looks like as a whole: ISO 8601, and as databases write it. Without a zone a day will do."""
+    hour = rf"{HOUR}(:\d\d({FRACTION[nanoseconds]})?)?"
+    return rf"{DAY}{hour}{ZONE}" if zone else rf"{DAY}({hour})?"
 
 
 def iso(texts: pa.Array, nanoseconds: str) -> pa.Array | None:

@@ -56,6 +56,8 @@ def request_model(spec: ModelSpec) -> type[BaseModel]:
     entities = _fields(f"{title}Entities", spec.entities, empty)
     request = _fields(f"{title}Fields", spec.request, empty)
     asked: dict[str, Any] = {"entities": (entities, ...), "request": (request, ...)}
+    if not spec.entities:
+        asked["entities"] = (entities, entities())
     if not spec.request:
         asked["request"] = (request, request())
     made = create_model(f"{title}Request", __base__=Strict, __doc__=spec.description, **asked)

@@ -7,6 +7,7 @@ version with the digests of its data, code and environment. It gives no verdict 
 __all__ = [
     "answers",
     "checkout",
+    "contract",
     "metrics",
     "onnx",
     "rebuild",

@@ -10,6 +10,7 @@ from pipelines.contracts import Candidate, EvergreenError, TrainingSet
 from pipelines.stores import Stores
 from pipelines.stores.audit import events
 from pipelines.stores.tracking.registry import RETIRED, Version
+from pipelines.training import contract
 from pipelines.training.answers import NOT_INPUT, answers_digest
 from pipelines.training.checkout import fit_threads, libraries
 from pipelines.training.registration import LONGEST, register
@@ -35,12 +36,14 @@ def train(
     if known is not None:
         events.registered(known, stores)
         return candidate(known)
+    contract.check(spec)
     renewed(spec)
     rows, held = _checked(spec, training_set)
     inputs, labels = rows.drop(columns=list(NOT_INPUT)), rows["label"]
     with limited(fit_threads(spec, stores)):
         model = estimator(spec).fit(inputs, labels)
-        plain = _module(spec).baseline().fit(inputs, labels)
+        contract.says_inputs(spec, model)
+        plain = baseline(spec).fit(inputs, labels)
     facts = _facts(training_set, trigger, code, record or {}) | _comparable(spec, model, held)
     return candidate(register(spec, training_set, stores, facts, record or {}, (model, plain), inputs, rows))
 
@@ -62,6 +65,11 @@ def estimator(spec: ModelSpec) -> Any:
         return _module(spec).build(spec.parameters)
     except TypeError as error:
         raise EvergreenError(f"{spec.folder}/spec.yaml: parameters: {error}; remove or mend it") from error
+
+
+def baseline(spec: ModelSpec) -> Any:
+    """The unfitted pipeline that the model must beat."""
+    return _module(spec).baseline()
 
 
 def renewed(spec: ModelSpec) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +13,9 @@ from pipelines.contracts import EvergreenError, NothingToDo, TrainingSet
 from pipelines.places import whole
 from pipelines.stores import Stores
 from pipelines.stores.tracking.registry import file_digest
+
+HORIZON = re.compile(r"\$horizon\b")
+"""In label.sql: the label.horizon of spec.yaml."""
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,6 +75,7 @@ def labels(spec: ModelSpec, as_of: datetime, stores: Stores, version: int | None
 
     connection = silver.connect(stores, [dataset(spec.label.dataset)], as_of, version=version)
     start, held = as_of - spec.training.window, as_of - spec.training.holdout
+    horizon = {"horizon": spec.label.horizon} if HORIZON.search(spec.label_sql) else {}
     rows = connection.execute(
         f"""
         with labels as ({spec.label_sql})
@@ -79,11 +84,22 @@ def labels(spec: ModelSpec, as_of: datetime, stores: Stores, version: int | None
         where event_timestamp > $start and (event_timestamp >= $held or label_known_at < $held)
         order by all
         """,
-        {"start": silver.utc(start), "held": silver.utc(held)},
+        {"start": silver.utc(start), "held": silver.utc(held)} | horizon,
     ).df()
     if rows.empty:
         raise EvergreenError(f"{spec.name}: no labels were known at {as_of}; land {spec.label.dataset} first")
+    _asked_in_time(spec, rows)
     return _in_utc(rows)
+
+
+def _asked_in_time(spec: ModelSpec, rows: "pd.DataFrame") -> None:
+    """EvergreenError if label.sql asks its questions nearer to the event than serving does, by the spec's horizon."""
+    event, horizon = dataset(spec.label.dataset).event_time, spec.label.horizon
+    if event in rows and (rows["event_timestamp"] > rows[event] - horizon).any():
+        raise EvergreenError(
+            f"{spec.folder}/label.sql asks later than label.horizon ({horizon}) of spec.yaml before {event}, so its"
+            f" rows know what nobody knows when serving is asked; write `{event} - $horizon as event_timestamp`"
+        )
 
 
 def _in_utc(rows: "pd.DataFrame") -> "pd.DataFrame":

@@ -2,7 +2,7 @@
 select
     carrier, origin, dest, tailnum,
     scheduled_departure, scheduled_arrival, distance,
-    scheduled_departure - interval 2 hour as event_timestamp,
+    scheduled_departure - $horizon as event_timestamp,
     available_at as label_known_at,
     cast(arrival_delay >= 15 as integer) as label
 from flights

@@ -130,6 +130,8 @@ class Features:
 
     def feature_names(self, spec: ModelSpec) -> list[str]:
         """view__feature for all features of a model, in the order its data has them."""
+        if not spec.features:
+            return []
         service = self.store.get_feature_service(spec.name)
         return [f"{p.name}__{f.name}" for p in service.feature_view_projections for f in p.features]
 
@@ -158,6 +160,8 @@ class Features:
         `views` names the versions to read, by default the current; `tables` the Delta version of each of
         their tables, by default the newest.
         """
+        if not names:
+            return rows
         from pipelines.stores.offline import pinned
 
         numbers = self.pinned(names, views or {})
@@ -215,6 +219,8 @@ class Features:
         Values older than their view's TTL are None, as in training: at the moment, or at that of the newest
         knowledge if it is later or no moment is given.
         """
+        if not names:
+            return Online({}, {})
         question = self._question(tuple(names), tuple(sorted((views or {}).items())))
         blank = {key for key, value in entities.items() if value is None}
         if blank:

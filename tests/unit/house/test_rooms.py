@@ -13,7 +13,7 @@ from pipelines.settings import PROJECT
 
 ROOMS = (
     "reading", "validation", "ingestion", "features", "training", "gate", "promotion", "serving", "monitoring",
-    "record", "loop",
+    "record", "loop", "scaffold",
 )  # fmt: skip
 BESIDE = ("catalog", "datasets", "models", "stores", "local", "prove", "cli")
 HOUSE = PROJECT / "pipelines"

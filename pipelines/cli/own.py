@@ -1,0 +1,202 @@
+"""`evergreen new` and `evergreen try`: a model of one's own, from a file to a verdict."""
+
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipelines.cli.output import GATE, AsJson, console, explained, progress, settings, show
+from pipelines.contracts import EvergreenError
+
+if TYPE_CHECKING:
+    from pipelines.scaffold.data.profile import Facts
+    from pipelines.scaffold.design import Design, Said
+
+Name = Annotated[str, typer.Argument(help="the model's name, such as bike_rentals")]
+
+
+def new(
+    name: Name,
+    source: Annotated[Path, typer.Option("--from", help="a .csv or .parquet file, or a folder of them")],
+    label: Annotated[str | None, typer.Option(help="the column to be told")] = None,
+    time: Annotated[
+        str | None, typer.Option(help="the column that says when a row happened; none: there is none")
+    ] = None,
+    key: Annotated[
+        list[str], typer.Option(help="whose history is kept, such as a customer; may be given again")
+    ] = [],  # noqa: B006
+    task: Annotated[str | None, typer.Option(help="classification or regression")] = None,
+    positive: Annotated[
+        str | None, typer.Option(help="the value that counts as yes, against the rest")
+    ] = None,
+    horizon: Annotated[
+        str | None, typer.Option(help="how long before the event is asked, such as 1h")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="take the best guess wherever nothing is said")] = False,
+    as_json_text: AsJson = False,
+) -> None:
+    """Make a whole model of a file: data, expectations, features, labels, estimator, gate and card."""
+    from pipelines.scaffold import names
+    from pipelines.scaffold import new as writing
+    from pipelines.scaffold.data import sources
+    from pipelines.scaffold.data.profile import profiled
+    from pipelines.scaffold.design import Said, design
+    from pipelines.scaffold.pilot import chosen
+    from pipelines.settings import PROJECT
+
+    with explained():
+        names.of_model(name, writing.patterns(PROJECT))
+        writing.free(name, PROJECT)
+        said = Said(label, time, tuple(key), _task(task), positive, _length(horizon))
+        with sources.opened(source) as opened:
+            found = profiled(opened)
+            asks = not yes and not as_json_text and sys.stdin.isatty()
+            made = design(name, source.name, _asked(said, found) if asks else said, found, opened)
+            made = chosen(made, opened, writing.OWNER)
+            if not as_json_text:
+                console.print(decided(made))
+            if asks and not typer.confirm("Write this model?", default=True):
+                raise EvergreenError("nothing was written")
+            written = writing.write(made, opened, PROJECT, settings().landing_path)
+        show(_told(made, written), as_json_text, _written)
+
+
+def _task(text: str | None) -> Any:
+    if text not in (None, "classification", "regression"):
+        raise EvergreenError(f"--task is classification or regression, not {text!r}")
+    return text
+
+
+def _length(text: str | None) -> timedelta | None:
+    from pipelines.catalog.types import duration
+
+    try:
+        return None if text is None else duration(text)
+    except ValueError as error:
+        raise EvergreenError(f"--horizon: {error}") from None
+
+
+def _asked(said: "Said", found: "list[Facts]") -> "Said":
+    """What a person answers where nothing was said; the guess is what Enter takes."""
+    from dataclasses import replace
+
+    from pipelines.scaffold.data import answers, moments
+
+    rows = found[0].rows
+    if said.label is None:
+        guess = answers.guessed(found).header
+        said = replace(said, label=typer.prompt("Which column is to be told?", default=guess))
+    if said.time is None:
+        time = moments.guessed_time([each for each in found if each.header != said.label], rows)
+        shown = time.header if time else "none"
+        said = replace(
+            said, time=typer.prompt("Which column says when a row happened (none: no column)?", default=shown)
+        )
+    label = next((each for each in found if each.header == said.label), None)
+    if (
+        label
+        and said.positive is None
+        and said.task is None
+        and label.kind == "string"
+        and label.distinct > 2
+    ):
+        values = ", ".join(label.examples)
+        said = replace(said, positive=typer.prompt(f"Which value counts as yes ({values})?"))
+    if said.time not in (None, "none") and not said.keys:
+        key = typer.prompt(
+            "Whose history is kept, such as a customer (Enter: my guess)?", default="", show_default=False
+        )
+        said = replace(said, keys=tuple(part.strip() for part in key.split(",") if part.strip()))
+    return said
+
+
+def decided(made: "Design") -> Any:
+    """What was decided of the whole and of each column, and why."""
+    from rich.console import Group
+    from rich.text import Text
+
+    from pipelines.cli.tables import grid
+
+    whole = grid(
+        f"{made.name}: {made.rows:,} rows", ["", "", "why"], ([n, *w] for n, w in made.reasons.items())
+    )
+    columns = grid(
+        "Columns",
+        ["column", "as", "kind", "part", "why"],
+        ([c.facts.header, c.name if c.renamed else "", c.kind, c.role, _why(c)] for c in made.columns),
+    )
+    return Group(whole, columns, *(Text(note) for note in made.notes))
+
+
+def _why(column: Any) -> str:
+    return "; ".join(part for part in (column.why, column.facts.note) if part)
+
+
+def _told(made: "Design", written: Any) -> dict[str, Any]:
+    columns = [
+        {"header": c.facts.header, "name": c.name, "kind": c.kind, "part": c.role, "why": c.why}
+        for c in made.columns
+    ]
+    reasons = {name: {"is": what, "why": why} for name, (what, why) in made.reasons.items()}
+    return {
+        "model": made.name, "decided": reasons, "columns": columns, "files": written.files,
+        "landed": str(written.landed),
+    }  # fmt: skip
+
+
+def _written(told: dict[str, Any]) -> Any:
+    from rich.console import Group
+    from rich.text import Text
+
+    from pipelines.cli.tables import grid
+
+    name = told["model"]
+    files = grid("Written", ["file", "lines"], told["files"].items())
+    steps = {
+        f"evergreen try {name}": "the whole loop on a sample, in a folder of its own",
+        f"evergreen ingest {name}": "take the landed file in",
+        "evergreen features compute": "its history",
+        f"evergreen train {name}": "a candidate",
+        f"evergreen evaluate {name}": "the gate's verdict, and a page of it",
+        f"evergreen promote {name}": "make it champion, if it passed",
+    }
+    wide = max(map(len, steps))
+    lines = (f"  {command:{wide}}  {what}" for command, what in steps.items())
+    then = f"Landed: {told['landed']}\n\nNext (`evergreen start` does all but the first by itself, in Airflow):\n"
+    then += "\n".join(lines) + "\n"
+    return Group(files, Text(then))
+
+
+def try_model(
+    name: Name,
+    rows: Annotated[int, typer.Option(min=200, help="at most so many of what landed")] = 20_000,
+    home: Annotated[
+        Path | None, typer.Option(help="keep the scratch home here; default: a temporary folder")
+    ] = None,
+    as_json_text: AsJson = False,
+) -> None:
+    """Take a model once through the whole loop, in one process and a scratch home."""
+    from pipelines.scaffold.trial import run
+
+    with explained():
+        found = run(name, rows, home, settings().landing_path, progress)
+        show(found, as_json_text, _tried)
+    if found["decision"] != "PASS":
+        raise typer.Exit(GATE)
+
+
+def _tried(found: dict[str, Any]) -> Any:
+    from rich.console import Group
+    from rich.text import Text
+
+    from pipelines.cli.tables import grid, scores, verdict
+
+    done = ([s["step"], f"{s['seconds']:.1f}", s["said"]] for s in found["steps"])
+    steps = grid("Steps", ["step", "seconds", "what came out"], done)
+    rules = ([r["name"], verdict(r["decision"]), r["explanation"]] for r in found["failed"])
+    failed = grid("Rules that did not pass", ["rule", "", "why"], rules)
+    parts = [steps, scores(found["metrics"])]
+    parts += [failed] if found["failed"] else []
+    return Group(*parts, Text(f"{found['model']}: {found['decision']}; the page is {found['page']}"))

@@ -1,0 +1,101 @@
+"""Rules of what is decided of a table: its answer, its time, whose history it is, and what tells too much."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipelines.contracts import EvergreenError
+from pipelines.scaffold.design import Design
+from tests.unit.scaffold.tables import decided, flowers, orders, series
+
+
+def _parts(made: Design) -> dict[str, str]:
+    return {column.facts.header: column.role for column in made.columns}
+
+
+def test_events_of_shops_have_a_time_a_key_and_an_answer(tmp_path: Path) -> None:
+    made = decided(orders(), tmp_path)
+    assert _parts(made) == {
+        "order no": "unused", "shop id": "key", "ordered at": "time", "amount (€)": "asked", "channel": "asked",
+        "returned": "answer",
+    }  # fmt: skip
+    assert (made.answer.task, made.answer.positive) == ("classification", "yes")
+    assert made.row_key == ("shop_id", "ordered_at")
+    assert made.horizon == timedelta(minutes=1)
+
+
+def test_a_series_is_forecast_a_step_ahead_from_its_past_alone(tmp_path: Path) -> None:
+    made = decided(series(), tmp_path)
+    assert made.forecast
+    assert made.series
+    assert made.horizon == timedelta(days=1)
+    assert timedelta(days=7) in made.seasons
+
+
+def test_with_a_horizon_what_varies_is_not_known_and_only_its_past_is_used(tmp_path: Path) -> None:
+    made = decided(orders(), tmp_path, horizon=timedelta(hours=6))
+    parts = _parts(made)
+    assert parts["amount (€)"] == "history"
+    assert parts["channel"] == "unused"
+
+
+def test_without_a_time_rows_have_made_up_ones_and_a_name_each(tmp_path: Path) -> None:
+    made = decided(flowers(), tmp_path, positive="setosa")
+    assert made.clock is None
+    assert made.added == ["row_id", "recorded_at"]
+    assert "random sample" in made.reasons["time"][1]
+
+
+def test_three_classes_are_refused_with_what_would_do(tmp_path: Path) -> None:
+    with pytest.raises(EvergreenError, match=r"one number per row.*--positive VALUE"):
+        decided(flowers(), tmp_path)
+
+
+def test_a_value_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(EvergreenError, match="takes one of"):
+        decided(flowers(), tmp_path, positive="rose")
+
+
+@pytest.mark.parametrize(
+    ("name", "leak"),
+    [
+        ("copy", lambda d: (d["returned"] == "yes").astype(int)),
+        ("words", lambda d: d["returned"].map({"yes": "sent back", "no": "kept"})),
+        ("score", lambda d: (d["returned"] == "yes") * 10.0 + d["amount (€)"] / 1000),
+        ("refund", lambda d: d["amount (€)"].where(d["returned"] == "yes")),
+        ("closed", lambda d: (pd.to_datetime(d["ordered at"]) + pd.Timedelta(days=3)).dt.strftime("%Y-%m-%d %H:%M")),
+    ],
+)  # fmt: skip
+def test_a_column_that_tells_the_answer_is_left_out_with_the_reason(
+    tmp_path: Path, name: str, leak: object
+) -> None:
+    table = orders()
+    table.insert(0, name, leak(table))  # type: ignore[operator]
+    (column,) = [c for c in decided(table, tmp_path, time="ordered at").columns if c.facts.header == name]
+    assert column.role == "unused"
+    assert column.why.startswith("leaks: ")
+
+
+def test_the_parts_of_a_total_are_left_out(tmp_path: Path) -> None:
+    dice = np.random.default_rng(3)
+    table = pd.DataFrame(
+        {"casual": dice.poisson(20, 500), "registered": dice.poisson(90, 500), "heat": dice.normal(size=500)}
+    )
+    table["count"] = table["casual"] + table["registered"]
+    parts = {c.facts.header: (c.role, c.why) for c in decided(table, tmp_path, time="none").columns}
+    assert parts["casual"][0] == parts["registered"][0] == "unused"
+    assert "a sum of" in parts["casual"][1]
+    assert parts["heat"][0] == "asked"
+
+
+def test_too_few_rows_are_refused_by_number(tmp_path: Path) -> None:
+    with pytest.raises(EvergreenError, match=r"60 rows .* need 100"):
+        decided(orders(60), tmp_path)
+
+
+def test_a_column_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:
+    with pytest.raises(EvergreenError, match=r"--label: there is no column 'gone'; there are: 'order no'"):
+        decided(orders(), tmp_path, label="gone")
