@@ -1,8 +1,9 @@
 .DEFAULT_GOAL := help
-.PHONY: help run stop test check format lock clean install spark onnx bench-ingest bench-features bench-loop bench-start
+.PHONY: help run stop test check format lock clean install spark onnx bench-ingest bench-features bench-loop bench-models bench-start
 
 ROWS ?= 300000 3000000
 ROUNDS ?= 5
+MODELS ?= 10 100 1000
 BASE ?= c57b43e
 
 PYTHON ?= python3
@@ -56,6 +57,9 @@ bench-features: $(READY)  ## joins, materialization and online reads against sto
 
 bench-loop: $(READY)  ## landed files to the new champion served, another commit against this one; ROUNDS=5 BASE=c57b43e
 	@$(BIN)/python -m benchmarks.loop --rounds $(ROUNDS) --base $(BASE) $(LOOP)
+
+bench-models: $(READY)  ## the catalog and Airflow's DAG files with many models, one of them broken; MODELS="10 100 1000"
+	@$(BIN)/python -m benchmarks.many_models --models $(MODELS)
 
 bench-start: $(READY)  ## how long a command takes to start; START="--home var --against ../other/.venv/bin/evergreen"
 	@$(BIN)/python -m benchmarks.start $(START)

@@ -9,7 +9,8 @@ DOC = """
 Computes each view of `feature_repo/*.sql` for what became known since it last ran, and materializes the newest
 values into Feast's online store.
 
-**If it fails:** serving goes on with the values that are online; the next run computes what is missing.
+**If it fails:** serving goes on with the values that are online; the next run computes what is missing. A view that
+cannot be computed stops no other: what follows from these is woken, and `all_computed` fails with the reason.
 """
 
 
@@ -42,7 +43,13 @@ def features() -> None:
             stage(NothingToDo.say, "the features were up to date")
         return run
 
-    compute_and_materialize()
+    @task(trigger_rule="none_failed")
+    def all_computed(run: dict) -> None:
+        from pipelines.loop import steps
+
+        stage(steps.all_computed, run)
+
+    all_computed(compute_and_materialize())
 
 
 features()

@@ -1,6 +1,7 @@
 """One feature service per model, of the features its spec.yaml names."""
 
 import importlib
+from contextlib import suppress
 
 from feast import FeatureService
 
@@ -18,6 +19,8 @@ def projections(spec: ModelSpec) -> list:
 
 
 for _spec in (spec for spec in models().values() if spec.features):
-    globals()[_spec.name] = FeatureService(
-        name=_spec.name, features=projections(_spec), description=_spec.description, owner=_spec.owner
-    )
+    # A model that asks for what no view has goes without a service, and no other does; `evergreen check` names it.
+    with suppress(ModuleNotFoundError, AttributeError, ValueError):
+        globals()[_spec.name] = FeatureService(
+            name=_spec.name, features=projections(_spec), description=_spec.description, owner=_spec.owner
+        )

@@ -103,7 +103,8 @@ class FeatureRun:
     """What one computation of the feature tables did, up to `as_of`: rows per view, Delta versions of their tables.
 
     `alerts` are checks that failed without stopping it, each with what, why and whether to act. `waiting` says of each
-    view that a late dataset holds back which one that is, and how far the view is known.
+    view that a late dataset holds back which one that is, and how far the view is known; `failed` why a view could not
+    be computed, where that stopped no other.
     """
 
     as_of: datetime
@@ -111,6 +112,7 @@ class FeatureRun:
     versions: dict[str, int] = field(default_factory=dict)
     alerts: tuple[dict[str, str], ...] = ()
     waiting: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
 
 
 class Cause(StrEnum):

@@ -34,6 +34,7 @@ for command in versions.COMMANDS:
 app.command()(reproduce.reproduce)
 app.command()(search.search)
 app.command()(own.new)
+app.command()(own.check)
 app.command("try")(own.try_model)
 
 AsOf = Annotated[str | None, typer.Option(help="the moment whose knowledge counts; default: all that landed")]

@@ -50,10 +50,13 @@ def _lineage(view: dict[str, Any]) -> str:
 def compute(as_of: AsOf = None, as_json_text: AsJson = False) -> None:
     """Compute the feature tables and bring the newest values online."""
     from pipelines.cli.tables import computed
+    from pipelines.loop.steps import all_computed
     from pipelines.loop.steps import features as run
 
     with explained():
-        show(run(as_of, progress), as_json_text, computed)
+        done = run(as_of, progress)
+        show(done, as_json_text, computed)
+        all_computed(done)
 
 
 @app.command()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.cli.output import GATE, AsJson, console, explained, progress, settings, show
+from pipelines.cli.output import GATE, MENDED, AsJson, console, explained, progress, settings, show
 from pipelines.contracts import EvergreenError
 
 if TYPE_CHECKING:
@@ -200,3 +200,39 @@ def _tried(found: dict[str, Any]) -> Any:
     parts = [steps, scores(found["metrics"])]
     parts += [failed] if found["failed"] else []
     return Group(*parts, Text(f"{found['model']}: {found['decision']}; the page is {found['page']}"))
+
+
+def check(
+    name: Annotated[str | None, typer.Argument(help="one model; all if left out")] = None,
+    as_json_text: AsJson = False,
+) -> None:
+    """Say whether a model is sound: each fault with file, line and remedy. Exit 1 if one keeps it from running."""
+    from pipelines import catalog
+    from pipelines.loop.checkup import examine
+    from pipelines.stores import Stores
+
+    with explained():
+        names = [name] if name else sorted({*catalog.models(), *catalog.faults()})
+        found = {each: examine(each, Stores(settings())) for each in names}
+        show(found, as_json_text, _checked)
+    if any(fault.breaks for faults in found.values() for fault in faults):
+        raise typer.Exit(MENDED)
+
+
+def _checked(found: dict[str, list[dict[str, Any]]]) -> Any:
+    from pipelines.cli.tables import grid
+
+    sound = [name for name, faults in found.items() if not faults]
+    rows = [
+        [
+            "[red]mend[/]" if fault["breaks"] else "[yellow]look[/]",
+            fault["where"],
+            fault["what"],
+            fault["remedy"],
+        ]
+        for faults in found.values()
+        for fault in faults
+    ]
+    if not rows:
+        return f"Sound: {', '.join(sound)}"
+    return grid("Check", ["", "where", "what", "remedy"], rows)

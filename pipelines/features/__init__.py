@@ -13,5 +13,6 @@ __all__ = [
     "parity",
     "silver",
     "spark",
+    "view_rows",
     "watermark",
 ]

@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+import duckdb
 import pyarrow.compute as pc
 
 from pipelines import catalog
-from pipelines.contracts import FeatureRun, IngestResult, NothingToDo
+from pipelines.contracts import EvergreenError, FeatureRun, IngestResult, NothingToDo, TransientError
 from pipelines.features import health, leakage
 from pipelines.features.frontier import uncounted
 from pipelines.features.view_rows import JUST_BEFORE, TICK, TIMES, rows
@@ -41,22 +42,45 @@ class Written:
 
 
 def compute(
-    as_of: datetime | None, stores: Stores, say: Say = lambda _: None, patience: timedelta = PATIENCE
+    as_of: datetime | None,
+    stores: Stores,
+    say: Say = lambda _: None,
+    patience: timedelta = PATIENCE,
+    apart: bool = False,
 ) -> FeatureRun:
     """Bring every feature table up to `as_of`, and the newest values online. Running it again changes nothing.
 
     Without `as_of` each view goes as far as its own datasets have landed; one of them that is late holds it back
     `patience` at most, and no view that does not read it. A batch that landed late recomputes what it could have been
     known by, no more. Versions of views that are no longer defined are kept up while a champion, or the one before it,
-    was trained on them.
+    was trained on them. `apart`: a view that cannot be computed stops no other, unless none can be.
     """
     versions = live(stores)
     until = dict.fromkeys(versions, as_of) if as_of else ends(versions, stores, patience)
-    made = {version: catch_up(version, end, stores, say) for version, end in until.items()}
+    made, failed = _caught_up(until, stores, say, apart)
     waiting = {} if as_of else _waiting(until, stores)
     for view, why in waiting.items():
         say(f"{view}: {why}")
-    return _told(replace(_run(max(until.values()), made, stores), waiting=waiting), stores)
+    run = _run(max(until.values()), made, stores)
+    return _told(replace(run, waiting=waiting, failed=failed), stores)
+
+
+def _caught_up(
+    until: Mapping[ViewVersion, datetime], stores: Stores, say: Say, apart: bool
+) -> tuple[dict[ViewVersion, list[Written]], dict[str, str]]:
+    """What each view's computation made, and why some could not be computed."""
+    made, failed = dict[ViewVersion, list[Written]](), dict[str, str]()
+    for version, end in until.items():
+        try:
+            made[version] = catch_up(version, end, stores, say)
+        except TransientError:
+            raise
+        except (EvergreenError, duckdb.Error) as error:
+            if not apart or len(failed) + 1 == len(until):
+                raise
+            failed[str(version)] = str(error)
+            say(f"{version}: {error}")
+    return made, failed
 
 
 def _waiting(until: Mapping[ViewVersion, datetime], stores: Stores) -> dict[str, str]:

@@ -24,8 +24,7 @@ def examine(settings: Settings) -> list[dict[str, Any]]:
     """One finding per check: what was looked at, whether it is well, and the detail or remedy."""
     stores = Stores(settings)
     checks: list[tuple[str, Callable[[], str]]] = [
-        ("dataset specs", lambda: f"{len(catalog.datasets())} datasets"),
-        ("model specs", lambda: f"{len(catalog.models())} models"),
+        ("specs", _specs),
         ("estimators", _estimators),
         ("questions", _questions),
         ("expectation suites", lambda: _suites(settings)),
@@ -45,6 +44,14 @@ def _finding(name: str, check: Callable[[], str]) -> dict[str, Any]:
         return {"check": name, "ok": True, "detail": check()}
     except (EvergreenError, OSError) as error:
         return {"check": name, "ok": False, "detail": str(error)}
+
+
+def _specs() -> str:
+    """A spec that is not sound stops nobody but itself, so that it must be looked for."""
+    broken = catalog.faults()
+    if broken:
+        raise EvergreenError("\n".join(broken.values()))
+    return f"{len(catalog.datasets())} datasets, {len(catalog.models())} models"
 
 
 def _estimators() -> str:

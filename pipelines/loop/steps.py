@@ -66,10 +66,19 @@ def something_new(dataset: str, results: list[dict[str, Any]]) -> None:
 
 
 def features(as_of: str | None = None, say: Callable[[str], None] = print) -> dict[str, Any]:
-    """Bring feature tables and the online store up to `as_of`, or to all that has landed; `say` is told of progress."""
+    """Bring feature tables and the online store up to `as_of`, or to all that has landed; `say` is told of progress.
+
+    A view that cannot be computed stops no other: `failed` says why, and `all_computed` is the error.
+    """
     from pipelines.features.compute import compute
 
-    return dict(as_json(compute(moment(as_of), stores(), say)))
+    return dict(as_json(compute(moment(as_of), stores(), say, apart=True)))
+
+
+def all_computed(run: dict[str, Any]) -> None:
+    """EvergreenError if a computation of the features left a view out."""
+    if run["failed"]:
+        raise EvergreenError("; ".join(f"{view}: {why}" for view, why in run["failed"].items()))
 
 
 def plan(

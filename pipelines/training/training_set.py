@@ -75,7 +75,6 @@ def labels(spec: ModelSpec, as_of: datetime, stores: Stores, version: int | None
 
     connection = silver.connect(stores, [dataset(spec.label.dataset)], as_of, version=version)
     start, held = as_of - spec.training.window, as_of - spec.training.holdout
-    horizon = {"horizon": spec.label.horizon} if HORIZON.search(spec.label_sql) else {}
     rows = connection.execute(
         f"""
         with labels as ({spec.label_sql})
@@ -84,7 +83,7 @@ def labels(spec: ModelSpec, as_of: datetime, stores: Stores, version: int | None
         where event_timestamp > $start and (event_timestamp >= $held or label_known_at < $held)
         order by all
         """,
-        {"start": silver.utc(start), "held": silver.utc(held)} | horizon,
+        {"start": silver.utc(start), "held": silver.utc(held)} | given(spec),
     ).df()
     if rows.empty:
         raise EvergreenError(f"{spec.name}: no labels were known at {as_of}; land {spec.label.dataset} first")
@@ -176,6 +175,11 @@ def as_served(spec: ModelSpec, rows: "pd.DataFrame", version: "Version", stores:
     columns = getattr(model, "feature_names_in_", None)
     names = stores.features.feature_names(spec) if columns is None else spec.features_among(columns)
     return stores.features.historical(names, rows, version.views)
+
+
+def given(spec: ModelSpec) -> dict[str, timedelta]:
+    """The parameters that label.sql asks for."""
+    return {"horizon": spec.label.horizon} if HORIZON.search(spec.label_sql) else {}
 
 
 def month_of(spec: ModelSpec, month: str, version: "Version", stores: Stores) -> "pd.DataFrame":

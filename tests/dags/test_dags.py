@@ -1,12 +1,15 @@
 """Rules that hold for every DAG, and what each kind of DAG is woken by."""
 
+import runpy
 import subprocess
 import sys
 from itertools import pairwise
 
 import pytest
 
+from pipelines import catalog
 from pipelines.catalog import datasets, models
+from pipelines.contracts import EvergreenError
 from tests.dags.conftest import PROJECT
 
 HEAVY = {"pandas", "sklearn", "mlflow", "feast", "great_expectations", "evidently", "duckdb", "deltalake"}
@@ -100,3 +103,13 @@ def test_the_form_refuses_bad_values(dags: dict, name: str, value: object) -> No
 )
 def test_the_form_takes_good_values(dags: dict, name: str, value: object) -> None:
     assert dags["retrain_flight_delays"].params.get_param(name).resolve(value) == value
+
+
+def test_a_spec_that_is_not_sound_is_an_import_error_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = str(PROJECT / "dags" / "not_sound.py")
+    runpy.run_path(page)
+    monkeypatch.setattr(
+        catalog, "faults", lambda: {"mine": "models/mine/spec.yaml:3: owner: missing; add it"}
+    )
+    with pytest.raises(EvergreenError, match=r"mine/spec.yaml:3"):
+        runpy.run_path(page)

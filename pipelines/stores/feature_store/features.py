@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -43,6 +43,14 @@ class Online:
     values: dict[str, Any]
     known: dict[str, Any]
     since: dict[str, datetime] = field(default_factory=dict)
+
+
+def _among(reference: str, names: Iterable[str]) -> bool:
+    """Whether `view:feature`, or any feature of `view:*`, is among the names view__feature."""
+    view, _, feature = reference.partition(":")
+    return any(
+        name.startswith(f"{view}__") if feature == "*" else name == f"{view}__{feature}" for name in names
+    )
 
 
 class Features:
@@ -132,8 +140,16 @@ class Features:
         """view__feature for all features of a model, in the order its data has them."""
         if not spec.features:
             return []
-        service = self.store.get_feature_service(spec.name)
-        return [f"{p.name}__{f.name}" for p in service.feature_view_projections for f in p.features]
+        from feast.errors import FeatureServiceNotFoundException
+
+        with suppress(FeatureServiceNotFoundException):
+            service = self.store.get_feature_service(spec.name)
+            names = [f"{p.name}__{f.name}" for p in service.feature_view_projections for f in p.features]
+            if all(_among(reference, names) for reference in spec.features):
+                return names
+        raise EvergreenError(
+            f"{spec.folder}/spec.yaml: it asks for features that no view has; `evergreen check {spec.name}` names them"
+        )
 
     def pinned(self, names: Iterable[str], views: Mapping[str, int]) -> dict[str, int]:
         """The version of each view that features (view__feature) come from: those named, else the current."""
