@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run stop test check format lock clean install spark onnx bench-ingest bench-features bench-loop bench-start
+.PHONY: help run stop test check format lock clean install spark onnx bench-ingest bench-features bench-loop bench-start bench-own
 
 ROWS ?= 300000 3000000
 ROUNDS ?= 5
@@ -59,6 +59,9 @@ bench-loop: $(READY)  ## landed files to the new champion served, another commit
 
 bench-start: $(READY)  ## how long a command takes to start; START="--home var --against ../other/.venv/bin/evergreen"
 	@$(BIN)/python -m benchmarks.start $(START)
+
+bench-own: $(READY)  ## own tables, from a file to a verdict; OWN="data.csv wine.csv=--positive=1" names them
+	@$(BIN)/python -m benchmarks.own_models $(OWN)
 
 spark: $(READY)  ## add what runs the features on Spark; it needs Java 17
 	@VIRTUAL_ENV=$(VENV) $(UV) pip install -q --require-hashes -r locks/spark.txt

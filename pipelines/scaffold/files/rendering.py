@@ -91,7 +91,7 @@ def _facts(design: Design, source: Source, owner: str) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "name": design.name, "owner": owner, "task": design.answer.task, "classification": classes,
         "timed": design.clock is not None, "series": design.series, "keys": design.keys, "time": design.time,
-        "row_key": list(design.row_key), "landed": _landed(design), "label": design.label.name,
+        "row_key": list(design.row_key), "marks": _marks(design), "landed": _landed(design), "label": design.label.name,
         "label_sql": design.answer.sql(design.label.name), "asked": [c.name for c in asked],
         "view": f"{design.name}_history",
         "title": wording.question(design), "history_title": wording.history_title(design),
@@ -133,7 +133,13 @@ def _column(column: Column, needed: bool) -> dict[str, Any]:
     spec: dict[str, Any] = {"type": column.kind}
     spec |= {} if needed else {"nullable": True}
     spec |= {"timezone": "UTC"} if column.kind == "timestamp" else {}
+    spec |= {"header": column.facts.header} if column.renamed and column.facts.header else {}
     return spec | {"description": wording.column(column)}
+
+
+def _marks(design: Design) -> list[str]:
+    """What stands for no value in the files."""
+    return sorted({"", *(mark for column in design.columns for mark in column.facts.marks)})
 
 
 def _horizon(design: Design) -> str:

@@ -78,6 +78,17 @@ def test_a_model_of_events_runs_through_the_whole_loop(project: Path) -> None:
     assert [check for check in doctor if not check["ok"]] == []
 
 
+def test_the_next_file_as_it_comes_is_taken(project: Path) -> None:
+    """Its headers, its times without a zone and its marks of no value are those that the model was made of."""
+    frame = orders(800).astype({"amount (€)": "object"})
+    frame.loc[::9, "amount (€)"] = "NA"
+    _new(project, frame, "shop_returns")
+    later = project / "shop_returns_later.csv"
+    frame.to_csv(later, index=False)
+    (told,) = json.loads(_run(project, "-m", "pipelines.cli", "validate", str(later), "--json").stdout)
+    assert (told["parsed"], told["silver"], told["quarantined"]) == (800, 800, 0), told
+
+
 def test_a_model_without_a_time_needs_no_entity_and_no_feature(project: Path) -> None:
     _new(project, flowers(900), "flower", "--positive", "o'hara; --")
     assert not list((project / "feature_repo").glob("flower*"))
