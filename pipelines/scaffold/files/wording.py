@@ -36,7 +36,7 @@ def column(each: Column) -> str:
 def question(design: Design) -> str:
     """The comment above label.sql and the title of its view."""
     if design.clock is None:
-        return "One row per row with an answer: what is asked, when it came, and the answer."
+        return "Each row with an answer: what is asked, when it came, and the answer."
     return (
         "One row per event with an answer: what is asked, when it is asked, the answer and when it was known."
     )
