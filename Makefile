@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run stop test check format lock clean install spark onnx bench-ingest bench-features bench-loop bench-models bench-start
+.PHONY: help run stop test check format lock clean install spark onnx bench-ingest bench-features bench-loop bench-models bench-own bench-start
 
 ROWS ?= 300000 3000000
 ROUNDS ?= 5
@@ -63,6 +63,9 @@ bench-models: $(READY)  ## the catalog and Airflow's DAG files with many models,
 
 bench-start: $(READY)  ## how long a command takes to start; START="--home var --against ../other/.venv/bin/evergreen"
 	@$(BIN)/python -m benchmarks.start $(START)
+
+bench-own: $(READY)  ## own tables, from a file to a verdict; OWN="data.csv wine.csv=--positive=1" names them
+	@$(BIN)/python -m benchmarks.own_models $(OWN)
 
 spark: $(READY)  ## add what runs the features on Spark; it needs Java 17
 	@VIRTUAL_ENV=$(VENV) $(UV) pip install -q --require-hashes -r locks/spark.txt

@@ -17,6 +17,7 @@ class Column(Spec):
     type: Literal["string", "integer", "float", "timestamp"]
     description: str
     nullable: bool = False
+    header: str | None = Field(None, description="what files may call it, where that is no name of a column")
     since: int = Field(1, ge=1, description="the dataset's version that brought it; older files lack it")
     deprecated: int | None = Field(None, ge=2, description="the version from which files may leave it out")
     timezone: str | None = Field(None, description="the zone of times that are written without one")
@@ -87,6 +88,10 @@ class DatasetSpec(Spec):
             raise ValueError(
                 f"columns {alike} differ only in case; SQL takes them for one: rename all but one"
             )
+        called = [c.header for c in self.columns.values() if c.header is not None]
+        twice = [each for each in called if called.count(each) > 1 or each in self.columns]
+        if twice:
+            raise ValueError(f"header {twice[0]!r} names two columns; give each a header of its own")
         newest = max(max(c.since, c.deprecated or 1) for c in self.columns.values())
         if newest > self.version:
             raise ValueError(f"a column speaks of version {newest}, but version is {self.version}; raise it")

@@ -160,9 +160,11 @@ def labels(names: list[str]) -> list[str]:
 
 
 def as_named(names: list[str], spec: DatasetSpec) -> list[str]:
-    """A file's names, without the blanks and in the case of the columns where the dataset allows either."""
+    """A file's names as the columns': by header, without blanks and in any case where the dataset allows it."""
     if spec.trim:
         names = [name.strip(" \t") for name in names]
+    called = {c.header: name for name, c in spec.columns.items() if c.header and name not in names}
+    names = [called.get(name, name) for name in names]
     free = {name.lower(): name for name in spec.columns if name not in names} if spec.any_case else {}
     return [name if name in spec.columns else free.get(name.lower(), name) for name in names]
 

@@ -21,6 +21,8 @@ ROW, MADE = "row_id", "recorded_at"
 NO_TIME = "none"
 MOST_WATCHED = 6
 FEW_OF_A_CLASS = 20
+YEARS = (1900, 2100)
+"""Times that files may have."""
 LONG_TEXT, MANY = 60.0, 0.5
 
 
@@ -103,7 +105,7 @@ def design(name: str, origin: str, said: Said, found: Sequence[Facts], source: S
     """The model for a table; EvergreenError says why there can be none, and what to do."""
     label = _column(said.label, found, "--label") if said.label else answers.guessed(found)
     answer = answers.answer(label, said.task, said.positive, source)
-    time, keys = _when_and_whose(said, [each for each in found if each is not label], source)
+    time, keys, gone = _when_and_whose(said, [each for each in found if each is not label], source)
     clock = moments.clock(time, keys, source) if time else None
     inputs = [each for each in found if each not in (label, time, *keys)]
     told = leaks.leaks(inputs, answer, source)
@@ -121,7 +123,7 @@ def design(name: str, origin: str, said: Said, found: Sequence[Facts], source: S
     return Design(
         name, origin, found[0].rows, tuple(columns), answer, clock,
         tuple(by_place[each.place] for each in moments.row_key(keys, time, found, source)) or (ROW,),
-        horizon, forecast, sized, span, whole.reasons(), (*source.notes, *whole.notes()),
+        horizon, forecast, sized, span, whole.reasons(), (*source.notes, *gone, *whole.notes()),
         tuple(moments.windows(clock.step)) if clock else (),
         tuple(moments.seasons(clock.step, horizon, span[1] - span[0])) if clock and forecast else (),
     )  # fmt: skip
@@ -143,28 +145,39 @@ def _column(asked: str, found: Sequence[Facts], flag: str) -> Facts:
     )
 
 
-def _when_and_whose(said: Said, others: Sequence[Facts], source: Source) -> tuple[Facts | None, list[Facts]]:
-    """The column of times and those of keys, as said or as guessed; rows that lack one of them are gone."""
+def _when_and_whose(
+    said: Said, others: Sequence[Facts], source: Source
+) -> tuple[Facts | None, list[Facts], list[str]]:
+    """The column of times and those of keys, as said or as guessed; rows that lack one are gone, which is told."""
     rows = others[0].rows
     if said.time == NO_TIME:
-        return None, []
+        return None, [], []
     time = _column(said.time, others, "--time") if said.time else moments.guessed_time(others, rows)
     if time is None:
-        return None, []
+        return None, [], []
     free = [each for each in others if each is not time]
     keys = [_column(key, free, "--key") for key in said.keys]
     keys = keys or moments.guessed_keys(free, time, rows, source)
-    _no_holes([time, *keys], source)
-    return time, keys
+    return time, keys, _left_out([time, *keys], moments.instant(time) or "null", source)
 
 
-def _no_holes(columns: Sequence[Facts], source: Source) -> None:
-    """Rows that do not say when they happened, or whose they are, cannot be learned from: they are left out."""
-    holes = [each for each in columns if each.missing]
-    if holes:
-        source.connection.execute(
-            f"delete from typed where {' or '.join(f'{e.place} is null' for e in holes)}"
-        )
+def _left_out(columns: Sequence[Facts], moment: str, source: Source) -> list[str]:
+    """Takes out the rows that cannot be learned from: no time, a time nobody keeps, or nobody's; what to say of it."""
+    holes = " or ".join(f"{each.place} is null" for each in columns)
+    years = f"year({moment}) not between {YEARS[0]} and {YEARS[1]}"
+    told = []
+    for what, which in (
+        (f"do not say {_listed(columns)}", holes),
+        (f"are not from {YEARS[0]} to {YEARS[1]}", years),
+    ):
+        gone = source.one(f"select count(*) from typed where {which}")
+        source.connection.execute(f"delete from typed where {which}")
+        told += [f"{gone:,} rows {what} and are left out."] if gone else []
+    return told
+
+
+def _listed(columns: Sequence[Facts]) -> str:
+    return " or ".join(repr(each.header) for each in columns)
 
 
 def _unfit(facts: Facts, told: dict[str, str], clock: Clock | None, source: Source) -> str:

@@ -36,6 +36,8 @@ class Facts:
     length: float = 0.0
     examples: tuple[str, ...] = ()
     note: str = ""
+    marks: tuple[str, ...] = ()
+    """What stands for no value in it, beside nothing."""
 
     @property
     def filled(self) -> int:
@@ -53,7 +55,16 @@ def profiled(source: Source) -> list[Facts]:
 
 def _typed(source: Source, place: str, header: str, rows: int) -> Facts:
     kind, value, note = _of_text(source, place) if source.is_text else _of_type(source, place, header)
-    return Facts(place, header, kind, value, rows, 0, 0, note=note)
+    marks = _marks(source, place) if source.is_text and kind != "string" else ()
+    return Facts(place, header, kind, value, rows, 0, 0, note=note, marks=marks)
+
+
+def _marks(source: Source, place: str) -> tuple[str, ...]:
+    known = ", ".join(f"'{mark}'" for mark in MISSING)
+    found = source.connection.execute(
+        f"select distinct {place} from given where {place} in ({known}) order by 1"
+    )
+    return tuple(row[0] for row in found.fetchall())
 
 
 def _of_text(source: Source, place: str) -> tuple[Kind, str, str]:

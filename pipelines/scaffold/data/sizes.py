@@ -152,7 +152,7 @@ def _split(
 def _believable(
     answer: Answer, clock: Clock | None, alone: float, label: str, source: Source
 ) -> float | None:
-    """Above what AUC or r2 a leak is likelier than a good model: twenty times less error than what is plain to see.
+    """Above what AUC or r2 a leak is likelier than a good model: far less error than what is plain to see.
 
     None where the usual bound will do.
     """
@@ -170,5 +170,5 @@ def _believable(
         f" lag(x) over ({part}order by t) as b from (select {listed}{clock.sql} as t, avg({label}) as x from typed"
         " group by all)) where b is not null"
     )
-    bound = 1 - (1 - float(near or 0)) / 20
+    bound = 1 - (1 - float(near or 0)) / 200
     return round(bound, 6) if bound > 0.999 else None

@@ -19,6 +19,11 @@ TEMPLATES = Path(__file__).parent / "templates"
 TYPES = {"string": ("String", "STRING"), "integer": ("Int64", "INT64"), "float": ("Float64", "DOUBLE")}
 FEW_SLICES = 20
 MANY = 5000
+CLOCKS = {
+    "hour_of_day": "event.dt.hour + event.dt.minute / 60",
+    "day_of_week": "event.dt.dayofweek",
+    "day_of_year": "event.dt.dayofyear",
+}
 SPACE: dict[str, dict[str, Any]] = {
     "learning_rate": {"low": 0.01, "high": 0.2},
     "max_leaf_nodes": {"low": 7, "high": 63},
@@ -56,7 +61,8 @@ def _filled(template: str, facts: dict[str, Any]) -> str:
     made = Environment(  # noqa: S701 - no HTML is made; each value is quoted for the language it stands in
         loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, keep_trailing_newline=True
     )
-    made.filters |= {"yaml": in_yaml, "python": repr, "lines": _lines}
+    filters: dict[str, Any] = {"yaml": in_yaml, "python": _python, "lines": _lines}
+    made.filters |= filters
     text = made.get_template(f"{template}.j2").render(**facts)
     text = re.sub(r"\n{4,}", "\n\n\n", text)
     return _wrapped(text) if template.endswith(".md") else text
@@ -72,6 +78,12 @@ def in_yaml(value: Any) -> str:
     """A value as YAML on one line, whatever signs are in it."""
     text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6, sort_keys=False)
     return text.removesuffix("...\n").strip()
+
+
+def _python(value: str) -> str:
+    """A text as Python says it, in double quotes where that is the same."""
+    text = repr(value)
+    return f'"{text[1:-1]}"' if text[0] == "'" and '"' not in text and "\\'" not in text else text
 
 
 def _lines(values: list[str]) -> str:
@@ -91,7 +103,7 @@ def _facts(design: Design, source: Source, owner: str) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "name": design.name, "owner": owner, "task": design.answer.task, "classification": classes,
         "timed": design.clock is not None, "series": design.series, "keys": design.keys, "time": design.time,
-        "row_key": list(design.row_key), "landed": _landed(design), "label": design.label.name,
+        "row_key": list(design.row_key), "marks": _marks(design), "landed": _landed(design), "label": design.label.name,
         "label_sql": design.answer.sql(design.label.name), "asked": [c.name for c in asked],
         "view": f"{design.name}_history",
         "title": wording.question(design), "history_title": wording.history_title(design),
@@ -133,7 +145,13 @@ def _column(column: Column, needed: bool) -> dict[str, Any]:
     spec: dict[str, Any] = {"type": column.kind}
     spec |= {} if needed else {"nullable": True}
     spec |= {"timezone": "UTC"} if column.kind == "timestamp" else {}
+    spec |= {"header": column.facts.header} if column.renamed and column.facts.header else {}
     return spec | {"description": wording.column(column)}
+
+
+def _marks(design: Design) -> list[str]:
+    """What stands for no value in the files."""
+    return sorted({"", *(mark for column in design.columns for mark in column.facts.marks)})
 
 
 def _horizon(design: Design) -> str:
@@ -227,22 +245,43 @@ def parameters(design: Design) -> dict[str, Any]:
 def _estimator(design: Design, asked: list[Column]) -> dict[str, Any]:
     words = [c.name for c in (*design.of("key"), *asked) if c.kind == "string" or c.role == "key"]
     times = [*([design.time] if design.clock else []), *(c.name for c in asked if c.kind == "timestamp")]
-    linear = design.sizes.linear
-    days = (design.span[1] - design.span[0]).days
-    step = design.clock.step.total_seconds() if design.clock else 0
-    clock = [name for name, fits in (
-        ("hour_of_day", step < 86_000), ("day_of_week", step < 6 * 86_400), ("day_of_year", days > 400),
-    ) if fits] or ["day_of_year"]  # fmt: skip
-    encoders = ["OneHotEncoder", "OrdinalEncoder", "StandardScaler"] if linear else ["OrdinalEncoder"]
-    encoders = [each for each in encoders if not (linear and design.forecast and each == "OrdinalEncoder")]
     numbers = [c.name for c in asked if c.kind in ("float", "integer")]
+    clock = _shown(design)
+    own = [*(["*NUMBERS"] if numbers else []), *map(json.dumps, clock)]
+    left = [
+        *(["*WORDS"] if words else []),
+        *(["*TIMES"] if times else []),
+        *(['"series"'] if design.series else []),
+    ]
+    said = [
+        *(["words as text"] if words else []),
+        *(["what the clock shows"] if clock else []),
+        "all else as numbers",
+    ]
     return {
-        "words": words,
-        "numbers": numbers,
-        "times": times,
-        "clock": clock,
-        "encoders": ", ".join(encoders),
+        "words": words, "numbers": numbers, "times": times, "clock": clock, "clocks": CLOCKS, "left_out": left,
+        "own": "NUMBERS" if own == ["*NUMBERS"] else f"[{', '.join(own)}]", "encoders": _encoders(design, bool(words)),
+        "inputs_said": ", ".join([*said[:-1], f"and {said[-1]}"]).capitalize() + "." if said[1:] else "All as numbers.",
+    }  # fmt: skip
+
+
+def _shown(design: Design) -> list[str]:
+    """What of clock and calendar may matter, at the rows' usual step and over all their time."""
+    if design.clock is None:
+        return []
+    step, days = design.clock.step.total_seconds(), (design.span[1] - design.span[0]).days
+    fits = {"hour_of_day": step < 86_000, "day_of_week": step < 6 * 86_400, "day_of_year": days > 400}
+    return [name for name, fit in fits.items() if fit] or ["day_of_year"]
+
+
+def _encoders(design: Design, words: bool) -> list[str]:
+    linear = design.sizes.linear
+    used = {
+        "OneHotEncoder": linear and words,
+        "OrdinalEncoder": words and not (linear and design.forecast),
+        "StandardScaler": linear,
     }
+    return [name for name, needed in used.items() if needed]
 
 
 def _view(design: Design, kept: History | None) -> dict[str, Any]:

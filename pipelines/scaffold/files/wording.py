@@ -20,7 +20,6 @@ def column(each: Column) -> str:
     said = {"answer": "what is to be told", "time": "when it happened", "key": "whose history it is"}.get(
         each.role, ""
     )
-    shown = f"written {plain(each.facts.header)!r} in the file it came from" if each.renamed else ""
     span = (
         f"from {each.facts.least:g} to {each.facts.most:g}"
         if each.kind == "float" and each.facts.least is not None
@@ -31,13 +30,13 @@ def column(each: Column) -> str:
         if each.kind == "string" and each.role != "key"
         else ""
     )
-    return "; ".join(part for part in (said, shown, span or values) if part) or each.name.replace("_", " ")
+    return "; ".join(part for part in (said, span or values) if part) or each.name.replace("_", " ")
 
 
 def question(design: Design) -> str:
     """The comment above label.sql and the title of its view."""
     if design.clock is None:
-        return "One row per row with an answer: what is asked, when it came, and the answer."
+        return "Each row with an answer: what is asked, when it came, and the answer."
     return (
         "One row per event with an answer: what is asked, when it is asked, the answer and when it was known."
     )

@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.contracts import EvergreenError
 from pipelines.scaffold.design import Design
-from tests.unit.scaffold.tables import decided, flowers, orders, series
+from tests.own_tables import decided, flowers, orders, series
 
 
 def _parts(made: Design) -> dict[str, str]:
@@ -99,3 +99,11 @@ def test_too_few_rows_are_refused_by_number(tmp_path: Path) -> None:
 def test_a_column_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:
     with pytest.raises(EvergreenError, match=r"--label: there is no column 'gone'; there are: 'order no'"):
         decided(orders(), tmp_path, label="gone")
+
+
+def test_rows_of_a_time_that_nobody_keeps_are_left_out_and_told(tmp_path: Path) -> None:
+    table = series(900)
+    table["day"] = [f"{1700 + n // 3}-0{1 + n % 3}-01" for n in range(900)]
+    made = decided(table, tmp_path, time="day")
+    assert made.span[0].year == 1900
+    assert any("are not from 1900 to 2100" in note for note in made.notes)

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from pipelines.contracts import EvergreenError
-from tests.unit.scaffold.tables import orders, read
+from tests.own_tables import orders, read
 
 
 def _kinds(path: Path) -> dict[str, str]:

@@ -26,17 +26,19 @@ def decided(frame: pd.DataFrame, folder: Path, **said: object) -> Design:
 
 
 def orders(rows: int = 600) -> pd.DataFrame:
-    """Events of shops, with a yes or no that follows the amount."""
+    """Events of shops, with a yes or no that follows amount, shop and channel."""
     dice = np.random.default_rng(0)
-    amount = dice.gamma(2, 20, rows).round(2)
+    amount, shop = dice.gamma(2, 20, rows).round(2), dice.integers(0, 12, rows)
+    channel = dice.choice(["web", "shop", "phone"], rows)
+    leaning = (shop - 6) * 0.6 + (amount - 40) / 12 + np.where(channel == "web", 1.0, -1.0)
     return pd.DataFrame(
         {
             "order no": [f"o{n:05d}" for n in range(rows)],
-            "shop id": dice.integers(0, 12, rows),
+            "shop id": shop,
             "ordered at": pd.date_range("2025-01-01", periods=rows, freq="3h").strftime("%Y-%m-%d %H:%M"),
             "amount (€)": amount,
-            "channel": dice.choice(["web", "shop", "phone"], rows),
-            "returned": np.where(dice.random(rows) < 1 / (1 + np.exp(2 - amount / 25)), "yes", "no"),
+            "channel": channel,
+            "returned": np.where(dice.random(rows) < 1 / (1 + np.exp(-leaning)), "yes", "no"),
         }
     )
 
@@ -53,11 +55,12 @@ def series(rows: int = 800) -> pd.DataFrame:
 def flowers(rows: int = 400) -> pd.DataFrame:
     """No time and nobody's history: three kinds by two numbers."""
     dice = np.random.default_rng(2)
-    kind = dice.integers(0, 3, rows)
+    petal, sepal = dice.normal(size=rows).round(3), dice.normal(size=rows).round(3)
+    kind = np.digitize(petal + sepal + dice.normal(0, 0.4, rows), [-0.7, 0.7])
     return pd.DataFrame(
         {
-            "petal": dice.normal(kind, 0.8).round(3),
-            "sepal": dice.normal(0, 1, rows).round(3),
+            "petal": petal,
+            "sepal": sepal,
             "species": np.array(["setosa", "virginica", "o'hara; --"])[kind],
         }
     )
