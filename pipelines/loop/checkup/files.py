@@ -9,7 +9,6 @@ from pipelines.contracts import EvergreenError
 from pipelines.loop.checkup.faults import Fault, told
 from pipelines.stores import Stores
 from pipelines.training import contract
-from pipelines.validation.validate import load_suite
 
 NEEDED = {
     "label.sql": "write the query that gives entities, request fields, event_timestamp, label_known_at and label",
@@ -35,6 +34,8 @@ def check(spec: ModelSpec, stores: Stores) -> Iterator[Fault]:
 
 def _suite(name: str, stores: Stores) -> Iterator[Fault]:
     """A dataset's expectations must be there, be what Great Expectations reads, and speak of columns it has."""
+    from pipelines.validation.validate import load_suite
+
     folder, found = stores.settings.expectations, catalog.dataset(name)
     try:
         suite = load_suite(found, folder)
