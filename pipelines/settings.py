@@ -59,7 +59,7 @@ class Settings(BaseSettings):
     airflow_port: int = Field(8080, description="Airflow's UI and API")
     mlflow_port: int = Field(5000, description="MLflow's UI")
     serving_port: int = Field(8000, description="the prediction API")
-    serving_poll_seconds: float = Field(1.0, gt=0, description="how often serving looks for a new champion")
+    serving_poll_seconds: float = Field(0.5, gt=0, description="how often serving looks for a new champion")
     threads: int = Field(2, ge=1, description="threads one task may use")
     memory_mb: int = Field(256, ge=64, description="what one ingestion may keep in memory before it spills")
     lease_seconds: float = Field(

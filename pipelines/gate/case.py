@@ -76,7 +76,11 @@ def asked(case: Case) -> None:
     _ask(case, "candidate", lambda: answers(case.model, case.held))
     _ask(case, "baseline", lambda: answers(tracking.load_baseline(case.version), case.held))
     for who, version in (("champion", case.champion), ("anchor", case.anchor)):
-        if version is not None and version.digest != case.version.digest:
+        if version is None or version.digest == case.version.digest:
+            continue
+        if who == "anchor" and version == case.champion and "champion" in case.answers:
+            case.answers[who] = case.answers["champion"]  # one version, asked once
+        else:
             _ask(case, who, lambda version=version: _other(case, version))  # type: ignore[misc]
 
 

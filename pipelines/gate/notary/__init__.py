@@ -265,18 +265,22 @@ def _hours(held: "pd.DataFrame") -> "pd.Series[Any]":
 
 def _asked(deed: Deed) -> "Iterator[tuple[str, NDArray[Any]]]":
     """Everybody's answers, from their files."""
-    tracking, name = deed.stores.tracking, deed.spec.name
+    tracking, name, said = deed.stores.tracking, deed.spec.name, None
     yield "candidate", _answers(deed.candidate, deed.held)
     yield "baseline", _answers(tracking.load_baseline(deed.version), deed.held)
     for who, version in (("champion", deed.against.champion), ("anchor", deed.against.anchor)):
         if version is None or version.digest == deed.version.digest:
+            continue
+        if said is not None and version == deed.against.champion:
+            yield who, said  # one version, asked once
             continue
         rows = deed.held
         if version.views != deed.version.views:
             rows = as_served(
                 deed.spec, rows[[str(c) for c in rows if "__" not in str(c)]], version, deed.stores
             )
-        yield who, _answers(tracking.load(name, version.version), rows)
+        said = _answers(tracking.load(name, version.version), rows)
+        yield who, said
 
 
 def _answers(model: Any, rows: "pd.DataFrame") -> "NDArray[Any]":

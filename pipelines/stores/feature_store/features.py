@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import redirect_stderr, redirect_stdout, suppress
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -43,14 +43,6 @@ class Online:
     values: dict[str, Any]
     known: dict[str, Any]
     since: dict[str, datetime] = field(default_factory=dict)
-
-
-def _among(reference: str, names: Iterable[str]) -> bool:
-    """Whether `view:feature`, or any feature of `view:*`, is among the names view__feature."""
-    view, _, feature = reference.partition(":")
-    return any(
-        name.startswith(f"{view}__") if feature == "*" else name == f"{view}__{feature}" for name in names
-    )
 
 
 class Features:
@@ -137,19 +129,24 @@ class Features:
             return registry.get_feature_view_by_version(version.view, project, version.number)
 
     def feature_names(self, spec: ModelSpec) -> list[str]:
-        """view__feature for all features of a model, in the order its data has them."""
-        if not spec.features:
-            return []
-        from feast.errors import FeatureServiceNotFoundException
+        """view__feature for all features of a model, in the order its data has them: that of its Feast service."""
+        wanted: dict[str, list[str]] = {}
+        for reference in spec.features:
+            view, _, feature = reference.partition(":")
+            wanted.setdefault(view, []).append(feature)
+        return [
+            f"{view}__{name}" for view, names in wanted.items() for name in self._named(spec, view, names)
+        ]
 
-        with suppress(FeatureServiceNotFoundException):
-            service = self.store.get_feature_service(spec.name)
-            names = [f"{p.name}__{f.name}" for p in service.feature_view_projections for f in p.features]
-            if all(_among(reference, names) for reference in spec.features):
-                return names
-        raise EvergreenError(
-            f"{spec.folder}/spec.yaml: it asks for features that no view has; `evergreen check {spec.name}` names them"
-        )
+    def _named(self, spec: ModelSpec, view: str, names: list[str]) -> Sequence[str]:
+        """The features that a model takes of a view; EvergreenError if it has not all of them."""
+        found = self.described.get(view)
+        if found is None or not {*names} - {"*"} <= {*found.features}:
+            raise EvergreenError(
+                f"{spec.folder}/spec.yaml: it asks for features of {view} that are not there;"
+                f" `evergreen check {spec.name}` names them"
+            )
+        return found.features if "*" in names else names
 
     def pinned(self, names: Iterable[str], views: Mapping[str, int]) -> dict[str, int]:
         """The version of each view that features (view__feature) come from: those named, else the current."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.catalog import model
 from pipelines.prove.worlds import sandbox
 from pipelines.settings import PROJECT
 from pipelines.stores import Stores
@@ -117,3 +118,15 @@ def test_how_far_a_view_came_online_is_told_without_feast(computed: Stores) -> N
 def test_a_view_without_a_ttl_never_grows_old(tmp_path: Path, repo: Path) -> None:
     found = sandbox(tmp_path / "home", repo).features.described
     assert found["carrier_delays"].ttl == timedelta(hours=6)
+
+
+def test_a_models_features_are_those_of_its_feast_service_in_that_order(tmp_path: Path) -> None:
+    stores, spec = sandbox(tmp_path / "home"), model("flight_delays")
+    some = spec.model_copy(
+        update={"features": ("origin_weather:visib", "carrier_delays:*", "origin_weather:temp")}
+    )
+    assert stores.features.feature_names(some)[:2] == ["origin_weather__visib", "origin_weather__temp"]
+    service = stores.features.store.get_feature_service(spec.name)
+    told = [f"{p.name}__{f.name}" for p in service.feature_view_projections for f in p.features]
+    assert len(told) > 20
+    assert stores.features.feature_names(spec) == told

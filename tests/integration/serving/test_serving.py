@@ -24,7 +24,7 @@ from pipelines.models.flight_delays.estimator import build
 from pipelines.serving.access import statement
 from pipelines.serving.app import create_app
 from pipelines.serving.metrics import Metrics
-from pipelines.serving.predictor import Predictor
+from pipelines.serving.predictor import NOTHING, Predictor
 from pipelines.serving.schemas import example
 from pipelines.settings import Settings
 from pipelines.stores import Stores
@@ -220,7 +220,8 @@ def test_an_unknown_carrier_is_answered_with_the_missing_features_named(world: W
     answer = world.ask(carrier="ZZ")
     assert answer.status_code == 200
     assert answer.json()["missing_features"] == FEATURES
-    assert answer.json()["degraded"] is False
+    assert answer.json()["degraded"] is True
+    assert answer.json()["warnings"] == [NOTHING]
     assert world.metric("evergreen_missing_features_total", feature=FEATURES[0]) == 1
 
 
