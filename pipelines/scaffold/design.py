@@ -301,7 +301,8 @@ class _Whole:
         usual = (
             "by its name" if header.strip().lower() in answers.USUAL else "the last column that is no time"
         )
-        rows = f"the newest {sized.held:,} rows judge, {sized.learned:,} are learned from"
+        held = f"the newest {sized.held:,}" if self.clock else f"{sized.held:,} random"
+        rows = f"{held} rows judge, {sized.learned:,} are learned from"
         told = {"label": (header, "as said" if self.said.label else usual)}
         told["task"] = (self.answer.task, self.answer.why)
         told |= self._of_time(self.clock) if self.clock else {"time": ("none", self._without())}
