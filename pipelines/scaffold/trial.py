@@ -20,8 +20,8 @@ Say = Callable[[str], None]
 def run(name: str, most: int, home: Path | None, places: tuple[Path, Path], say: Say) -> dict[str, Any]:
     """Verdict, metrics, rules that did not pass, one answer, and the steps with their seconds.
 
-    For each dataset `most` rows are taken of what lies in `places`, the landing folder and the archive, or of the model's
-    sample. Without a home a temporary one is kept, for the page of the verdict lies in it.
+    For each dataset `most` rows are taken of what lies in `places`, the landing folder and the archive, or of the
+    model's sample. Without a home a temporary one is kept, for the page of the verdict lies in it.
     """
     spec = catalog.model(name)
     place = home or Path(tempfile.mkdtemp(prefix=f"evergreen-try-{name}-"))
