@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli import audit, card, features, own, prove, quarantine, reproduce, schema, search, versions
+from pipelines.cli import audit, features, own, prove, quarantine, record, schema, search, versions
 from pipelines.cli.output import GATE, MENDED, REFUSED, AsJson, console, explained, settings, show
 from pipelines.contracts import EvergreenError
 from pipelines.stores import Stores
@@ -28,10 +28,10 @@ app.command("who-was-champion")(audit.who_was_champion)
 app.command()(audit.explain)
 app.command()(features.impact)
 app.command()(features.parity)
-app.command()(card.card)
+app.command()(record.card)
 for command in versions.COMMANDS:
     app.command()(command)
-app.command()(reproduce.reproduce)
+app.command()(record.reproduce)
 app.command()(search.search)
 app.command()(own.new)
 app.command()(own.check)

@@ -181,7 +181,8 @@ def try_model(
     from pipelines.scaffold.trial import run
 
     with explained():
-        found = run(name, rows, home, settings().landing_path, progress)
+        places = (settings().landing_path, settings().home / "archive")
+        found = run(name, rows, home, places, progress)
         show(found, as_json_text, _tried)
     if found["decision"] != "PASS":
         raise typer.Exit(GATE)

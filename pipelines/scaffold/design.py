@@ -14,13 +14,13 @@ from pipelines.scaffold.data.moments import MINUTE, Clock
 from pipelines.scaffold.data.profile import Facts, Kind
 from pipelines.scaffold.data.sizes import Sizes
 from pipelines.scaffold.data.sources import Source
+from pipelines.scaffold.reasons import Whole
 
 Role = Literal["answer", "time", "key", "asked", "history", "unused"]
 ROW, MADE = "row_id", "recorded_at"
 """The columns that are added where nothing tells rows apart, or says when they happened."""
 NO_TIME = "none"
 MOST_WATCHED = 6
-FEW_OF_A_CLASS = 20
 YEARS = (1900, 2100)
 """Times that files may have."""
 LONG_TEXT, MANY = 60.0, 0.5
@@ -36,6 +36,11 @@ class Said:
     task: Task | None = None
     positive: str | None = None
     horizon: timedelta | None = None
+
+    @property
+    def given(self) -> frozenset[str]:
+        """What of it was said."""
+        return frozenset(name for name, value in vars(self).items() if value)
 
 
 @dataclass(frozen=True)
@@ -117,7 +122,7 @@ def design(name: str, origin: str, said: Said, found: Sequence[Facts], source: S
     parts = _Parts(answer, time, keys, unfit, hidden, horizon)
     columns = _fewer_watched([parts.column(f, n) for f, n in zip(found, _names(found), strict=True)])
     sized = sizes.sized(answer, clock, horizon, leaks.strongest(usable, source), source)
-    whole = _Whole(said, answer, clock, keys, horizon, forecast, sized)
+    whole = Whole(said.given, answer, clock, keys, horizon, forecast, sized)
     span = sizes.span(clock, source)
     by_place = {column.facts.place: column.name for column in columns}
     return Design(
@@ -281,53 +286,3 @@ def _fewer_watched(columns: list[Column]) -> list[Column]:
     watched = [column for column in columns if column.role == "history"][MOST_WATCHED:]
     why = f"the past of {MOST_WATCHED} columns is kept, and it comes later"
     return [replace(each, role="unused", why=why) if each in watched else each for each in columns]
-
-
-@dataclass(frozen=True)
-class _Whole:
-    """What was decided for the whole, as a person reads it."""
-
-    said: Said
-    answer: Answer
-    clock: Clock | None
-    keys: Sequence[Facts]
-    horizon: timedelta
-    forecast: bool
-    sized: Sizes
-
-    def reasons(self) -> dict[str, tuple[str, str]]:
-        """What -> what was decided, and why."""
-        header, sized = self.answer.facts.header, self.sized
-        usual = (
-            "by its name" if header.strip().lower() in answers.USUAL else "the last column that is no time"
-        )
-        rows = f"the newest {sized.held:,} rows judge, {sized.learned:,} are learned from"
-        told = {"label": (header, "as said" if self.said.label else usual)}
-        told["task"] = (self.answer.task, self.answer.why)
-        told |= self._of_time(self.clock) if self.clock else {"time": ("none", self._without())}
-        told["hold-out"] = (
-            moments.written(sized.holdout),
-            rows if self.clock else rows.replace("newest", "random"),
-        )
-        return told | {"estimator": ("linear" if sized.linear else "gradient boosting", sized.why)}
-
-    def _of_time(self, clock: Clock) -> dict[str, tuple[str, str]]:
-        whose = " and ".join(each.header for each in self.keys)
-        why = "as said" if self.said.keys else "it is named like one, or tells rows apart with the time"
-        what = "only the past is known then" if self.forecast else "the row's own columns are known then"
-        return {
-            "time": (clock.facts.header, f"rows are usually {moments.about(clock.step)} apart"),
-            "key": (whose, why) if whose else ("none", "all rows are one series"),
-            "horizon": (moments.written(self.horizon), f"asked so long before the event; {what}"),
-        }
-
-    def _without(self) -> str:
-        why = "as said" if self.said.time else f"no column says when, with {moments.MOMENTS} moments or more"
-        return f"{why}; times are made in a random order, so the hold-out is a random sample"
-
-    def notes(self) -> list[str]:
-        """What a person should know before they begin."""
-        rare = min(self.sized.base, 1 - self.sized.base) * self.sized.held
-        few = self.answer.task == "classification" and rare < FEW_OF_A_CLASS
-        text = f"About {rare:.0f} held-out rows are of the rarer answer: expect INCONCLUSIVE until more rows land."
-        return [text] if few else []

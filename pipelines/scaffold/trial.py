@@ -17,25 +17,25 @@ from pipelines.stores import Stores
 Say = Callable[[str], None]
 
 
-def run(name: str, most: int, home: Path | None, landing: Path, say: Say) -> dict[str, Any]:
+def run(name: str, most: int, home: Path | None, places: tuple[Path, Path], say: Say) -> dict[str, Any]:
     """Verdict, metrics, rules that did not pass, one answer, and the steps with their seconds.
 
-    `most` rows are taken of what lies in the landing folder for each dataset, or of the model's sample. Without a home
-    a temporary one is kept, for the page of the verdict lies in it.
+    For each dataset `most` rows are taken of what lies in `places`, the landing folder and the archive, or of the
+    model's sample. Without a home a temporary one is kept, for the page of the verdict lies in it.
     """
     spec = catalog.model(name)
     place = home or Path(tempfile.mkdtemp(prefix=f"evergreen-try-{name}-"))
     if home is not None and (home / "evergreen.db").exists():
         raise EvergreenError(f"{home} is a home with a past; name a new folder with --home, or leave it out")
     with scratch(place):
-        return Trial(spec, most, landing, say).run()
+        return Trial(spec, most, places, say).run()
 
 
 class Trial:
     """The steps in their order, each told of as it ends."""
 
-    def __init__(self, spec: ModelSpec, most: int, landing: Path, say: Say) -> None:
-        self.spec, self.most, self.landing, self.say = spec, most, landing, say
+    def __init__(self, spec: ModelSpec, most: int, places: tuple[Path, Path], say: Say) -> None:
+        self.spec, self.most, self.places, self.say = spec, most, places, say
         self.steps: list[dict[str, Any]] = []
 
     def run(self) -> dict[str, Any]:
@@ -63,7 +63,7 @@ class Trial:
         from pipelines.loop import steps
 
         with self._step(f"land {dataset.name}") as said:
-            said.append(f"{_landed(dataset, self.spec, self.landing, self.most, shared):,} rows")
+            said.append(f"{_landed(dataset, self.spec, self.places, self.most, shared):,} rows")
         with self._step(f"ingest {dataset.name}") as said:
             results = steps.ingest(dataset.name)
             said += [f"{r['silver']:,} rows in, {r['quarantined']:,} set aside" for r in results]
@@ -144,37 +144,53 @@ def _answer(spec: ModelSpec, shared: Stores) -> float:
     return predictor.answer(served, asked, predictor.features(served, asked))
 
 
-def _landed(dataset: DatasetSpec, spec: ModelSpec, landing: Path, most: int, shared: Stores) -> int:
+def _landed(
+    dataset: DatasetSpec, spec: ModelSpec, places: tuple[Path, Path], most: int, shared: Stores
+) -> int:
     """A sample of what has landed, as one file in the scratch home's landing folder; how many rows it has.
 
     Whole histories are kept where rows have a key, as many as fit; else rows are drawn at random, over all the time.
     """
     import duckdb
 
-    files = sorted(str(path) for path in landing.glob(dataset.pattern) if path.suffix == ".parquet")
-    sample = PROJECT / "tests" / "models" / spec.name / "sample.parquet"
-    files = files or ([str(sample)] if sample.exists() else [])
-    if not files:
-        raise EvergreenError(
-            f"no Parquet file of {dataset.name} (`{dataset.pattern}`) lies in {landing}; land one, as `evergreen new`"
-            " does"
-        )
-    target = shared.settings.landing_path / f"{dataset.pattern.replace('*', 'trial')}.parquet"
+    files, kind = _files(dataset, spec, places)
+    target = shared.settings.landing_path / f"{dataset.pattern.replace('*', 'trial')}.{kind}"
     target.parent.mkdir(parents=True, exist_ok=True)
+    options = ", all_varchar = true, header = true" if kind == "csv" else ""
+    listed = ", ".join(_quoted(str(file)) for file in files)
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute(
-            "create view landed as select * from read_parquet($1)".replace("$1", _listed(files))
+            f"create view landed as select * from read_{kind}([{listed}], union_by_name = true{options})"
         )
         chosen = _chosen(dataset, spec, most, connection)
-        place = str(target).replace("'", "''")
-        connection.execute(f"copy ({chosen}) to '{place}' (format parquet)")
-        found = connection.execute(f"select count(*) from read_parquet('{place}')").fetchone()
+        connection.execute(f"create table sampled as {chosen}")
+        connection.execute(f"copy sampled to {_quoted(str(target))} (format {kind})")
+        found = connection.execute("select count(*) from sampled").fetchone()
     return int(found[0]) if found else 0
 
 
-def _listed(files: list[str]) -> str:
-    return "[" + ", ".join("'" + file.replace("'", "''") + "'" for file in files) + "]"
+def _files(dataset: DatasetSpec, spec: ModelSpec, places: tuple[Path, Path]) -> tuple[list[Path], str]:
+    """The dataset's files where they landed or were archived, else the model's sample; Parquet before CSV."""
+    landing, archive = places
+    files = [*sorted(landing.glob(dataset.pattern)), *sorted((archive / dataset.name).glob("*"))]
+    there = [path for path in files if path.is_file()]
+    sample = PROJECT / "tests" / "models" / spec.name / "sample.parquet"
+    for kind, found in (
+        ("parquet", [path for path in there if path.suffix == ".parquet"]),
+        ("csv", [path for path in there if path.name.endswith((".csv", ".csv.gz"))]),
+        ("parquet", [sample] if sample.exists() and dataset.name == spec.label.dataset else []),
+    ):
+        if found:
+            return found, kind
+    raise EvergreenError(
+        f"no file of {dataset.name} (`{dataset.pattern}`) lies in {places[0]} or was ingested; land one, as"
+        " `evergreen new` does"
+    )
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _chosen(dataset: DatasetSpec, spec: ModelSpec, most: int, connection: Any) -> str:

@@ -89,6 +89,16 @@ def test_the_next_file_as_it_comes_is_taken(project: Path) -> None:
     assert (told["parsed"], told["silver"], told["quarantined"]) == (800, 800, 0), told
 
 
+def test_what_was_taken_in_can_be_tried_again(project: Path) -> None:
+    """A file that was ingested lies in the archive; the trial takes it there, and changes nothing."""
+    _new(project, flowers(600), "flower", "--positive", "setosa")
+    assert _run(project, "-m", "pipelines.cli", "ingest", "flower").returncode == 0
+    before = _files(project / "var")
+    found = _tried(project, "flower", "--rows", "400")
+    assert found["steps"][0]["said"] == "400 rows"
+    assert _files(project / "var") == before
+
+
 def test_a_model_without_a_time_needs_no_entity_and_no_feature(project: Path) -> None:
     _new(project, flowers(900), "flower", "--positive", "o'hara; --")
     assert not list((project / "feature_repo").glob("flower*"))

@@ -4,10 +4,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pipelines import catalog
 from pipelines.catalog.types import duration
 from pipelines.contracts import EvergreenError
+from pipelines.serving.schemas import example, request_model
 
 SPECS = sorted((catalog.HERE / "datasets").glob("*.yaml"))
 
@@ -62,3 +64,37 @@ def test_durations_are_numbers_with_a_unit(text: str, value: timedelta) -> None:
 def test_a_duration_without_unit_is_refused() -> None:
     with pytest.raises(ValueError, match="30m, 36h or 7d"):
         duration("90")
+
+
+def _spec(**changes: object) -> dict[str, object]:
+    text = (catalog.HERE / "models" / "flight_delays" / "spec.yaml").read_text()
+    return yaml.safe_load(text) | changes
+
+
+def test_a_model_may_know_its_request_alone() -> None:
+    alone = catalog.ModelSpec.model_validate(_spec(entities={}, features=[]))
+    assert alone.features == ()
+    assert request_model(alone).model_validate({"request": example(alone)["request"]})
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"entities": {}}, "features are looked up by entities"),
+        ({"features": [], "request": {}}, "without features and request nothing is known"),
+    ],
+)
+def test_a_model_that_could_know_nothing_is_refused(changes: dict[str, object], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        catalog.ModelSpec.model_validate(_spec(**changes))
+
+
+@pytest.mark.parametrize("header", ["faa", "Name of it"])
+def test_a_header_names_one_column(tmp_path: Path, header: str) -> None:
+    broken = tmp_path / "airports.yaml"
+    text = (catalog.HERE / "datasets" / "airports.yaml").read_text()
+    for name in ("lat", "lon"):
+        text = text.replace(f"  {name}: {{", f"  {name}: {{header: {header}, ")
+    broken.write_text(text)
+    with pytest.raises(EvergreenError, match="names two columns"):
+        catalog.read_spec(broken, catalog.DatasetSpec)

@@ -148,3 +148,16 @@ def test_a_remedy_is_not_named_for_a_time_that_it_would_not_take() -> None:
     )
     assert len(reasons) == 4
     assert not any("`" in reason for reason in reasons.values())
+
+
+@pytest.mark.parametrize(("zone", "hour"), [("UTC", 0), ("Europe/Berlin", 23)])
+def test_a_day_alone_is_its_first_moment_where_its_zone_is_declared(zone: str, hour: int) -> None:
+    moments, wrong = judged(["2013-01-31"], timezone=zone)
+    assert wrong == {}
+    (found,) = moments.values()
+    assert found is not None
+    assert found.astimezone(UTC).hour == hour
+
+
+def test_a_day_alone_is_no_moment_where_no_zone_is_declared() -> None:
+    assert len(judged(["2013-01-31"])[1]) == 1
