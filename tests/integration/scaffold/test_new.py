@@ -89,6 +89,23 @@ def test_the_next_file_as_it_comes_is_taken(project: Path) -> None:
     assert (told["parsed"], told["silver"], told["quarantined"]) == (800, 800, 0), told
 
 
+def test_the_next_parquet_file_as_it_comes_is_taken(project: Path) -> None:
+    """Booleans, days, categories and whole numbers with gaps are what pandas writes."""
+    frame = orders(800)
+    frame["paid"] = frame.index % 3 == 0
+    frame["day"] = pd.to_datetime(frame["ordered at"]).dt.date
+    frame["ordered at"] = pd.to_datetime(frame["ordered at"])
+    frame["pieces"] = (frame.index % 7).astype("Int64").where(frame.index % 5 != 0)
+    frame["channel"] = frame["channel"].astype("category")
+    later = project / "shop_returns_later.parquet"
+    frame.to_parquet(later)
+    flags = ["--yes", "--label", "returned", "--json"]
+    done = _run(project, "-m", "pipelines.cli", "new", "shop_returns", "--from", str(later), *flags)
+    assert done.returncode == 0, done.stderr
+    (told,) = json.loads(_run(project, "-m", "pipelines.cli", "validate", str(later), "--json").stdout)
+    assert (told["parsed"], told["silver"], told["quarantined"]) == (800, 800, 0), told
+
+
 def test_what_was_taken_in_can_be_tried_again(project: Path) -> None:
     """A file that was ingested lies in the archive; the trial takes it there, and changes nothing."""
     _new(project, flowers(600), "flower", "--positive", "setosa")
