@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -152,6 +153,19 @@ def test_a_name_that_is_there_is_refused(project: Path) -> None:
     before = _files(project)
     with pytest.raises(EvergreenError, match="is there already"):
         _written(project, orders(), "shop_returns")
+    assert _files(project) == before
+
+
+def test_a_landed_file_of_the_same_name_is_kept(project: Path) -> None:
+    first = _written(project, orders(), "shop_returns")
+    kept = first.landed.read_bytes()
+    for path in [*project.glob("*/shop_returns*"), *project.glob("*/*/shop_returns*")]:
+        if path.parent != first.landed.parent:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    before = _files(project)
+    with pytest.raises(EvergreenError, match="is there already; move it away"):
+        _written(project, orders(), "shop_returns")
+    assert first.landed.read_bytes() == kept
     assert _files(project) == before
 
 
