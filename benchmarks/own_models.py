@@ -33,7 +33,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="evergreen-own-") as folder:
         tables = asked.tables or _stock(Path(folder))
         print(
-            f"{'table':24} {'rows':>8} {'lines':>5} {'files':>5} {'new s':>6} {'try s':>6} {'verdict':13} "
+            f"{'table':24} {'rows':>8} {'flags':>5} {'files':>5} {'new s':>6} {'try s':>6} {'verdict':13} "
             "model / plain / rule"
         )
         for number, table in enumerate(tables):

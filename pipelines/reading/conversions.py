@@ -37,10 +37,13 @@ def fault_of_type(kind: Kind, name: str, spec: DatasetSpec) -> str | None:
         return None
     if column.type in ("integer", "float") and _is_number(plain_kind):
         return None
+    if column.type == "string" and pa.types.is_boolean(plain_kind):
+        return None
     zone = " with a zone" if column.type == "timestamp" else ""
     found = f"Parquet column {name!r} is {kind}, but {spec.name}.yaml says {column.type}{zone}"
-    if column.type == "timestamp" and pa.types.is_timestamp(plain_kind):
-        return None if plain_kind.tz or column.timezone else f"{found}; {zone_setting(spec, name)}"
+    if column.type == "timestamp" and (pa.types.is_timestamp(plain_kind) or pa.types.is_date32(plain_kind)):
+        zoned = column.timezone or getattr(plain_kind, "tz", None)
+        return None if zoned else f"{found}; {zone_setting(spec, name)}"
     return f"{found}; written as {WRITTEN[column.type]} it is taken"
 
 
@@ -126,6 +129,11 @@ def _decimals(array: pa.Array, column: Column) -> Told:
     return text, pc.greater(pc.utf8_length(digits), DIGITS), INEXACT
 
 
+def _days(array: pa.Array, column: Column) -> Told:
+    """A day is its first moment, by the clocks of the column's zone."""
+    return _times(array.cast(pa.timestamp("s")), column)
+
+
 def _times(array: pa.Array, column: Column) -> Told:
     """Times to the microsecond; any other as it is, for the strict reading to refuse."""
     found = within(array, cut=column.nanoseconds == "cut")
@@ -144,4 +152,5 @@ WAYS: tuple[tuple[Callable[[Kind, str], bool], Callable[[pa.Array, Column], Told
     (lambda kind, wanted: pa.types.is_integer(kind) and wanted == "float", _integers_as_floats),
     (lambda kind, _: pa.types.is_decimal(kind), _decimals),
     (lambda kind, _: pa.types.is_timestamp(kind), _times),
+    (lambda kind, wanted: pa.types.is_date32(kind) and wanted == "timestamp", _days),
 )

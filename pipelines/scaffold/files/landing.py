@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from pipelines.contracts import EvergreenError
 from pipelines.scaffold.data.answers import literal
 from pipelines.scaffold.data.sizes import MADE_DAYS
 from pipelines.scaffold.data.sources import Source
@@ -38,6 +39,8 @@ def write(design: Design, source: Source, folder: Path) -> Path:
     """The whole data as one Parquet file in the landing folder, there at once or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{design.name}_{design.span[1]:%Y%m%dT%H%M%S}.parquet"
+    if path.exists():
+        raise EvergreenError(f"{path} is there already; move it away, or ingest it first")
     part = path.with_name(f".{path.name}.part")
     _copy(source, rows(design), part)
     part.replace(path)

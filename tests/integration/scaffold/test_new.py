@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -89,6 +90,23 @@ def test_the_next_file_as_it_comes_is_taken(project: Path) -> None:
     assert (told["parsed"], told["silver"], told["quarantined"]) == (800, 800, 0), told
 
 
+def test_the_next_parquet_file_as_it_comes_is_taken(project: Path) -> None:
+    """Booleans, days, categories and whole numbers with gaps are what pandas writes."""
+    frame = orders(800)
+    frame["paid"] = frame.index % 3 == 0
+    frame["day"] = pd.to_datetime(frame["ordered at"]).dt.date
+    frame["ordered at"] = pd.to_datetime(frame["ordered at"])
+    frame["pieces"] = (frame.index % 7).astype("Int64").where(frame.index % 5 != 0)
+    frame["channel"] = frame["channel"].astype("category")
+    later = project / "shop_returns_later.parquet"
+    frame.to_parquet(later)
+    flags = ["--yes", "--label", "returned", "--json"]
+    done = _run(project, "-m", "pipelines.cli", "new", "shop_returns", "--from", str(later), *flags)
+    assert done.returncode == 0, done.stderr
+    (told,) = json.loads(_run(project, "-m", "pipelines.cli", "validate", str(later), "--json").stdout)
+    assert (told["parsed"], told["silver"], told["quarantined"]) == (800, 800, 0), told
+
+
 def test_what_was_taken_in_can_be_tried_again(project: Path) -> None:
     """A file that was ingested lies in the archive; the trial takes it there, and changes nothing."""
     _new(project, flowers(600), "flower", "--positive", "setosa")
@@ -135,6 +153,19 @@ def test_a_name_that_is_there_is_refused(project: Path) -> None:
     before = _files(project)
     with pytest.raises(EvergreenError, match="is there already"):
         _written(project, orders(), "shop_returns")
+    assert _files(project) == before
+
+
+def test_a_landed_file_of_the_same_name_is_kept(project: Path) -> None:
+    first = _written(project, orders(), "shop_returns")
+    kept = first.landed.read_bytes()
+    for path in [*project.glob("*/shop_returns*"), *project.glob("*/*/shop_returns*")]:
+        if path.parent != first.landed.parent:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    before = _files(project)
+    with pytest.raises(EvergreenError, match="is there already; move it away"):
+        _written(project, orders(), "shop_returns")
+    assert first.landed.read_bytes() == kept
     assert _files(project) == before
 
 
