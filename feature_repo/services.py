@@ -10,10 +10,7 @@ from pipelines.catalog import ModelSpec, models
 
 def projections(spec: ModelSpec) -> list:
     """The views a model names: whole (`view:*`) or by feature."""
-    wanted: dict[str, list[str]] = {}
-    for reference in spec.features:
-        view, feature = reference.split(":")
-        wanted.setdefault(view, []).append(feature)
+    wanted = spec.features_by_view
     views = {name: getattr(importlib.import_module(name), name) for name in wanted}
     return [views[name] if "*" in names else views[name][names] for name, names in wanted.items()]
 

@@ -203,6 +203,15 @@ class ModelSpec(Spec):
     def label_sql(self) -> str:
         return (self.folder / "label.sql").read_text()
 
+    @property
+    def features_by_view(self) -> dict[str, list[str]]:
+        """The features that it asks of each view, as written, in order; `*` is all of them."""
+        found: dict[str, list[str]] = {}
+        for reference in self.features:
+            view, _, feature = reference.partition(":")
+            found.setdefault(view, []).append(feature)
+        return found
+
     def features_among(self, columns: Iterable[str]) -> list[str]:
         """A fitted model's columns that are features (view__feature), neither entities nor request fields."""
         return [str(name) for name in columns if name not in {**self.entities, **self.request}]

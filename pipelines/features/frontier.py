@@ -17,7 +17,7 @@ def frontier(spec: ModelSpec, as_of: datetime, stores: Stores) -> datetime:
     wakes the training again.
     """
     newest = {version.view: version for version in stores.features.registered.versions()}
-    wanted = {name.split(":")[0] for name in spec.features}
+    wanted = spec.features_by_view
     reached = {view: _reached(spec, newest.get(view), stores) for view in wanted}
     end = min([as_of, *reached.values()])
     landed = stores.ledger.batches()

@@ -62,14 +62,11 @@ def _estimators() -> str:
 
 def _questions() -> str:
     """Whether serving can tell when the event is, by which horizon and age of features are reckoned."""
-    for spec in catalog.models().values():
-        event = catalog.dataset(spec.label.dataset).event_time
-        if spec.features and spec.label.horizon and event not in spec.request:
-            raise EvergreenError(
-                f"{spec.folder}/spec.yaml: request has no {event}, the event_time of {spec.label.dataset}, so no"
-                " question says when its event is, and serving applies neither horizon nor age of features; give the"
-                f" request's time field the name {event}"
-            )
+    from pipelines.loop.checkup.questions import times
+
+    wrong = [fault for spec in catalog.models().values() for fault in times(spec) if fault.breaks]
+    if wrong:
+        raise EvergreenError("\n".join(f"{fault.where}: {fault.what}; {fault.remedy}" for fault in wrong))
     return "each says when its event is, or needs no features"
 
 

@@ -21,7 +21,7 @@ def check(spec: ModelSpec, stores: Stores) -> Iterator[Fault]:
     path = spec.folder / "label.sql"
     if not path.is_file():
         return
-    yield from _times(spec)
+    yield from times(spec)
     columns = _columns(spec, stores)
     if isinstance(columns, Fault):
         yield columns
@@ -64,7 +64,7 @@ def _columns(spec: ModelSpec, stores: Stores) -> dict[str, str] | Fault:
     return {row[0]: row[1] for row in found}
 
 
-def _times(spec: ModelSpec) -> Iterator[Fault]:
+def times(spec: ModelSpec) -> Iterator[Fault]:
     """Serving reckons horizon and age of features from the request's event time."""
     path, event = spec.folder / "spec.yaml", catalog.dataset(spec.label.dataset).event_time
     if spec.features and spec.label.horizon and event not in spec.request:

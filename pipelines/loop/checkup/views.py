@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.catalog import ModelSpec
 from pipelines.contracts import EvergreenError
-from pipelines.loop.checkup.faults import Fault
+from pipelines.loop.checkup.faults import Fault, told
 from pipelines.loop.checkup.files import line_of
 from pipelines.stores import Stores
 from pipelines.stores.feature_store.views import ViewVersion
@@ -23,8 +23,8 @@ SLOW = 60.0
 def check(spec: ModelSpec, stores: Stores) -> Iterator[Fault]:
     """What is wrong with the views of a model's features, and what of its datasets nobody reads."""
     known, read = stores.features.described, {spec.label.dataset}
-    for view in dict.fromkeys(name.partition(":")[0] for name in spec.features):
-        yield from _asked(spec, view, known)
+    for view, names in spec.features_by_view.items():
+        yield from _asked(spec, view, names, known)
         if view in known:
             version = known[view].version
             read |= version.sources
@@ -46,16 +46,15 @@ def check(spec: ModelSpec, stores: Stores) -> Iterator[Fault]:
         )
 
 
-def _asked(spec: ModelSpec, view: str, known: "dict[str, Described]") -> Iterator[Fault]:
+def _asked(spec: ModelSpec, view: str, names: list[str], known: "dict[str, Described]") -> Iterator[Fault]:
     """The view is there, has the features, and is looked up by entities that a request names."""
     path = spec.folder / "spec.yaml"
     where = f"{path}:{line_of(path, f'{view}:')}"
     if view not in known:
         yield Fault(where, f"no feature view {view!r}", f"there are: {', '.join(known) or 'none'}")
         return
-    for reference in spec.features:
-        name, _, feature = reference.partition(":")
-        if name == view and feature not in {"*", *known[view].features}:
+    for feature in names:
+        if feature not in {"*", *known[view].features}:
             yield Fault(
                 where, f"{view} has no feature {feature!r}", f"it has: {', '.join(known[view].features)}"
             )
@@ -83,13 +82,14 @@ def _computed(version: ViewVersion, stores: Stores) -> Iterator[Fault]:
         try:
             leakage.check(version, start, end, stores)
         except leakage.ReadsTheFuture as error:
-            what, _, remedy = str(error).rpartition("; ")
-            yield Fault(str(path), what, remedy)
+            yield told(f"{path}: {error}")
 
 
 def _columns(version: ViewVersion, given: set[str], path: Path, stores: Stores) -> Iterator[Fault]:
+    from pipelines.features import view_rows
+
     declared = stores.features.described[version.view]
-    wanted = {*declared.entities, *declared.features, *("event_timestamp", "created_timestamp")}
+    wanted = {*declared.entities, *declared.features, *view_rows.TIMES}
     for name in sorted(wanted - given):
         yield Fault(
             str(path), f"it does not give {name}, which {version.view}.py declares", "add it to its select"

@@ -130,13 +130,8 @@ class Features:
 
     def feature_names(self, spec: ModelSpec) -> list[str]:
         """view__feature for all features of a model, in the order its data has them: that of its Feast service."""
-        wanted: dict[str, list[str]] = {}
-        for reference in spec.features:
-            view, _, feature = reference.partition(":")
-            wanted.setdefault(view, []).append(feature)
-        return [
-            f"{view}__{name}" for view, names in wanted.items() for name in self._named(spec, view, names)
-        ]
+        wanted = spec.features_by_view.items()
+        return [f"{view}__{name}" for view, names in wanted for name in self._named(spec, view, names)]
 
     def _named(self, spec: ModelSpec, view: str, names: list[str]) -> Sequence[str]:
         """The features that a model takes of a view; EvergreenError if it has not all of them."""
