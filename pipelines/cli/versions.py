@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.cli.output import GATE, AsJson, explained, settings, show
-from pipelines.contracts import EvergreenError, Promotion
+from pipelines.cli.output import GATE, AsJson, explained, progress, settings, show
+from pipelines.contracts import EvergreenError, Promotion, as_json
 from pipelines.stores import Stores
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def promote(
     with explained():
         answer = steps.promote(model, version or steps.newest(model))
         show(answer, as_json_text, _moved)
+        _served(model, answer)
     if not answer["promoted"]:
         raise typer.Exit(GATE)
 
@@ -47,6 +48,7 @@ def rollback(
         spec, stores = _spec(model), _stores()
         answer = move(spec, stores, _now(), reason, to)
         show(answer, as_json_text, _moved)
+        _served(spec.name, as_json(answer))
         _cards(spec, answer, stores)
 
 
@@ -58,6 +60,7 @@ def override(named: Named, reason: Reason, as_json_text: AsJson = False) -> None
         (spec, version), stores = _asked(named), _stores()
         answer = move(spec, version, stores, _now(), reason)
         show(answer, as_json_text, _moved)
+        _served(spec.name, as_json(answer))
         _cards(spec, answer, stores)
 
 
@@ -114,6 +117,14 @@ def _asked(named: str) -> "tuple[ModelSpec, int]":
     if found is None:
         raise EvergreenError(f"{named!r} is not MODEL@VERSION such as flight_delays@3")
     return _spec(found[1]), int(found[2])
+
+
+def _served(model: str, answer: dict[str, Any]) -> None:
+    """Whether, and when, serving answers with the new champion; told on stderr."""
+    from pipelines.local.answering import followed
+
+    if answer["promoted"]:
+        progress(followed(settings(), model, answer["champion_version"]))
 
 
 def _cards(spec: "ModelSpec", answer: Promotion, stores: Stores) -> None:

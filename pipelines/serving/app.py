@@ -25,14 +25,14 @@ from pipelines.serving.docs import page
 from pipelines.serving.metrics import FeatureHealth, Metrics
 from pipelines.serving.predictor import (
     CannotAnswer,
-    FeatureSource,
     Follower,
-    ModelSource,
+    Loading,
     NoChampion,
     Predictor,
 )
 from pipelines.serving.schemas import Answer, Answered, ModelStatus, Problem, Refusal, Value, refusal
 from pipelines.serving.served import Found, Served
+from pipelines.serving.sources import FeatureSource, ModelSource
 from pipelines.settings import Settings
 from pipelines.stores.predictions import Prediction
 
@@ -42,7 +42,10 @@ ASKED = re.compile(r"/v1/models/([^/]+)/predictions/?")
 REFUSALS: dict[int | str, dict[str, Any]] = {
     413: {"model": Problem, "description": "The body is too large"},
     422: {"model": Refusal, "description": "A field is missing, unknown or ill-typed; each is named"},
-    503: {"model": Problem, "description": "No champion yet, or the answer could not be logged"},
+    503: {
+        "model": Problem,
+        "description": "No champion yet (Retry-After: one is being loaded), or the answer could not be logged",
+    },
 }
 
 
@@ -135,11 +138,16 @@ def _answered(service: Service, predictor: Predictor, asked: Any, request: Reque
         found = predictor.features(served, asked)
         answer = predictor.answer(served, asked, found)
     except (NoChampion, CannotAnswer) as error:
-        raise HTTPException(503, str(error)) from error
+        raise HTTPException(503, str(error), _again(error)) from error
     prediction = _prediction(predictor, served, asked, found, answer)
     _log(service, prediction)
     broken = predictor.bounds.broken({**asked.entities.model_dump(), **asked.request.model_dump()})
     return _told(prediction, served, found, [*filter(None, [found.reason]), *broken])
+
+
+def _again(error: Exception) -> dict[str, str] | None:
+    """A client that keeps to HTTP asks again by itself when a champion is on its way."""
+    return {"Retry-After": "1"} if isinstance(error, Loading) else None
 
 
 def _told(prediction: Prediction, served: Served, found: Found, warnings: list[str]) -> Answered:
@@ -221,6 +229,8 @@ def _status(predictor: Predictor) -> ModelStatus:
         description=spec.description,
         threshold=spec.threshold if spec.task == "classification" else None,
         last_error=predictor.last_error,
+        loading=predictor.loading[0] if predictor.loading else None,
+        loading_since=predictor.loading[1] if predictor.loading else None,
     )
     if served is None:
         return known

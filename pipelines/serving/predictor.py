@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -19,6 +19,7 @@ from pipelines.serving.causes import Cause, passed
 from pipelines.serving.metrics import Metrics
 from pipelines.serving.schemas import example, request_model
 from pipelines.serving.served import Found, Served, row
+from pipelines.serving.sources import ChampionLike, FeatureSource, ModelSource
 from pipelines.settings import PROJECT
 from pipelines.stores.audit.licences import Licence
 
@@ -29,45 +30,12 @@ NOTHING = "nothing recent enough is known of these entities, so every feature is
 NEWER = "features are newer than the event asked about, so nobody could have known them before it"
 
 
-class ChampionLike(Protocol):
-    """What the registry says of the version to serve."""
-
-    @property
-    def version(self) -> int: ...
-    @property
-    def digest(self) -> str: ...
-    @property
-    def as_of(self) -> Any: ...
-    @property
-    def views(self) -> Mapping[str, int]: ...
-
-
-class ModelSource(Protocol):
-    """Where champions come from.
-
-    `licence` says what lets a version serve, `fitted` builds it after its file was verified; both raise for any other.
-    """
-
-    def champion(self, model: str) -> ChampionLike | None: ...
-    def licence(self, version: Any) -> Licence: ...
-    def fitted(self, version: Any) -> Any: ...
-
-
-class FeatureSource(Protocol):
-    """Where online features come from: view__feature -> value, None where there is none."""
-
-    def online(
-        self,
-        names: Sequence[str],
-        entities: Mapping[str, Any],
-        moment: datetime | None = None,
-        views: Mapping[str, int] | None = None,
-    ) -> Any: ...
-    def feature_names(self, spec: ModelSpec) -> list[str]: ...
-
-
 class NoChampion(EvergreenError):
     """No version is loaded yet."""
+
+
+class Loading(NoChampion):
+    """None is loaded yet, and one is on its way."""
 
 
 class CannotAnswer(EvergreenError):
@@ -111,6 +79,8 @@ class Predictor:
         self.bounds = bounds or Bounds(spec, PROJECT / "expectations")
         self._models, self._features, self._metrics = models, features, metrics
         self.served: Served | None = None
+        self.loading: tuple[int, datetime] | None = None
+        self._looked = False
         self._before: Served | None = None
         self.last_error: str | None = None
         self.detail: str | None = None
@@ -125,14 +95,23 @@ class Predictor:
         return value if isinstance(value, datetime) else None
 
     def champion(self) -> Served:
-        """The version that answers now; NoChampion names the remedy."""
+        """The version that answers now; NoChampion names the remedy, Loading that it takes only patience."""
         if self.served is None:
-            raise NoChampion(
-                f"{self.spec.name} has no champion loaded yet"
-                + (f" ({self.last_error})" if self.last_error else "")
-                + f"; train and promote one (`evergreen train {self.spec.name}`, or its DAG) and ask again"
-            )
+            raise self._silent()
         return self.served
+
+    def _silent(self) -> NoChampion:
+        name, loading = self.spec.name, self.loading
+        if loading is not None:
+            since = loading[1].isoformat(timespec="seconds")
+            return Loading(f"{name} is loading its champion, version {loading[0]}, since {since}; ask again")
+        if not self._looked:
+            return Loading(f"serving has just started and looks for the champion of {name}; ask again")
+        return NoChampion(
+            f"{name} has no champion loaded yet"
+            + (f" ({self.last_error})" if self.last_error else "")
+            + f"; train and promote one (`evergreen train {name}`, or its DAG) and ask again"
+        )
 
     def features(self, served: Served, asked: BaseModel) -> Found:
         """The question's features; all missing, and degraded, when the store cannot be read."""
@@ -175,6 +154,10 @@ class Predictor:
 
     def follow(self) -> None:
         """Look once for a new champion and swap to it; whatever fails, the old one stays."""
+        self._look()
+        self._looked = True
+
+    def _look(self) -> None:
         try:
             champion = self._models.champion(self.spec.name)
         except Exception as error:
@@ -186,7 +169,9 @@ class Predictor:
         elif self.served is not None and _same(self.served, champion):
             self._look_again(self.served, champion)
         elif not self._must_wait(champion):
+            self.loading = (champion.version, datetime.now(UTC))
             self._swap(champion)
+            self.loading = None
 
     def _without(self) -> None:
         """No version is champion in the registry: nothing was promoted yet, or somebody deleted what answers."""

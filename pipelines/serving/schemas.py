@@ -134,7 +134,7 @@ class ModelStatus(BaseModel):
     """The model that answers now; `version` is null before a champion is loaded.
 
     `decision` is what lets it serve: PASS, or OVERRIDE by a person; who and why is for `evergreen status` to say.
-    `last_error` is one of a closed set of causes.
+    `last_error` is one of a closed set of causes. `loading` is a version that is about to answer.
     """
 
     model: str
@@ -146,6 +146,8 @@ class ModelStatus(BaseModel):
     loaded_at: datetime | None = None
     decision: str | None = None
     last_error: str | None = None
+    loading: int | None = None
+    loading_since: datetime | None = None
 
 
 def refusal(spec: ModelSpec | None, errors: Sequence[Any]) -> Refusal:

@@ -1,6 +1,7 @@
 """The prediction API: real HTTP handling, a real fitted pipeline and a real log; sources held in memory."""
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
@@ -24,7 +25,7 @@ from pipelines.models.flight_delays.estimator import build
 from pipelines.serving.access import statement
 from pipelines.serving.app import create_app
 from pipelines.serving.metrics import Metrics
-from pipelines.serving.predictor import NOTHING, Predictor
+from pipelines.serving.predictor import NOTHING, Loading, NoChampion, Predictor
 from pipelines.serving.schemas import example
 from pipelines.settings import Settings
 from pipelines.stores import Stores
@@ -81,6 +82,7 @@ class Models:
     unlicensed: int | None = None
     licences: dict[int, Licence] = field(default_factory=dict)
     built: list[int] = field(default_factory=list)
+    wait: Callable[[], object] = lambda: None
 
     def champion(self, model: str) -> Version | None:
         if self.down:
@@ -94,6 +96,7 @@ class Models:
 
     def fitted(self, version: Version) -> Any:
         self.built.append(version.version)
+        self.wait()
         if version.version not in self.loads:
             raise ValueError("the digest does not match")
         return self.loads[version.version]
@@ -247,6 +250,31 @@ def test_without_a_champion_the_answer_is_503_and_says_what_to_do(empty: World) 
     unready = empty.client.get("/ready")
     assert (unready.status_code, "flight_delays" in unready.text) == (503, True)
     assert empty.serving() is None
+
+
+def test_while_the_first_champion_loads_the_answer_says_so_and_when_to_ask_again(
+    empty: World, pipeline: Any
+) -> None:
+    held = threading.Event()
+    empty.models.wait = held.wait
+    empty.models.loads, empty.models.alias = {1: pipeline}, Version(1, "one")
+    wait(lambda: empty.client.get("/v1/models/flight_delays").json()["loading"] == 1)
+    refused = empty.ask()
+    held.set()
+    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+    assert "loading its champion, version 1, since" in refused.json()["detail"]
+    assert "train" not in refused.json()["detail"]
+    wait(lambda: empty.serving() == 1)
+    assert empty.client.get("/v1/models/flight_delays").json()["loading"] is None
+
+
+def test_before_serving_has_looked_for_a_champion_it_does_not_say_that_there_is_none() -> None:
+    predictor = Predictor(SPEC, Models(), FeatureTable(), Metrics())
+    with pytest.raises(Loading, match="just started"):
+        predictor.champion()
+    predictor.follow()
+    with pytest.raises(NoChampion, match="train and promote"):
+        predictor.champion()
 
 
 def test_a_moved_alias_is_followed_without_a_restart(world: World, pipeline: Any) -> None:
