@@ -10,6 +10,7 @@ import importlib
 import sys
 
 HEAVY = (
+    "pipelines",  # before scikit-learn: it says how OpenMP's threads wait
     "pandas",
     "pyarrow.dataset",
     "duckdb",

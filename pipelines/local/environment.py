@@ -99,7 +99,6 @@ def environment(settings: Settings) -> dict[str, str]:
         "MLFLOW_BACKEND_STORE_URI": settings.mlflow_uri,
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "1",
-        "OMP_WAIT_POLICY": "PASSIVE",  # tasks share the cores; a thread that spins while it waits starves others
         "PYTHONUNBUFFERED": "1",
     }
 
