@@ -7,6 +7,7 @@ from pathlib import Path
 
 import prometheus_client  # noqa: F401 - as in serving: once Feast is there first, counters are kept in files
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from pipelines.settings import Settings, settings
 from pipelines.stores import Stores
@@ -16,6 +17,10 @@ os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSeri
 
 os.environ["EVERGREEN_THREADS"] = "1"
 """Workers share the processors, and small questions gain nothing by threads; rules about threads name how many."""
+
+hypothesis_settings.register_profile("evergreen", deadline=None)
+hypothesis_settings.load_profile("evergreen")
+"""Rules are not timed: how long an example takes says more of who else is at work."""
 
 FIRST = ("test_journey", "test_views", "journey", "test_prove", "integration")
 

@@ -121,6 +121,7 @@ def design(name: str, origin: str, said: Said, found: Sequence[Facts], source: S
     hidden = varying if forecast or horizon > MINUTE else []
     parts = _Parts(answer, time, keys, unfit, hidden, horizon)
     columns = _fewer_watched([parts.column(f, n) for f, n in zip(found, _names(found), strict=True)])
+    _tells_from_something(columns, clock)
     sized = sizes.sized(answer, clock, horizon, leaks.strongest(usable, source), source)
     whole = Whole(said.given, answer, clock, keys, horizon, forecast, sized)
     span = sizes.span(clock, source)
@@ -132,6 +133,16 @@ def design(name: str, origin: str, said: Said, found: Sequence[Facts], source: S
         tuple(moments.windows(clock.step)) if clock else (),
         tuple(moments.seasons(clock.step, horizon, span[1] - span[0])) if clock and forecast else (),
     )  # fmt: skip
+
+
+def _tells_from_something(columns: Sequence[Column], clock: Clock | None) -> None:
+    """EvergreenError if no column is left to tell the answer from; with a time its own past always is."""
+    if clock is None and not any(column.role == "asked" for column in columns):
+        unused = [f"{c.facts.header!r}: {c.why}" for c in columns if c.role == "unused"]
+        raise EvergreenError(
+            f"nothing is left to tell the answer from ({'; '.join(unused) or 'there is no other column'}); bring more"
+            " columns, or name with --time the one that says when a row happened: its past tells, then"
+        )
 
 
 def _names(found: Sequence[Facts]) -> list[str]:

@@ -5,10 +5,15 @@ entities, request fields and features; the model's first step remembers its colu
 """
 
 import ast
+import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pipelines.catalog import ModelSpec
 from pipelines.contracts import EvergreenError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NEEDED = {"build": ("parameters",), "baseline": ()}
 
@@ -39,6 +44,28 @@ def _fits(path: Path, name: str, taken: tuple[str, ...], function: ast.FunctionD
         raise EvergreenError(
             f"{path}:{function.lineno}: {name} must take what {shown} gives; mend its parameters"
         )
+
+
+def fitted(spec: ModelSpec, model: Any, inputs: "pd.DataFrame", labels: "pd.Series[Any]") -> Any:
+    """The pipeline, fitted; EvergreenError says what it could not take, and which columns have no value at all."""
+    try:
+        return model.fit(inputs, labels)
+    except (ValueError, TypeError, KeyError) as error:
+        empty = [str(name) for name in inputs if inputs[name].isna().all()]
+        without = (
+            f"; no row has a value of {', '.join(empty)}: see that what they come from lands" if empty else ""
+        )
+        raise EvergreenError(
+            f"{_where(spec, error)}: the model cannot be fitted to {len(inputs):,} rows:"
+            f" {type(error).__name__}: {error}{without}; mend the pipeline, or the features in spec.yaml"
+        ) from error
+
+
+def _where(spec: ModelSpec, error: BaseException) -> str:
+    """estimator.py, with the line of it that failed, if it was one of its own."""
+    path = str(spec.folder / "estimator.py")
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
+    return f"{path}:{lines[-1]}" if lines else path
 
 
 def says_inputs(spec: ModelSpec, fitted: object) -> None:

@@ -41,9 +41,9 @@ def train(
     rows, held = _checked(spec, training_set)
     inputs, labels = rows.drop(columns=list(NOT_INPUT)), rows["label"]
     with limited(fit_threads(spec, stores)):
-        model = estimator(spec).fit(inputs, labels)
+        model = contract.fitted(spec, estimator(spec), inputs, labels)
         contract.says_inputs(spec, model)
-        plain = baseline(spec).fit(inputs, labels)
+        plain = contract.fitted(spec, baseline(spec), inputs, labels)
     facts = _facts(training_set, trigger, code, record or {}) | _comparable(spec, model, held)
     return candidate(register(spec, training_set, stores, facts, record or {}, (model, plain), inputs, rows))
 

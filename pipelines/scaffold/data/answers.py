@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from pipelines.catalog.gate_spec import Task
 from pipelines.contracts import EvergreenError
+from pipelines.scaffold.data.moments import says_when
 from pipelines.scaffold.data.profile import Facts
 from pipelines.scaffold.data.sources import Source
 
@@ -47,6 +48,7 @@ def guessed(found: Sequence[Facts]) -> Facts:
     by_name = {each.header.strip().lower(): each for each in reversed(found)}
     named = next((by_name[name] for name in USUAL if name in by_name), None)
     last = [each for each in found if each.kind != "timestamp" and each.distinct > 1]
+    last = [each for each in last if not says_when(each)] or last
     if named is None and not last:
         raise EvergreenError(
             "no column has two values or more, so there is nothing to tell; look at the data"

@@ -23,12 +23,18 @@ TIME_WORDS = (
     "when",
     "created",
 )
+YEAR_WORDS, EPOCH_WORDS = (
+    ("year", "yr", "jahr", "annee", "ano"),
+    ("timestamp", "epoch", "unix", "time", "date", "ts"),
+)
+"""What columns of whole numbers are called that are years, and those that are seconds or milliseconds since 1970."""
 NOT_EVENTS = ("birth", "dob", "expir", "due", "end", "return", "closed", "finish", "updated", "modified")
 KEY_WORDS = (
     "id", "customer", "user", "account", "store", "shop", "station", "symbol", "ticker", "code", "device", "sensor",
     "machine", "product", "item", "sku", "site", "city", "country", "region", "client", "patient", "vehicle", "card",
     "series", "entity", "location", "name", "carrier", "origin", "route", "county", "state",
 )  # fmt: skip
+LAST_YEAR = 2200
 MOMENTS = 40
 """Fewer different moments cannot be cut into rows to learn from and rows to judge by."""
 REPEATS = 5
@@ -67,7 +73,7 @@ def instant(facts: Facts) -> str | None:
         return place
     if facts.kind not in ("integer", "float") or facts.least is None:
         return None
-    if facts.least >= 1000 and facts.most <= 2200:
+    if facts.least >= 1000 and facts.most <= LAST_YEAR:
         return f"cast(make_timestamp(cast({place} as bigint), 1, 1, 0, 0, 0) as timestamptz)"
     for scale, unit in ((1, "s"), (1000, "ms")):
         if 1e8 * scale <= facts.least and facts.most <= 4e9 * scale:
@@ -80,10 +86,21 @@ def guessed_time(found: Iterable[Facts], rows: int) -> Facts | None:
     fit = [
         each
         for each in found
-        if each.kind == "timestamp" and each.distinct >= MOMENTS and not each.missing > rows / 10
+        if says_when(each) and each.distinct >= MOMENTS and not each.missing > rows / 10
     ]
     fit = [each for each in fit if not any(word in each.header.lower() for word in NOT_EVENTS)]
-    return max(fit, key=lambda each: (_hint(each.header, TIME_WORDS), each.distinct), default=None)
+    return max(
+        fit, key=lambda e: (e.kind == "timestamp", _hint(e.header, TIME_WORDS), e.distinct), default=None
+    )
+
+
+def says_when(facts: Facts) -> bool:
+    """Whether a column is one of times, or of numbers that are called and look like years or seconds since 1970."""
+    if facts.kind == "timestamp":
+        return True
+    if facts.kind != "integer" or instant(facts) is None:
+        return False
+    return _hint(facts.header, YEAR_WORDS if facts.most <= LAST_YEAR else EPOCH_WORDS)
 
 
 def guessed_keys(found: Sequence[Facts], time: Facts, rows: int, source: Source) -> list[Facts]:

@@ -107,3 +107,31 @@ def test_rows_of_a_time_that_nobody_keeps_are_left_out_and_told(tmp_path: Path) 
     made = decided(table, tmp_path, time="day")
     assert made.span[0].year == 1900
     assert any("are not from 1900 to 2100" in note for note in made.notes)
+
+
+@pytest.mark.parametrize(
+    ("header", "first", "step"),
+    [("YEAR", 1910, 1), ("timestamp", 1_700_000_000, 3600), ("ts", 1_700_000_000_000, 60_000)],
+)
+def test_whole_numbers_that_are_called_times_and_look_like_them_are_times(
+    tmp_path: Path, header: str, first: int, step: int
+) -> None:
+    chance = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {"spots": chance.normal(50, 9, 180).cumsum(), header: range(first, first + 180 * step, step)}
+    )
+    made = decided(table, tmp_path)
+    assert _parts(made) == {"spots": "answer", header: "time"}
+    assert made.forecast
+
+
+def test_whole_numbers_of_another_name_are_no_times(tmp_path: Path) -> None:
+    chance = np.random.default_rng(0)
+    table = pd.DataFrame({"price": chance.integers(1200, 2000, 300), "sold": chance.normal(size=300)})
+    assert decided(table, tmp_path).clock is None
+
+
+def test_a_table_in_which_nothing_tells_the_answer_is_refused_with_what_would(tmp_path: Path) -> None:
+    table = pd.DataFrame({"id": range(300), "height": np.random.default_rng(0).normal(size=300)})
+    with pytest.raises(EvergreenError, match=r"nothing is left.*'id': it numbers the rows.*--time"):
+        decided(table, tmp_path)

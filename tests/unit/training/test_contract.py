@@ -1,13 +1,17 @@
 """Rules of estimator.py's contract: what is wrong with one is said with file and line, before anything is joined."""
 
+import runpy
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+from sklearn.ensemble import HistGradientBoostingRegressor
 
 from pipelines import catalog
 from pipelines.catalog import ModelSpec
 from pipelines.contracts import EvergreenError
-from pipelines.training.contract import check, says_inputs
+from pipelines.training.contract import check, fitted, says_inputs
 
 
 @pytest.fixture
@@ -50,3 +54,18 @@ def test_a_fitted_model_must_say_which_columns_it_takes(spec: ModelSpec) -> None
     (spec.folder / "estimator.py").write_text("\n\ndef build(parameters): ...\n")
     with pytest.raises(EvergreenError, match=r"estimator.py:3: .*feature_names_in_"):
         says_inputs(spec, object())
+
+
+def test_columns_without_any_value_are_named_where_the_model_cannot_take_them(spec: ModelSpec) -> None:
+    rows = pd.DataFrame({"seats": np.arange(50.0), "wind": np.nan})
+    with pytest.raises(EvergreenError, match=r"cannot be fitted to 50 rows.*no row has a value of wind: see"):
+        fitted(spec, HistGradientBoostingRegressor(max_iter=2), rows, rows["seats"])
+
+
+def test_an_estimator_that_fails_is_told_with_its_own_line(spec: ModelSpec) -> None:
+    path = spec.folder / "estimator.py"
+    path.write_text("class Model:\n    def fit(self, rows, labels):\n        return rows['gone']\n")
+    names = runpy.run_path(str(path))
+    rows = pd.DataFrame({"seats": np.arange(50.0)})
+    with pytest.raises(EvergreenError, match=r"estimator.py:3: .*50 rows: KeyError: 'gone'; mend"):
+        fitted(spec, names["Model"](), rows, rows["seats"])
