@@ -30,8 +30,8 @@ $(READY): locks/default.txt locks/uv.txt pyproject.toml
 
 install: $(READY)  ## install the locked dependencies into .venv
 
-run: $(READY)  ## start everything and play three months of real flights through the loop
-	@$(BIN)/evergreen tour
+run: $(READY)  ## start everything and play three months of real flights through the loop; MODEL=NAME plays another model's
+	@$(BIN)/evergreen tour $(MODEL)
 
 stop:  ## stop exactly what `make run` started
 	@test ! -x $(BIN)/evergreen || $(BIN)/evergreen stop

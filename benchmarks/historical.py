@@ -21,8 +21,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.loop.replay import upstream
 from pipelines.settings import PROJECT
+from pipelines.upstream import connect
 
 FEATURES = ("f0", "f1", "f2")
 GROWTH = (100_000, 300_000, 1_000_000, 3_000_000, 10_000_000)
@@ -49,7 +49,7 @@ def make(folder: Path, labels: int, features: int, keys: int, late: bool = False
 
 def make_flights(folder: Path, share: float = 1.0) -> None:
     """Every flight of 2013 (or a share of them) asks for its carrier's last full hour."""
-    with upstream() as connection:
+    with connect(["flights"]) as connection:
         hours = connection.execute("""
             select carrier as key, hour + interval 1 hour as event_timestamp, hour + interval 1 hour as
                 created_timestamp, count(f.carrier)::double as f0, avg(arrival_delay) as f1, sum(distance)::double as f2

@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 from pipelines.catalog import dataset
-from pipelines.loop.replay import upstream
 from pipelines.settings import PROJECT
+from pipelines.upstream import connect
 
 SIZES = (300_000, 3_000_000)
 DATASET = "flights"
@@ -34,7 +34,7 @@ def make(rows: int, path: Path) -> None:
         else f'"{n}"'
         for n, c in spec.columns.items()
     )
-    with upstream() as connection:
+    with connect(["flights"]) as connection:
         # A leap day moved to another year would meet the 28th.
         days = (
             "strftime(scheduled_departure, '%m-%d') <> '02-28' AND strftime(available_at, '%m-%d') <> '02-28'"

@@ -26,6 +26,8 @@ from pipelines.catalog.search_spec import Search as Search
 from pipelines.contracts import EvergreenError
 
 T = TypeVar("T", DatasetSpec, ModelSpec)
+REFERENCE = "flight_delays"
+"""The model that commands take where none is named, and that proofs which need real rows of some kind are made of."""
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """libyaml's where it is there: a sixth of the time, which counts from a hundred models on."""
 

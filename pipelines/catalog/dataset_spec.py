@@ -68,6 +68,11 @@ class DatasetSpec(Spec):
     null_values: tuple[str, ...] = ("",)
     any_case: bool = Field(False, description="true: a file may write the columns' names in capitals or not")
     trim: bool = Field(False, description="true: blanks around a CSV's names and values are not part of them")
+    upstream: str | None = Field(
+        None,
+        pattern=NAME,
+        description="the module of pipelines/upstream that plays where its files come from",
+    )
     manifest: bool = Field(False, description="true: NAME waits for NAME.manifest.json with its size")
 
     @property

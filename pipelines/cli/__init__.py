@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from pipelines.catalog import REFERENCE
 from pipelines.cli import audit, features, own, prove, quarantine, record, schema, search, versions
 from pipelines.cli.output import GATE, MENDED, REFUSED, AsJson, console, explained, settings, show
 from pipelines.contracts import EvergreenError
@@ -41,26 +42,29 @@ AsOf = Annotated[str | None, typer.Option(help="the moment whose knowledge count
 Model = Annotated[str, typer.Argument(help="a model of the catalog")]
 
 
-FIRST, LAST = date(2013, 1, 1), date(2013, 3, 31)
-
-
 class Every(StrEnum):
     HOUR, DAY, BULK = "1h", "1d", "bulk"
 
 
 @app.command()
 def replay(
-    model: Model = "flight_delays",
-    start: Annotated[str, typer.Option("--from", help="first day")] = FIRST.isoformat(),
-    end: Annotated[str, typer.Option("--to", help="last day, included")] = LAST.isoformat(),
+    model: Model = REFERENCE,
+    start: Annotated[
+        str | None, typer.Option("--from", help="first day; default: the first there is")
+    ] = None,
+    end: Annotated[str | None, typer.Option("--to", help="last day, included; default: as `tour`")] = None,
     every: Annotated[Every, typer.Option(help="how often the upstream systems export")] = Every.DAY,
     as_json_text: AsJson = False,
 ) -> None:
     """Play the upstream systems: drop files into the landing folder as an exporter would."""
+    from pipelines.catalog import model as named
     from pipelines.loop.replay import replay as play
+    from pipelines.upstream import story
 
     with explained():
-        files = play(model, _day(start), _day(end), every.value, settings().landing_path)
+        told = story(named(model))
+        first, last = _day(start) if start else told.begin, _day(end) if end else told.opening
+        files = play(model, first, last, every.value, settings().landing_path)
         landed = [_announced(path, as_json_text) for path in files]
     if as_json_text:
         sys.stdout.write(json.dumps([str(path) for path in landed]) + "\n")
@@ -257,12 +261,13 @@ def stop() -> None:
 
 @app.command("tour")
 def play_tour(
+    model: Model = REFERENCE,
     days: Annotated[
         int, typer.Option(min=1, max=30, help="days landed one by one after the first months")
     ] = 2,
 ) -> None:
-    """Start everything, play real flights through the whole loop, and say what became of them."""
+    """Start everything, play a model's upstream systems through the whole loop, and say what became of it."""
     from pipelines.cli.tour import run
 
     with explained():
-        run(settings(), console, days, FIRST, LAST)
+        run(settings(), console, model, days)

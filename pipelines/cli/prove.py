@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from pipelines.catalog import REFERENCE
 from pipelines.cli.output import AsJson, console, explained
 from pipelines.contracts import as_json
 from pipelines.prove import Proof
@@ -106,7 +107,7 @@ Model = Annotated[str, typer.Argument(help="a model of the catalog")]
 
 @app.command()
 def parity(
-    model: Model = "flight_delays",
+    model: Model = REFERENCE,
     lookups: Annotated[int, typer.Option(min=1, help="one entity in one view at one moment each")] = 100_000,
     steps: Annotated[int, typer.Option(min=1, help="how often features are computed in between")] = 24,
     seed: Seed = 0,
@@ -121,7 +122,7 @@ def parity(
 
 @app.command("as-of")
 def as_of(
-    model: Model = "flight_delays",
+    model: Model = REFERENCE,
     rows: Annotated[int, typer.Option(min=100, help="how many labels, each with all its features")] = 100_000,
     steps: Annotated[int, typer.Option(min=4, help="how often features are computed as time passes")] = 24,
     seed: Seed = 0,
@@ -150,7 +151,10 @@ def materialization(
 
 @app.command()
 def engines(
-    month: Annotated[str, typer.Option(help="a month of 2013, such as 2013-01")] = "2013-01",
+    model: Annotated[str | None, typer.Argument(help="a model of the catalog; default: each")] = None,
+    month: Annotated[
+        str | None, typer.Option(help="such as 2013-01; default: the first of each model's rows")
+    ] = None,
     days: Annotated[int | None, typer.Option(min=1, help="only its first days")] = None,
     as_json_text: AsJson = False,
 ) -> None:
@@ -158,12 +162,12 @@ def engines(
     from pipelines.prove.features.engines import prove
 
     with explained():
-        _conclude(prove(month, _say, days), as_json_text)
+        _conclude(prove(model, month, _say, days), as_json_text)
 
 
 @app.command()
 def gates(
-    model: Model = "flight_delays",
+    model: Model = REFERENCE,
     days: Annotated[int, typer.Option(min=15, max=300, help="of real rows, the held-out ones included")] = 50,
     cases: Annotated[int | None, typer.Option(min=1, help="so many of each kind; default: all")] = None,
     seed: Seed = 0,
@@ -192,7 +196,7 @@ def statistics(
 
 @app.command()
 def models(
-    model: Model = "flight_delays",
+    model: Model = REFERENCE,
     cases: Annotated[int | None, typer.Option(min=1, help="so many hostile models; default: all")] = None,
     as_json_text: AsJson = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""The first five minutes: start everything, land real flights, and follow them to a served answer."""
+"""The first five minutes: start everything, land what a model learns from, and follow it to a served answer."""
 
 import json
 import time
@@ -16,24 +16,25 @@ from pipelines.contracts import EvergreenError
 from pipelines.settings import Settings
 from pipelines.stores import Stores
 
-MODEL = "flight_delays"
 
+def run(settings: Settings, console: Console, model: str, days: int) -> None:
+    """Land the opening of a model's story in bulk and `days` days one by one, waiting for Airflow to do the work."""
+    from pipelines.upstream import story
 
-def run(settings: Settings, console: Console, days: int, first: date, last: date) -> None:
-    """Land the first months in bulk and `days` days one by one, waiting for Airflow to do the work."""
-    begun = time.monotonic()
+    spec, begun = catalog.model(model), time.monotonic()
+    told = story(spec)
     started(settings, console)
     stores = Stores(settings)
-    land(settings, console, first, last, "bulk")
-    await_champion(stores, console, last, "the first champion is trained, judged and served")
-    answer(settings, console)
+    land(settings, console, model, told.begin, told.opening, "bulk")
+    await_champion(stores, console, model, told.opening, "the first champion is trained, judged and served")
+    console.print(predicted(ask(spec, example(spec, {}), settings)))
     console.print(f"First served prediction {time.monotonic() - begun:.0f} s after the start.", style="bold")
-    for day in _days(last, days):
-        land(settings, console, day, day, "1d")
-        await_champion(stores, console, day, f"the flights of {day} are in the model's record")
-    for flight in flights(stores, 3):
-        console.print(predicted(post(settings, flight)))
-    await_drift(stores, console)
+    for day in _days(told.opening, days):
+        land(settings, console, model, day, day, "1d")
+        await_champion(stores, console, model, day, f"what was known of {day} is in the model's record")
+    for request in newest(spec, stores, 3):
+        console.print(predicted(post(settings, request, model)))
+    await_drift(stores, console, model)
     console.print(summary(_state(stores)))
     console.print(
         f"Done after {time.monotonic() - begun:.0f} s; everything keeps running, `make stop` ends it."
@@ -50,10 +51,12 @@ def started(settings: Settings, console: Console) -> None:
         console.print(line)
 
 
-def land(settings: Settings, console: Console, first: date, last: date, every: Literal["1d", "bulk"]) -> None:
+def land(
+    settings: Settings, console: Console, model: str, first: date, last: date, every: Literal["1d", "bulk"]
+) -> None:
     from pipelines.loop.replay import replay
 
-    names = [path.name for path in replay(MODEL, first, last, every, settings.landing_path)]
+    names = [path.name for path in replay(model, first, last, every, settings.landing_path)]
     console.print(f"Landed {len(names)} files: {', '.join(names)}")
 
 
@@ -62,32 +65,33 @@ def _days(last: date, count: int) -> Iterator[date]:
         yield last + timedelta(days=number)
 
 
-def await_champion(stores: Stores, console: Console, day: date, what: str) -> None:
+def await_champion(stores: Stores, console: Console, model: str, day: date, what: str) -> None:
     """Wait until a version that knows of `day` was judged and serving answers with today's champion."""
-    spec = catalog.model(MODEL)
 
     def judged() -> dict[str, Any] | None:
-        folder = stores.settings.home / "decisions" / spec.name
+        folder = stores.settings.home / "decisions" / model
         records = [json.loads(path.read_text()) for path in folder.glob("[0-9]*.json")]
-        newest = max(records, key=lambda record: record["version"], default=None)
-        return newest if newest and newest["as_of"][:10] >= day.isoformat() else None
+        last = max(records, key=lambda record: record["version"], default=None)
+        return last if last and last["as_of"][:10] >= day.isoformat() else None
 
     def served() -> bool:
-        newest, champion = judged(), stores.tracking.champion(MODEL)
-        if newest is None or champion is None or serving_version(stores.settings) != champion.version:
+        last, champion = judged(), stores.tracking.champion(model)
+        if last is None or champion is None or serving_version(stores.settings, model) != champion.version:
             return False
-        return bool(newest["decision"] != "PASS" or champion.version >= newest["version"])
+        return bool(last["decision"] != "PASS" or champion.version >= last["version"])
 
-    wait(console, f"Airflow works until {what}", served, stores, 480)
-    console.print(f"Version {serving_version(stores.settings)} answers: {what}.")
-
-
-def await_drift(stores: Stores, console: Console) -> None:
-    latest = stores.settings.home / "reports" / "monitor" / MODEL / "latest.json"
-    wait(console, "Airflow writes the drift report", latest.exists, stores, 180)
+    wait(console, f"Airflow works until {what}", served, stores, model, 480)
+    console.print(f"Version {serving_version(stores.settings, model)} answers: {what}.")
 
 
-def wait(console: Console, what: str, done: Callable[[], bool], stores: Stores, limit: float) -> None:
+def await_drift(stores: Stores, console: Console, model: str) -> None:
+    latest = stores.settings.home / "reports" / "monitor" / model / "latest.json"
+    wait(console, "Airflow writes the drift report", latest.exists, stores, model, 180)
+
+
+def wait(
+    console: Console, what: str, done: Callable[[], bool], stores: Stores, model: str, limit: float
+) -> None:
     """Wait for a condition, showing what has been reached; a limit passed says where to look."""
     begun = time.monotonic()
     with console.status(what) as status:
@@ -96,32 +100,27 @@ def wait(console: Console, what: str, done: Callable[[], bool], stores: Stores, 
             if spent > limit:
                 logs = stores.settings.home / "logs"
                 raise EvergreenError(f"{what}: not within {limit:.0f} s; Airflow's UI and {logs} tell why")
-            status.update(f"{what} ({spent:.0f} s; {reached(stores)})")
+            status.update(f"{what} ({spent:.0f} s; {reached(stores, model)})")
             time.sleep(1)
 
 
-def reached(stores: Stores) -> str:
+def reached(stores: Stores, model: str) -> str:
     """How far the data has come, in a few words."""
     batches = stores.ledger.batches()
     rows = sum(batch.silver for batch in batches)
-    versions = len(list((stores.settings.home / "decisions" / MODEL).glob("[0-9]*.json")))
+    versions = len(list((stores.settings.home / "decisions" / model).glob("[0-9]*.json")))
     return f"{len(batches)} files, {rows:,} rows ingested, {versions} versions judged"
 
 
-def serving_version(settings: Settings) -> int | None:
+def serving_version(settings: Settings, model: str) -> int | None:
     """The version that answers; None while none does."""
-    url = f"http://{settings.host}:{settings.serving_port}/v1/models/{MODEL}"
+    url = f"http://{settings.host}:{settings.serving_port}/v1/models/{model}"
     try:
         with urllib.request.urlopen(url, timeout=5) as reply:
             version = json.load(reply).get("version")
     except (urllib.error.URLError, TimeoutError):
         return None
     return None if version is None else int(version)
-
-
-def answer(settings: Settings, console: Console) -> None:
-    spec = catalog.model(MODEL)
-    console.print(predicted(ask(spec, example(spec, {}), settings)))
 
 
 def example(spec: catalog.ModelSpec, values: dict[str, str]) -> dict[str, Any]:
@@ -150,7 +149,7 @@ def ask(spec: catalog.ModelSpec, body: dict[str, Any], settings: Settings) -> di
     return post(settings, body, spec.name)
 
 
-def post(settings: Settings, body: dict[str, Any], model: str = MODEL) -> dict[str, Any]:
+def post(settings: Settings, body: dict[str, Any], model: str) -> dict[str, Any]:
     """The serving app's answer; a refusal or a silent server is an error that says so."""
     url = f"http://{settings.host}:{settings.serving_port}/v1/models/{model}/predictions"
     headers = {"Content-Type": "application/json"}
@@ -166,21 +165,20 @@ def post(settings: Settings, body: dict[str, Any], model: str = MODEL) -> dict[s
         raise EvergreenError(f"no answer from {url}; `evergreen start` starts serving") from error
 
 
-def flights(stores: Stores, count: int) -> list[dict[str, Any]]:
-    """Requests for the last real flights that landed."""
+def newest(spec: catalog.ModelSpec, stores: Stores, count: int) -> list[dict[str, Any]]:
+    """Requests for the last events whose truth landed and all of whose entities are known."""
     from pipelines.features.silver import connect
 
-    spec = catalog.model(MODEL)
     source = catalog.dataset(spec.label.dataset)
     as_of = stores.ledger.watermark(source.name)
     if as_of is None:
         return []
-    columns = ", ".join([*spec.entities, *spec.request])
+    asked = [*spec.entities, *spec.request]
     connection = connect(stores, [source], as_of, as_of - timedelta(days=1))
-    newest = f"order by {source.event_time} desc limit {count}"
-    query = f"select {columns} from {source.name} where tailnum is not null {newest}"
-    rows = connection.execute(query).fetchall()
-    return [_request(spec, dict(zip([*spec.entities, *spec.request], row, strict=True))) for row in rows]
+    known = " and ".join(["true", *(f"{name} is not null" for name in spec.entities)])
+    last = f"order by {source.event_time} desc limit {count}"
+    rows = connection.execute(f"select {', '.join(asked)} from {source.name} where {known} {last}").fetchall()
+    return [_request(spec, dict(zip(asked, row, strict=True))) for row in rows]
 
 
 def _request(spec: catalog.ModelSpec, row: dict[str, Any]) -> dict[str, Any]:

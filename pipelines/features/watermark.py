@@ -21,7 +21,9 @@ def watermark(stores: Stores, specs: Iterable[DatasetSpec], patience: timedelta)
     known = _known(stores, specs)
     newest = max(known.values(), default=NEVER)
     if newest == NEVER:
-        raise NothingToDo("no file has been ingested yet; land one, or run `evergreen replay flight_delays`")
+        raise NothingToDo(
+            "no file has been ingested yet; land one, or play one with `evergreen replay MODEL`"
+        )
     return max(min(known.values()), newest - patience)
 
 

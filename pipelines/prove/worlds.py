@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from itertools import count
 from pathlib import Path
 
@@ -11,12 +11,11 @@ import duckdb
 from pipelines.catalog import DatasetSpec, ModelSpec, dataset
 from pipelines.contracts import EvergreenError
 from pipelines.ingestion.ingest import ingest_dataset
-from pipelines.loop.replay import land, upstream
+from pipelines.loop.replay import land
 from pipelines.settings import PROJECT, Settings
 from pipelines.stores import Stores
+from pipelines.upstream import connect, story
 
-BEGIN = datetime(2013, 1, 1, tzinfo=UTC)
-END = datetime(2013, 12, 31, tzinfo=UTC)
 STEP = timedelta(seconds=1)
 """The upstream systems' times are whole seconds."""
 
@@ -66,17 +65,13 @@ class Planted:
 
 
 class Upstream:
-    """The systems that files come from: the real rows of 2013, and those that were planted."""
+    """The systems that files come from: their rows from `begin` to `end`, and those that were planted."""
 
     def __init__(self, spec: ModelSpec) -> None:
         self.datasets = [dataset(name) for name in dict.fromkeys([*spec.datasets, spec.label.dataset])]
-        self.connection = upstream()
-        missing = [d.name for d in self.datasets if not _has(self.connection, d.name)]
-        if missing:
-            raise EvergreenError(
-                f"{spec.name} reads {', '.join(missing)}, of which there are no rows to replay;"
-                " pipelines/loop/replay.py would have to make them"
-            )
+        self.connection = connect(each.name for each in self.datasets)
+        days = story(spec)
+        self.begin, self.end = (datetime.combine(day, time(), UTC) for day in (days.begin, days.end))
 
     def plant(self, start: datetime, end: datetime, share: float, seed: int) -> Planted:
         """Adds rows that correct others hours or days later, and rows that become known days late."""
@@ -128,13 +123,13 @@ def _has(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
 class World:
     """One deployment that takes files in as time passes."""
 
-    def __init__(self, source: Upstream, stores: Stores, begin: datetime = BEGIN) -> None:
+    def __init__(self, source: Upstream, stores: Stores) -> None:
         self.source, self.stores = source, stores
-        self._reached, self._numbers = begin, count()
+        self._reached, self._numbers = source.begin, count()
 
     def live(self, until: datetime) -> None:
         """Lands what became known up to the moment, the moment included, and ingests it."""
-        first, stop = self._reached == BEGIN, until + STEP
+        first, stop = self._reached == self.source.begin, until + STEP
         for spec in self.source.datasets:
             if first or not spec.reference:
                 self._land(spec, spec.name, stop)

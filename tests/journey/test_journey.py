@@ -47,7 +47,7 @@ def until(condition: Callable[[], object], stores: Stores, seconds: float = 480)
     while not condition():
         if time.monotonic() > deadline:
             pytest.fail(
-                f"not within {seconds} s; {tour.reached(stores)}; logs in {stores.settings.home / 'logs'}"
+                f"not within {seconds} s; {tour.reached(stores, MODEL)}; logs in {stores.settings.home / 'logs'}"
             )
         time.sleep(0.5)
 
@@ -79,13 +79,13 @@ class Airflow:
 
 def test_before_anything_landed_serving_says_that_there_is_no_champion(stores: Stores) -> None:
     with pytest.raises(tour.EvergreenError, match=r"503.*no champion"):
-        tour.post(stores.settings, tour.example(catalog.model(MODEL), {}))
+        tour.post(stores.settings, tour.example(catalog.model(MODEL), {}), MODEL)
 
 
 def test_landed_files_become_a_served_model_by_themselves(stores: Stores) -> None:
     landing = stores.settings.landing_path
     list(replay(MODEL, date(2013, 1, 1), date(2013, 2, 28), "bulk", landing))
-    until(lambda: tour.serving_version(stores.settings) == 1, stores)
+    until(lambda: tour.serving_version(stores.settings, MODEL) == 1, stores)
     assert stores.tracking.champion(MODEL).version == 1
     until(lambda: not list(landing.glob("*.csv")), stores)
 
@@ -93,7 +93,7 @@ def test_landed_files_become_a_served_model_by_themselves(stores: Stores) -> Non
 def test_one_row_is_found_again_from_file_to_prediction(stores: Stores) -> None:
     """The newest flight: in the archive as landed, in silver once, in the answer's log with its features."""
     spec, source = catalog.model(MODEL), catalog.dataset("flights")
-    (request, *_) = tour.flights(stores, 1)
+    (request, *_) = tour.newest(spec, stores, 1)
     entities = request["entities"]
     archived = list((stores.settings.home / "archive" / "flights").glob("*.csv"))
     assert archived
@@ -110,7 +110,7 @@ def test_one_row_is_found_again_from_file_to_prediction(stores: Stores) -> None:
         [entities["tailnum"], departure.rstrip("Z")],
     ).fetchone()
     assert found == (1,)
-    answer = tour.post(stores.settings, request)
+    answer = tour.post(stores.settings, request, MODEL)
     assert 0 < answer["probability"] < 1
     logged = stores.predictions.get(answer["prediction_id"])
     assert logged.version == 1

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.catalog import Column, DatasetSpec, dataset, datasets
+from pipelines.catalog import REFERENCE, Column, DatasetSpec, dataset, datasets
 from pipelines.loop.replay import replay
 from pipelines.stores.tables import arrow_schema
 
@@ -151,7 +151,7 @@ def parquet(table: pa.Table, **options: Any) -> bytes:
 def lay_in(folder: Path, seed: int) -> None:
     """Writes some days' real rows of every dataset, and made-up orders, for cases to be cut from."""
     start = FIRST + timedelta(days=seed % 300)
-    paths = list(replay("flight_delays", start, start + timedelta(days=DAYS - 1), "bulk", folder / "raw"))
+    paths = list(replay(REFERENCE, start, start + timedelta(days=DAYS - 1), "bulk", folder / "raw"))
     for path in paths:
         path.rename(folder / f"{path.name.split('_')[0]}.csv")
     rows = list(_orders(Random(seed), 2000))  # noqa: S311 - dice, not secrets

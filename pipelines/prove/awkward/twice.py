@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from pipelines.catalog import dataset, datasets
+from pipelines.catalog import REFERENCE, dataset, model
 from pipelines.contracts import Batch, EvergreenError, IngestResult, TransientError
 from pipelines.features import silver
 from pipelines.ingestion.ingest import discover, ingest, ingest_dataset
@@ -135,7 +135,7 @@ def _late(bench: Bench) -> str:
     flights = sorted(bench.sheet("flights", rows=300).rows, key=lambda row: row[-1])
     spec = dataset("flights")
     halves = [Sheet(spec, flights[:100]), Sheet(spec, flights[100:])]
-    others = [bench.sheet(name, rows=100) for name in datasets() if name != "flights"]
+    others = [bench.sheet(name, rows=100) for name in model(REFERENCE).datasets if name != "flights"]
     homes = [_fresh(bench, name) for name in ("clean", "late")]
     for stores, order in zip(homes, (halves, halves[::-1]), strict=True):
         for sheet in others:

@@ -5,7 +5,7 @@ import shutil
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from pipelines.features.leakage import ReadsTheFuture
 from pipelines.prove import Proof, Say
 from pipelines.prove.features.leaks import Leak, leaks, written
 from pipelines.prove.ingestion import scratch
-from pipelines.prove.worlds import BEGIN, END, Upstream, World, sandbox
+from pipelines.prove.worlds import Upstream, World, sandbox
 from pipelines.settings import PROJECT
 from pipelines.stores import Stores
 from pipelines.training.training_set import build, labels
@@ -59,19 +59,19 @@ def staged(spec: ModelSpec, home: Path, rows: int, seed: int, say: Say) -> Scene
     """Real rows with corrections and late ones among them, all of which have landed."""
     source = Upstream(spec)
     end = _until(spec, source, rows, say)
-    made = source.plant(BEGIN, end, max(SHARE, LEAST / rows), seed)
+    made = source.plant(source.begin, end, max(SHARE, LEAST / rows), seed)
     say(f"{made.corrections:,} corrections and {made.late:,} late rows planted up to {end:%Y-%m-%d}")
     hindsight = World(source, sandbox(home / "hindsight"))
     hindsight.live(end)
     compute.compute(end, hindsight.stores)
-    asked = labels(_all(spec, end), end, hindsight.stores).drop(columns="split")
+    asked = labels(_all(spec, end - source.begin), end, hindsight.stores).drop(columns="split")
     asked = asked.nsmallest(rows, "event_timestamp").reset_index(drop=True)
     return Scene(spec, source, home, end, hindsight.stores, asked)
 
 
-def _all(spec: ModelSpec, end: datetime) -> ModelSpec:
+def _all(spec: ModelSpec, lived: timedelta) -> ModelSpec:
     """The model with a window that reaches back to the first label."""
-    training = spec.training.model_copy(update={"window": end - BEGIN + timedelta(days=30)})
+    training = spec.training.model_copy(update={"window": lived + timedelta(days=30)})
     return spec.model_copy(update={"training": training})
 
 
@@ -80,11 +80,11 @@ def _until(spec: ModelSpec, source: Upstream, rows: int, say: Say) -> datetime:
     label = dataset(spec.label.dataset)
     found = source.connection.execute(
         f'select "{label.available_at}" from {label.name} where "{label.available_at}" >= ?'
-        f' order by 1 limit 1 offset ?', [BEGIN, int(rows * 1.1)]
+        f' order by 1 limit 1 offset ?', [source.begin, int(rows * 1.1)]
     ).fetchone()  # fmt: skip
-    end = min(END, (found[0] if found else END) + timedelta(days=2))
-    say(f"real rows from {BEGIN:%Y-%m-%d} to {end:%Y-%m-%d}")
-    return end.astimezone(BEGIN.tzinfo).replace(microsecond=0)
+    end = min(source.end, (found[0] if found else source.end) + timedelta(days=2))
+    say(f"rows from {source.begin:%Y-%m-%d} to {end:%Y-%m-%d}")
+    return end.astimezone(UTC).replace(microsecond=0)
 
 
 def _moments(asked: "pd.DataFrame", steps: int, end: datetime, seed: int) -> list[datetime]:
@@ -106,7 +106,7 @@ def as_it_became_known(
     names = hindsight.features.feature_names(spec)
     later = moments[len(moments) // 2 : -1]
     chosen = set(random.Random(seed).sample(later, min(ASKED, len(later))))  # noqa: S311 - a choice of cases
-    parts, same, failures, since = [], 0, [], pd.Timestamp(BEGIN - timedelta(days=1))
+    parts, same, failures, since = [], 0, [], pd.Timestamp(scene.source.begin - timedelta(days=1))
     for number, moment in enumerate(moments):
         then.live(moment)
         compute.compute(moment, then.stores)

@@ -1,8 +1,8 @@
-"""Every feature view gives the same values on Spark as on DuckDB, over the same real flights."""
+"""Every feature view gives the same values on Spark as on DuckDB, over the same rows."""
 
 import calendar
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.catalog import datasets
+from pipelines.catalog import ModelSpec, dataset, model, models
 from pipelines.contracts import EvergreenError
 from pipelines.features import silver
 from pipelines.features.spark import SparkSilver, check_installed
@@ -20,32 +20,57 @@ from pipelines.ingestion.ingest import ingest_dataset
 from pipelines.loop.replay import replay
 from pipelines.prove import Proof, Say
 from pipelines.prove.ingestion import scratch
-from pipelines.settings import Settings
+from pipelines.settings import PROJECT, Settings
 from pipelines.stores import Stores
+from pipelines.upstream import story
 
 PROMISE = "every feature view gives the same rows and values on Spark as on DuckDB"
 CLOSE = 1e-12
 """How far apart, relative to the larger, floats may be whose sums were added in another order."""
-MODEL = "flight_delays"
 
 
-def prove(month: str, say: Say, days: int | None = None, master: str = "local[*]") -> Proof:
+def prove(
+    name: str | None, month: str | None, say: Say, days: int | None = None, master: str = "local[*]"
+) -> Proof:
     """Computes all feature views of a month such as 2013-01 on both engines and compares every value.
 
-    With `days`, only of so many first days. EvergreenError if Spark or Java is missing.
+    Each model's, by default, over the first month that there is of it. With `days`, only of so many first days.
+    EvergreenError if Spark or Java is missing.
     """
     check_installed()
-    first, last = _span(month, days)
-    with scratch() as folder:
-        stores = _landed(folder, first, last, say)
-        sides = _Sides(stores, last, master)
-        rows, failures = [], list[str]()
-        for path in sorted(stores.settings.feature_repo.glob("*.sql")):
-            found = sides.compare(path.stem, path.read_text(), say)
-            rows.append(found.row())
-            failures += found.failures
-        sides.close()
+    rows, failures, done = [], list[str](), set[str]()
+    for spec in [model(name)] if name else models().values():
+        views = {view: sql for view, sql in _views(spec).items() if view not in done}
+        if views and (name or _is_played(spec)):
+            first, last = _span(month or f"{story(spec).begin:%Y-%m}", days)
+            found = _compared(spec, views, first, last, master, say)
+            rows += [each.row() for each in found]
+            failures += [failure for each in found for failure in each.failures]
+            done |= set(views)
     return Proof(PROMISE, rows, failures)
+
+
+def _views(spec: ModelSpec) -> dict[str, str]:
+    """The SQL of every view that can be computed from a model's datasets."""
+    from pipelines.features.dialects import datasets_in
+
+    texts = {path.stem: path.read_text() for path in sorted((PROJECT / "feature_repo").glob("*.sql"))}
+    return {view: sql for view, sql in texts.items() if set(datasets_in(sql)) <= set(spec.datasets)}
+
+
+def _is_played(spec: ModelSpec) -> bool:
+    return all(dataset(name).upstream for name in (*spec.datasets, spec.label.dataset))
+
+
+def _compared(
+    spec: ModelSpec, views: Mapping[str, str], first: date, last: date, master: str, say: Say
+) -> "list[Comparison]":
+    """Each view over the same days on both engines."""
+    with scratch() as folder:
+        sides = _Sides(_landed(spec, folder, first, last, say), spec, last, master)
+        found = [sides.compare(view, sql, say) for view, sql in views.items()]
+        sides.close()
+    return found
 
 
 def _span(month: str, days: int | None) -> tuple[date, date]:
@@ -57,25 +82,32 @@ def _span(month: str, days: int | None) -> tuple[date, date]:
     return first, first + timedelta(days=min(days or length, length) - 1)
 
 
-def _landed(folder: Path, first: date, last: date, say: Say) -> Stores:
-    """A home whose silver holds the flights of these days."""
+def _landed(spec: ModelSpec, folder: Path, first: date, last: date, say: Say) -> Stores:
+    """A home whose silver holds a model's rows of these days."""
     stores = Stores(Settings(_env_file=None, home=folder / "home"))
-    files = list(replay(MODEL, first, last, "bulk", stores.settings.landing_path))
-    taken = [result for spec in datasets().values() for result in ingest_dataset(spec, stores)]
+    files = list(replay(spec.name, first, last, "bulk", stores.settings.landing_path))
+    taken = [result for name in _read(spec) for result in ingest_dataset(dataset(name), stores)]
     rows = sum(result.silver for result in taken)
     if not rows:
-        raise EvergreenError(f"no flight is known from {first} to {last}; the example has those of 2013")
-    say(f"{first} to {last}: {len(files)} files, {rows:,} rows in silver")
+        raise EvergreenError(
+            f"{spec.name}: no row is known from {first} to {last}; there are some from {story(spec).begin} on"
+        )
+    say(f"{spec.name}, {first} to {last}: {len(files)} files, {rows:,} rows in silver")
     return stores
+
+
+def _read(spec: ModelSpec) -> list[str]:
+    return sorted({*spec.datasets, spec.label.dataset})
 
 
 class _Sides:
     """The same relations on both engines."""
 
-    def __init__(self, stores: Stores, last: date, master: str) -> None:
+    def __init__(self, stores: Stores, spec: ModelSpec, last: date, master: str) -> None:
         self._end = datetime(last.year, last.month, last.day, tzinfo=UTC) + timedelta(days=1)
-        self._duckdb = silver.connect(stores, datasets().values(), self._end)
-        relations = {name: self._duckdb.table(name).to_arrow_table() for name in datasets()}
+        names = _read(spec)
+        self._duckdb = silver.connect(stores, [dataset(name) for name in names], self._end)
+        relations = {name: self._duckdb.table(name).to_arrow_table() for name in names}
         self._spark = SparkSilver(relations, master)
 
     def compare(self, view: str, sql: str, say: Say) -> "Comparison":

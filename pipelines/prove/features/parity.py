@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from pipelines.catalog import ModelSpec, dataset, model
@@ -16,7 +16,7 @@ from pipelines.features.parity import ViewParity, parity
 from pipelines.features.silver import connect
 from pipelines.prove import Proof, Say
 from pipelines.prove.ingestion import scratch
-from pipelines.prove.worlds import BEGIN, END, Upstream, World, sandbox
+from pipelines.prove.worlds import Upstream, World, sandbox
 from pipelines.serving.predictor import UNREAD
 from pipelines.serving.schemas import example
 from pipelines.stores import Stores
@@ -35,6 +35,7 @@ UNSEEN = 0.05
 """The share of questions about an entity that never was."""
 AHEAD = (-86_400, -3600, 0, 60, 1800, 7200, 21_600, 86_400, 864_000)
 """How many seconds after what is known a prediction is due."""
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def prove(name: str, lookups: int, steps: int, seed: int, say: Say) -> Proof:
@@ -46,11 +47,12 @@ def prove(name: str, lookups: int, steps: int, seed: int, say: Say) -> Proof:
     with scratch() as home:
         world = World(Upstream(spec), sandbox(home))
         days = max(4, steps // 4)
-        end = min(END, BEGIN + timedelta(days=days))
-        world.source.plant(BEGIN, end, SHARE, seed)
+        begin = world.source.begin
+        end = min(world.source.end, begin + timedelta(days=days))
+        world.source.plant(begin, end, SHARE, seed)
         names = world.stores.features.feature_names(spec)
         views = len({feature.split("__")[0] for feature in names})
-        moments = _steps(end, steps, seed)
+        moments = _steps(begin, end, steps, seed)
         log = _lived(spec, world, moments, -(-lookups // (views * steps)), seed, say)
         say(f"{len(log):,} predictions logged; recomputing their features offline")
         found = parity(spec, log, world.stores)
@@ -75,10 +77,10 @@ def _row(view: ViewParity) -> dict[str, Any]:
     }
 
 
-def _steps(end: datetime, steps: int, seed: int) -> list[datetime]:
+def _steps(begin: datetime, end: datetime, steps: int, seed: int) -> list[datetime]:
     dice = random.Random(seed)  # noqa: S311 - a choice of cases, no secret
-    seconds = range(86_400, int((end - BEGIN).total_seconds()))
-    return [BEGIN + timedelta(seconds=s) for s in sorted(dice.sample(seconds, steps))]
+    seconds = range(86_400, int((end - begin).total_seconds()))
+    return [begin + timedelta(seconds=s) for s in sorted(dice.sample(seconds, steps))]
 
 
 def _lived(
@@ -141,13 +143,13 @@ class _Champion:
     views: Mapping[str, int]
     version: int = 1
     digest: str = "0" * 64
-    as_of: datetime = BEGIN
+    as_of: datetime = LONG_AGO
 
     def champion(self, model: str) -> "_Champion":
         return self
 
     def licence(self, version: Any) -> Licence:
-        return Licence("", 1, self.digest, "PASS", "", "this proof", BEGIN)
+        return Licence("", 1, self.digest, "PASS", "", "this proof", LONG_AGO)
 
     def fitted(self, version: Any) -> StandIn:
         return self.pipeline

@@ -14,7 +14,7 @@ from pipelines.features import compute
 from pipelines.gate import evaluate
 from pipelines.promotion.promote import promote
 from pipelines.prove import Say
-from pipelines.prove.worlds import BEGIN, Upstream, World, sandbox
+from pipelines.prove.worlds import Upstream, World, sandbox
 from pipelines.stores import Stores
 from pipelines.stores.tracking.registry import file_digest
 from pipelines.training import rebuild, train, training_set
@@ -118,7 +118,7 @@ def built(spec: ModelSpec, home: Path, days: int, seed: int, say: Say) -> Bench:
     held = max(spec.training.holdout, 2 * WEEK)
     spec = spec.model_copy(update={"training": spec.training.model_copy(update={"holdout": held})})
     world = World(Upstream(spec), sandbox(home))
-    as_of = BEGIN + timedelta(days=seed % 28 + days)
+    as_of = world.source.begin + timedelta(days=seed % 28 + days)
     earlier, rows = (_joined(spec, world, day, say) for day in (as_of - WEEK, as_of))
     return Bench(spec, world, as_of, rows, earlier)
 
@@ -127,9 +127,7 @@ def _joined(spec: ModelSpec, world: World, as_of: datetime, say: Say) -> Trainin
     world.live(as_of)
     compute.compute(as_of, world.stores)
     rows = training_set.build(spec, as_of, world.stores)
-    say(
-        f"real rows up to {as_of:%Y-%m-%d} landed: {rows.rows:,} to learn from, {rows.holdout_rows:,} held out"
-    )
+    say(f"rows up to {as_of:%Y-%m-%d} landed: {rows.rows:,} to learn from, {rows.holdout_rows:,} held out")
     return rows
 
 

@@ -18,6 +18,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
+from pipelines.catalog import REFERENCE
 from pipelines.contracts import EvergreenError
 from pipelines.promotion import champions
 from pipelines.promotion.champions import INTEND
@@ -55,7 +56,7 @@ AFTER = 100
 PATIENCE = 600
 HEAVY = ("mlflow.tracking", "sklearn.ensemble", "skops.io", "cryptography.hazmat.primitives.asymmetric.ed25519",
          "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store",
-         "pipelines.prove.promotion.world", "pipelines.models.flight_delays.estimator")  # fmt: skip
+         "pipelines.prove.promotion.world", f"pipelines.models.{REFERENCE}.estimator")  # fmt: skip
 CONTEXT = get_context("forkserver")
 Work = Callable[[World, int], None]
 """One writer's life; it must be importable by name."""

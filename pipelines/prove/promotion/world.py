@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
-from pipelines.catalog import Comparison, ModelSpec, model
+from pipelines.catalog import REFERENCE, Comparison, ModelSpec, model
 from pipelines.catalog.gate_spec import Behaviour, ServingLimits, Slices
 from pipelines.contracts import EvergreenError, TrainingSet
 from pipelines.gate import evaluate
@@ -23,7 +23,7 @@ from pipelines.training.training_set import path_of
 if TYPE_CHECKING:
     import pandas as pd
 
-NAME = "flight_delays"
+NAME = REFERENCE
 AS_OF = datetime(2013, 3, 31, tzinfo=UTC)
 ROWS = 1500
 WHO = "prove: a person"

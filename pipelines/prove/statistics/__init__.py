@@ -184,7 +184,7 @@ def judged(spec: ModelSpec, world: World, number: int) -> list[Rule]:
 def _spec() -> ModelSpec:
     from pipelines import catalog
 
-    return catalog.model("flight_delays")
+    return catalog.model(catalog.REFERENCE)
 
 
 def _promoted(rules: list[Rule]) -> bool:

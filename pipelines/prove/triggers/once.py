@@ -11,12 +11,13 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from pipelines.catalog import REFERENCE, model
 from pipelines.contracts import EvergreenError
 from pipelines.loop.replay import replay
 from pipelines.reading.records import digest_of
 from pipelines.stores import Stores
+from pipelines.upstream import story
 
-MODEL = "flight_delays"
 ENDED = {"committed", "archived", "refused"}
 
 
@@ -35,7 +36,7 @@ class Supply:
     """Real files, one per dataset and day, made as they are asked for."""
 
     def __init__(self, folder: Path, first: date) -> None:
-        self._source = replay(MODEL, first, date(2013, 12, 31), "1d", folder)
+        self._source = replay(REFERENCE, first, story(model(REFERENCE)).end, "1d", folder)
         self._ready: dict[str, deque[Path]] = {}
 
     def take(self, dataset: str) -> Path:
@@ -43,7 +44,7 @@ class Supply:
         while not self._ready.get(dataset):
             made = next(self._source, None)
             if made is None:
-                raise EvergreenError(f"2013 has no more files of {dataset}; ask for fewer events or kills")
+                raise EvergreenError(f"there are no more files of {dataset}; ask for fewer events or kills")
             self._ready.setdefault(made.name.partition("_")[0], deque()).append(made)
         return self._ready[dataset].popleft()
 

@@ -8,12 +8,12 @@ import pytest
 from pipelines.catalog import dataset
 from pipelines.contracts import BatchState, IngestResult
 from pipelines.ingestion.ingest import ingest_dataset
-from pipelines.loop.replay import upstream
 from pipelines.stores import Stores
+from pipelines.upstream import connect
 from pipelines.validation.history import ENOUGH
 from tests.integration.ingestion.test_ingest import land
 
-_upstream = cache(upstream)
+_upstream = cache(connect)
 SPEC = dataset("flights")
 
 
@@ -24,7 +24,7 @@ def day(number: int, rows: str = "*", limit: int = 1000) -> bytes:
         for n, c in SPEC.columns.items()
     )
     found = (
-        _upstream()
+        _upstream(("flights",))
         .sql(
             f"SELECT {rows} FROM (SELECT {columns} FROM flights WHERE day(scheduled_departure) = {number}"
             f" AND month(scheduled_departure) = 1 AND year(scheduled_departure) = 2013"

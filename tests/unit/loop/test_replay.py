@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.catalog import dataset, datasets, model
 from pipelines.contracts import EvergreenError
-from pipelines.loop.replay import replay, upstream, windows
+from pipelines.loop.replay import replay, windows
+from pipelines.upstream import connect, source, story
 
 START, END = date(2013, 2, 1), date(2013, 2, 4)
 
@@ -52,7 +54,7 @@ def test_every_flight_of_a_month_lands_exactly_once(tmp_path: Path) -> None:
     landed = [row for path in paths if path.name.startswith("flights") for row in rows(path)]
     keys = [(r["carrier"], r["flight"], r["origin"], r["dest"], r["scheduled_departure"]) for r in landed]
     assert len(keys) == len(set(keys))
-    with upstream() as connection:
+    with connect(["flights"]) as connection:
         truth = connection.execute(
             "SELECT carrier, flight::VARCHAR, origin, dest, "
             "strftime(scheduled_departure, '%Y-%m-%dT%H:%M:%SZ') FROM flights"
@@ -76,7 +78,7 @@ def test_the_same_days_land_as_the_same_bytes_and_in_other_steps_as_the_same_row
 
 
 def test_an_outcome_is_known_when_the_flight_landed() -> None:
-    with upstream() as connection:
+    with connect(["flights"]) as connection:
         landed, exact, before = connection.execute(
             "SELECT count(*), count(*) FILTER (available_at = scheduled_arrival + to_minutes(arrival_delay)),"
             " count(*) FILTER (available_at < scheduled_departure)"
@@ -87,15 +89,29 @@ def test_an_outcome_is_known_when_the_flight_landed() -> None:
     assert before == 0
 
 
-def test_keys_are_unique_in_all_that_lands() -> None:
-    from pipelines.catalog import datasets
+@pytest.mark.parametrize("module", sorted({d.upstream for d in datasets().values() if d.upstream}))
+def test_keys_are_unique_in_all_that_lands_and_lie_within_the_story(module: str) -> None:
+    mine = [spec for spec in datasets().values() if spec.upstream == module]
+    with connect(spec.name for spec in mine) as connection:
+        for spec in mine:
+            total, distinct, first = connection.execute(
+                f"SELECT count(*), count(DISTINCT ({', '.join(spec.key)})), min({spec.available_at}) FROM {spec.name}"
+            ).fetchone()
+            assert total == distinct > 0, spec.name
+            assert first.date() >= source(spec).STORY.begin, spec.name
 
-    assert datasets()
-    with upstream() as connection:
-        for name, spec in datasets().items():
-            query = f"SELECT count(*), count(DISTINCT ({', '.join(spec.key)})) FROM {name}"
-            total, distinct = connection.execute(query).fetchone()
-            assert total == distinct > 0, name
+
+def test_a_dataset_that_nobody_plays_is_named_with_the_remedy() -> None:
+    alone = dataset("flights").model_copy(update={"name": "orders", "upstream": None})
+    with pytest.raises(EvergreenError, match=r"orders.*upstream: NAME"):
+        source(alone)
+    with pytest.raises(EvergreenError, match=r"write pipelines/upstream/nowhere\.py"):
+        source(alone.model_copy(update={"upstream": "nowhere"}))
+
+
+def test_a_model_is_played_from_the_first_day_of_its_labels_source() -> None:
+    told = story(model("flight_delays"))
+    assert told.begin < told.opening < told.end
 
 
 def test_windows_have_neither_gap_nor_overlap() -> None:
