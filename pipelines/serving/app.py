@@ -22,10 +22,10 @@ from pipelines.serving.bodies import Readable
 from pipelines.serving.bounds import Bounds
 from pipelines.serving.causes import passed
 from pipelines.serving.docs import page
+from pipelines.serving.follower import Follower
 from pipelines.serving.metrics import FeatureHealth, Metrics
 from pipelines.serving.predictor import (
     CannotAnswer,
-    Follower,
     Loading,
     NoChampion,
     Predictor,
@@ -88,7 +88,7 @@ def create_app(
 
     @asynccontextmanager
     async def followed(_: FastAPI) -> AsyncIterator[None]:
-        follower = Follower(list(predictors.values()), settings.serving_poll_seconds)
+        follower = Follower(list(predictors.values()), models, settings.serving_poll_seconds)
         follower.start()
         yield
         follower.stop()

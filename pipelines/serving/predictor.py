@@ -2,7 +2,6 @@
 
 import logging
 import math
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from pipelines.serving.causes import Cause, passed
 from pipelines.serving.metrics import Metrics
 from pipelines.serving.schemas import example, request_model
 from pipelines.serving.served import Found, Served, row
-from pipelines.serving.sources import ChampionLike, FeatureSource, ModelSource
+from pipelines.serving.sources import ChampionLike, Champions, FeatureSource, ModelSource
 from pipelines.settings import PROJECT
 from pipelines.stores.audit.licences import Licence
 
@@ -152,14 +151,14 @@ class Predictor:
                 " the server's log says where"
             ) from error
 
-    def follow(self) -> None:
+    def follow(self, champions: Champions | None = None) -> None:
         """Look once for a new champion and swap to it; whatever fails, the old one stays."""
-        self._look()
+        self._look(champions or self._models.champion)
         self._looked = True
 
-    def _look(self) -> None:
+    def _look(self, champions: Champions) -> None:
         try:
-            champion = self._models.champion(self.spec.name)
+            champion = champions(self.spec.name)
         except Exception as error:
             foreign = isinstance(error, EvergreenError) and not isinstance(error, TransientError)
             self._tell(self._metrics.poll_errors, Cause.FOREIGN if foreign else Cause.SILENT, error)
@@ -265,24 +264,6 @@ class Predictor:
             log.warning("%s: %s (%s)", self.spec.name, said, passed(error) if error else "no exception")
         self.last_error = str(said)
         self.detail = f"{type(error).__name__}: {error}" if error else None
-
-
-class Follower(threading.Thread):
-    """Looks for new champions of all models every `seconds`, until stopped."""
-
-    def __init__(self, predictors: Sequence[Predictor], seconds: float) -> None:
-        super().__init__(name="champion-follower", daemon=True)
-        self._predictors, self._seconds, self._ended = predictors, seconds, threading.Event()
-
-    def run(self) -> None:
-        while not self._ended.is_set():
-            for predictor in self._predictors:
-                predictor.follow()
-            self._ended.wait(self._seconds)
-
-    def stop(self) -> None:
-        self._ended.set()
-        self.join(timeout=5)
 
 
 def _same(served: Served, champion: ChampionLike) -> bool:

@@ -1,6 +1,6 @@
 """What serving asks of others: where champions come from, and where features do."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -21,13 +21,17 @@ class ChampionLike(Protocol):
     def views(self) -> Mapping[str, int]: ...
 
 
+Champions = Callable[[str], ChampionLike | None]
+
+
 class ModelSource(Protocol):
-    """Where champions come from.
+    """Where champions come from: one, or all of them read at once.
 
     `licence` says what lets a version serve, `fitted` builds it after its file was verified; both raise for any other.
     """
 
     def champion(self, model: str) -> ChampionLike | None: ...
+    def champions(self) -> "Champions": ...
     def licence(self, version: Any) -> Licence: ...
     def fitted(self, version: Any) -> Any: ...
 

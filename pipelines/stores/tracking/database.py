@@ -4,7 +4,7 @@ What is asked about versions is one statement, so that the answer is of one mome
 it whole.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from itertools import groupby
 from math import nan
@@ -105,6 +105,12 @@ class Database:
         its = (ALIASES.c.workspace == WORKSPACE, ALIASES.c.name == model, ALIASES.c.alias == alias)
         number = sa.select(ALIASES.c.version).where(*its).scalar_subquery()
         return next(iter(self._kept(VERSIONS.c.name == model, VERSIONS.c.version == number)), None)
+
+    def every(self, alias: str) -> Callable[[str], Kept | None]:
+        """The version an alias names, model by model, as of one moment."""
+        its = [ALIASES.c[name] == VERSIONS.c[name] for name in ("workspace", "name", "version")]
+        named = sa.select(ALIASES.c.name).where(ALIASES.c.alias == alias, *its).exists()
+        return {kept.model: kept for kept in self._kept(named)}.get
 
     def _kept(self, *which: sa.ColumnElement[bool]) -> list[Kept]:
         its = [VERSION_TAGS.c[name] == VERSIONS.c[name] for name in ("workspace", "name", "version")]

@@ -61,6 +61,9 @@ class Records(Protocol):
     def aliased(self, model: str, alias: str) -> Kept | None:
         """The version an alias names."""
 
+    def every(self, alias: str) -> "Callable[[str], Kept | None]":
+        """The version an alias names, model by model: of one moment and read at once, where the store can do that."""
+
     def run(self, run_id: str) -> Run: ...
 
     def location(self, model_id: str) -> str | None:
@@ -114,6 +117,9 @@ class Client:
 
     def aliased(self, model: str, alias: str) -> Kept | None:
         return self._one(lambda client: client.get_model_version_by_alias(model, alias))
+
+    def every(self, alias: str) -> Callable[[str], Kept | None]:
+        return lambda model: self.aliased(model, alias)
 
     def _one(self, ask: "Callable[[MlflowClient], Any]") -> Kept | None:
         with _told(None):

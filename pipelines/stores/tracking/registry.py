@@ -4,7 +4,7 @@ import json
 import os
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -144,6 +144,16 @@ class Tracking:
 
     def champion(self, model: str) -> Version | None:
         return self.aliased(model, CHAMPION)
+
+    def champions(self) -> Callable[[str], Version | None]:
+        """Every model's champion, read at once; what is wrong with one is raised where that one is looked up."""
+        found = self.records.every(CHAMPION)
+
+        def champion(model: str) -> Version | None:
+            kept = found(model)
+            return None if kept is None else registered(kept)
+
+        return champion
 
     def aliased(self, model: str, alias: str) -> Version | None:
         """The version an alias names; None if it names none. EvergreenError if no training registered it."""

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -55,6 +55,10 @@ class Rest:
     def aliased(self, model: str, alias: str) -> Kept | None:
         """The version an alias names."""
         return self._one("registered-models/alias", name=model, alias=alias)
+
+    def every(self, alias: str) -> Callable[[str], Kept | None]:
+        """The version an alias names, model by model, each asked when it is looked up."""
+        return lambda model: self.aliased(model, alias)
 
     def _one(self, path: str, **asked: str | int) -> Kept | None:
         found = self._asked(path, **asked)

@@ -24,6 +24,7 @@ from pipelines.contracts import EvergreenError
 from pipelines.models.flight_delays.estimator import build
 from pipelines.serving.access import statement
 from pipelines.serving.app import create_app
+from pipelines.serving.follower import Follower
 from pipelines.serving.metrics import Metrics
 from pipelines.serving.predictor import NOTHING, Loading, NoChampion, Predictor
 from pipelines.serving.schemas import example
@@ -88,6 +89,11 @@ class Models:
         if self.down:
             raise ConnectionError("the registry is down")
         return self.alias
+
+    def champions(self) -> Callable[[str], Version | None]:
+        if self.down:
+            raise ConnectionError("the registry is down")
+        return self.champion
 
     def licence(self, version: Version) -> Licence:
         if self.unlicensed == version.version:
@@ -275,6 +281,30 @@ def test_before_serving_has_looked_for_a_champion_it_does_not_say_that_there_is_
     predictor.follow()
     with pytest.raises(NoChampion, match="train and promote"):
         predictor.champion()
+
+
+def test_all_champions_are_asked_for_at_once_and_one_that_is_wrong_is_nobody_elses_fault(
+    pipeline: Any,
+) -> None:
+    two = SPEC.model_copy(update={"name": "other_model"})
+    models = Models(Version(1, "one"), {1: pipeline})
+    asked: list[str] = []
+
+    def champion(name: str) -> Version | None:
+        asked.append(name)
+        if name == two.name:
+            raise EvergreenError("no training registered it")
+        return models.alias
+
+    predictors = [Predictor(spec, models, FeatureTable(), Metrics()) for spec in (two, SPEC)]
+    models.champions = lambda: champion  # type: ignore[method-assign]
+    models.champion = None  # type: ignore[assignment, method-assign]
+    follower = Follower(predictors, models, 30)
+    follower.start()
+    wait(lambda: predictors[1].served is not None)
+    follower.stop()
+    assert asked == [two.name, SPEC.name]
+    assert "refused" in str(predictors[0].last_error)
 
 
 def test_a_moved_alias_is_followed_without_a_restart(world: World, pipeline: Any) -> None:

@@ -81,6 +81,8 @@ def test_every_question_has_the_answer_that_mlflow_gives(tracking: Tracking) -> 
     for alias in (CHAMPION, PREVIOUS, ANCHOR, "bare", "gone", "nobody", "Champion"):
         assert light.aliased(NAME, alias) == client.aliased(NAME, alias), alias
         assert light.aliased("nobody", alias) == client.aliased("nobody", alias) is None
+        for name in (*models, "nobody"):
+            assert light.every(alias)(name) == client.every(alias)(name) == light.aliased(name, alias), alias
     assert light.aliased(NAME, CHAMPION) is not None
 
 
@@ -289,6 +291,7 @@ def test_a_server_is_asked_without_its_client_and_answers_as_its_database(
         assert served.version(NAME, number) == light.version(NAME, number), number
     for alias in (CHAMPION, PREVIOUS, ANCHOR, "bare", "gone", "nobody"):
         assert served.aliased(NAME, alias) == light.aliased(NAME, alias), alias
+        assert served.every(alias)(NAME) == light.aliased(NAME, alias), alias
     for version in tracking.versions(NAME):
         assert plain(served.run(version.run_id)) == plain(light.run(version.run_id))
         assert served.logged(version.run_id, "model") == light.logged(version.run_id, "model") is not None
