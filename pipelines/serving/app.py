@@ -32,7 +32,7 @@ from pipelines.serving.predictor import (
 )
 from pipelines.serving.schemas import Answer, Answered, ModelStatus, Problem, Refusal, Value, refusal
 from pipelines.serving.served import Found, Served
-from pipelines.serving.sources import FeatureSource, ModelSource
+from pipelines.serving.sources import FeatureSource, Registry
 from pipelines.settings import Settings
 from pipelines.stores.predictions import Prediction
 
@@ -73,7 +73,7 @@ class Service:
 def create_app(
     settings: Settings,
     specs: Mapping[str, ModelSpec],
-    models: ModelSource,
+    models: Registry,
     features: FeatureSource,
     predictions: PredictionLog,
 ) -> FastAPI:

@@ -4,13 +4,13 @@ import threading
 from collections.abc import Sequence
 
 from pipelines.serving.predictor import Predictor
-from pipelines.serving.sources import Champions, ModelSource
+from pipelines.serving.sources import Champions, Registry
 
 
 class Follower(threading.Thread):
     """Looks for new champions of all models every `seconds`, with one question for all of them, until stopped."""
 
-    def __init__(self, predictors: Sequence[Predictor], models: ModelSource, seconds: float) -> None:
+    def __init__(self, predictors: Sequence[Predictor], models: Registry, seconds: float) -> None:
         super().__init__(name="champion-follower", daemon=True)
         self._predictors, self._models, self._seconds = predictors, models, seconds
         self._ended = threading.Event()

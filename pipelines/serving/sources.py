@@ -25,15 +25,20 @@ Champions = Callable[[str], ChampionLike | None]
 
 
 class ModelSource(Protocol):
-    """Where champions come from: one, or all of them read at once.
+    """Where champions come from.
 
     `licence` says what lets a version serve, `fitted` builds it after its file was verified; both raise for any other.
     """
 
     def champion(self, model: str) -> ChampionLike | None: ...
-    def champions(self) -> "Champions": ...
     def licence(self, version: Any) -> Licence: ...
     def fitted(self, version: Any) -> Any: ...
+
+
+class Registry(ModelSource, Protocol):
+    """A source that is also asked for all champions at once."""
+
+    def champions(self) -> Champions: ...
 
 
 class FeatureSource(Protocol):
