@@ -148,6 +148,9 @@ class _Champion:
     def champion(self, model: str) -> "_Champion":
         return self
 
+    def champions(self) -> "Callable[[str], _Champion]":
+        return self.champion
+
     def licence(self, version: Any) -> Licence:
         return Licence("", 1, self.digest, "PASS", "", "this proof", LONG_AGO)
 

@@ -117,6 +117,9 @@ class Leaky:
         self._open("champion")
         return Version(1, "one")
 
+    def champions(self) -> Any:
+        return self.champion
+
     def licence(self, version: Version) -> Any:
         self._open("licence")
         return licence(version, "OVERRIDE", TEXT)
