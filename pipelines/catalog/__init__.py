@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 import yaml
 from pydantic import ValidationError
 
+from pipelines.catalog import formats
 from pipelines.catalog.dataset_spec import COLUMN_NAME as COLUMN_NAME
 from pipelines.catalog.dataset_spec import Column as Column
 from pipelines.catalog.dataset_spec import DatasetSpec as DatasetSpec
@@ -49,11 +50,26 @@ def read_spec(path: Path, kind: type[T]) -> T:
     """The typed spec in a YAML file. Errors name file, line, what is wrong and the remedy."""
     text = path.read_text()
     try:
-        return kind.model_validate(yaml.load(text, LOADER))  # noqa: S506 - the safe loader, in C
+        given = yaml.load(text, LOADER)  # noqa: S506 - the safe loader, in C
+        _of_today(path, text, given, kind)
+        return kind.model_validate(given)
     except yaml.YAMLError as error:
         raise EvergreenError(f"{path}: not valid YAML: {error}") from error
     except ValidationError as error:
-        raise EvergreenError("\n".join(_explain(path, text, e) for e in error.errors())) from error
+        raise EvergreenError(explained(path, text, error)) from error
+
+
+def _of_today(path: Path, text: str, given: Any, kind: type[T]) -> None:
+    """EvergreenError if a file says something that only another form of specs means so."""
+    name = path.parent.name if path.name == "spec.yaml" else path.stem
+    refused = formats.refusal(given, kind, name)
+    if refused is not None:
+        raise EvergreenError(f"{path}:{_line_of(text, ('format',))}: {refused}")
+
+
+def explained(path: Path, text: str, error: ValidationError) -> str:
+    """Everything that is wrong with a file: each with line, what is wrong and the remedy."""
+    return "\n".join(_explain(path, text, each) for each in error.errors())
 
 
 def _explain(path: Path, text: str, error: Mapping[str, Any]) -> str:

@@ -1,12 +1,12 @@
 """What lands: one spec per kind of file."""
 
 import re
-from typing import Literal
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, model_validator
 
-from pipelines.catalog.types import NAME, Spec
+from pipelines.catalog.types import NAME, Cron, File, Share, Spec, Unit
 
 COLUMN_NAME = r"[A-Za-z][A-Za-z0-9_]{0,99}"
 
@@ -14,9 +14,11 @@ COLUMN_NAME = r"[A-Za-z][A-Za-z0-9_]{0,99}"
 class Column(Spec):
     """One column as it lands. Timestamps must carry a zone and are kept in UTC."""
 
-    type: Literal["string", "integer", "float", "timestamp"]
-    description: str
-    nullable: bool = False
+    type: Literal["string", "integer", "float", "timestamp"] = Field(
+        description="what its values are read as, strictly; one that is none sets its row aside in quarantine"
+    )
+    description: str = Field(description="what it says, with its unit, for people")
+    nullable: bool = Field(False, description="true: a row may lack it; else such a row goes to quarantine")
     header: str | None = Field(None, description="what files may call it, where that is no name of a column")
     since: int = Field(1, ge=1, description="the dataset's version that brought it; older files lack it")
     deprecated: int | None = Field(None, ge=2, description="the version from which files may leave it out")
@@ -27,12 +29,14 @@ class Column(Spec):
 
     @model_validator(mode="after")
     def may_be_missing_only_if_null(self) -> "Column":
+        """A column with `since` above 1 or with `deprecated` is nullable, as files may lack it."""
         if self.optional and not self.nullable:
             raise ValueError("a column that files may lack must be nullable: true")
         return self
 
     @model_validator(mode="after")
     def times_have_a_zone(self) -> "Column":
+        """`timezone` and `nanoseconds` belong to timestamps alone, and `timezone` is a name of IANA's list."""
         if self.type != "timestamp" and (self.timezone or self.nanoseconds != "refuse"):
             raise ValueError("timezone and nanoseconds are for columns of type timestamp")
         if self.timezone is not None and not _is_zone(self.timezone):
@@ -47,25 +51,28 @@ class Column(Spec):
         return self.since > 1 or self.deprecated is not None
 
 
-class DatasetSpec(Spec):
+class DatasetSpec(File):
     """A kind of file that lands."""
 
-    name: str = Field(pattern=NAME)
-    description: str
-    owner: str
-    version: int = Field(1, ge=1, description="raised by each change of the columns")
+    name: str = Field(pattern=NAME, description="its name, which is that of its file")
+    description: str = Field(description="what a row is, for people")
+    owner: str = Field(description="the team that is asked when it fails")
+    version: int = Field(1, ge=1, description="of the columns; raised by each change of them")
     pattern: str = Field(description="glob that a file's name matches")
-    key: tuple[str, ...] = Field(min_length=1)
+    key: tuple[str, ...] = Field(
+        min_length=1,
+        description="the columns that tell rows apart; a later row of the same key corrects the earlier",
+    )
     event_time: str = Field(description="the column that says when it happened")
     available_at: str = Field(description="the column that says when it could be known")
-    columns: dict[str, Column] = Field(min_length=1)
-    sweep: str = Field("*/5 * * * *", description="cron of the sweep that makes a lost event harmless")
+    columns: dict[str, Column] = Field(min_length=1, description="every column that is kept, by its name")
+    sweep: Cron = Field("*/5 * * * *", description="when to look for files whose event was lost")
     reference: bool = Field(False, description="true: lands rarely, no feature waits for it")
-    max_bad_share: float = Field(0.2, ge=0, le=1, description="more bad rows than this refuse the file")
-    max_bytes: int = Field(
+    max_bad_share: Share = Field(0.2, ge=0, le=1, description="more bad rows than this refuse the file")
+    max_bytes: Annotated[int, Unit("bytes")] = Field(
         2_000_000_000, gt=0, description="larger files, also once decompressed, are refused"
     )
-    null_values: tuple[str, ...] = ("",)
+    null_values: tuple[str, ...] = Field(("",), description="the texts that mean: no value")
     any_case: bool = Field(False, description="true: a file may write the columns' names in capitals or not")
     trim: bool = Field(False, description="true: blanks around a CSV's names and values are not part of them")
     upstream: str | None = Field(
@@ -81,7 +88,10 @@ class DatasetSpec(Spec):
         return [name for name, column in self.columns.items() if not column.optional]
 
     @model_validator(mode="after")
-    def named_columns_exist(self) -> "DatasetSpec":
+    def columns_fit(self) -> "DatasetSpec":
+        """`key`, `event_time` and `available_at` name columns; a column's name is a letter, then letters, digits and _;
+        no two differ only in case or share a header; none speaks of a version above the dataset's.
+        """
         missing = {*self.key, self.event_time, self.available_at} - set(self.columns)
         if missing:
             raise ValueError(f"key, event_time or available_at name no column: {sorted(missing)}")

@@ -1,11 +1,11 @@
 """What a candidate must show before it may serve, and how a version becomes champion."""
 
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from pipelines.catalog.types import Duration, Spec
+from pipelines.catalog.types import Duration, Rows, Share, Spec, Unit
 
 Task = Literal["classification", "regression"]
 # Which task a metric is for, and whether more of it is better.
@@ -27,6 +27,8 @@ Metric = Literal[
     "r2", "mae", "rmse", "median_ae",
 ]  # fmt: skip
 BETTER, NOT_WORSE = 0.98, 0.999
+Confidence = Annotated[float, Unit("of a two-sided interval")]
+InMetric = Annotated[float, Unit("in the metric")]
 TOO_GOOD: dict[Metric, float] = {"roc_auc": 0.99, "r2": 0.999}
 Value = str | int | float | bool | None
 
@@ -38,16 +40,21 @@ class Comparison(Spec):
     in at most 0.1%. The defaults aim at 1% and 0.05%, as skewed losses make an interval a little too sure.
     """
 
-    metric: Metric = "log_loss"
-    rule: Literal["better", "not_worse"] = "better"
-    margin: float = Field(0.0, ge=0, description="how much worse is still not worse")
-    confidence: float | None = Field(None, gt=0.5, lt=1, description="of the two-sided interval")
+    metric: Metric = Field(
+        "log_loss", description="what is compared; a regression's baseline and champion by default by mae"
+    )
+    rule: Literal["better", "not_worse"] = Field("better", description="what the interval must show")
+    margin: InMetric = Field(0.0, ge=0, description="how much worse is still not worse")
+    confidence: Confidence | None = Field(
+        None, gt=0.5, lt=1, description=f"left out: {BETTER} for `better`, {NOT_WORSE} for `not_worse`"
+    )
     stale_after: Duration | None = Field(
         None, description="`better`: against a champion older than this, not worse by the margin is enough"
     )
 
     @model_validator(mode="after")
     def margin_where_needed(self) -> "Comparison":
+        """`not_worse` and `stale_after` have a margin above 0."""
         if self.margin == 0 and (self.rule == "not_worse" or self.stale_after is not None):
             raise ValueError("`not_worse` and `stale_after` need a margin above 0")
         return self
@@ -67,10 +74,10 @@ class Slices(Spec):
     """Parts of the rows on which the candidate may not be worse than the champion, all of them at once."""
 
     columns: tuple[str, ...] = Field((), description="each value of each of these is a slice")
-    metric: Metric = "log_loss"
-    margin: float = Field(0.05, gt=0, description="how much worse a slice may be")
-    confidence: float = Field(0.95, gt=0.5, lt=1, description="of all slices together")
-    minimum_rows: int = Field(200, gt=0, description="smaller slices are told of, not judged")
+    metric: Metric = Field("log_loss", description="what is compared; a regression's by default mae")
+    margin: InMetric = Field(0.05, gt=0, description="how much worse a slice may be")
+    confidence: Confidence = Field(0.95, gt=0.5, lt=1, description="of all slices together")
+    minimum_rows: Rows = Field(200, gt=0, description="smaller slices are told of, not judged")
     floors: dict[Metric, float] = Field(default_factory=dict, description="at least this in every slice")
     ceilings: dict[Metric, float] = Field(default_factory=dict, description="at most this in every slice")
     search: bool = Field(True, description="also look for the worst slice of any columns, and judge it")
@@ -79,14 +86,20 @@ class Slices(Spec):
 class Calibration(Spec):
     """How far probabilities may be from what happens: over equally filled bins, and as a whole."""
 
-    bins: int = Field(10, ge=2)
-    error: float = Field(0.1, gt=0, le=1, description="mean |predicted - happened| over the bins, at most")
-    mean: float = Field(
+    bins: Annotated[int, Unit("bins")] = Field(10, ge=2, description="how many, with as many rows in each")
+    error: Share = Field(0.1, gt=0, le=1, description="mean |predicted - happened| over the bins, at most")
+    mean: Share = Field(
         0.08,
         gt=0,
         le=1,
         description="|mean predicted - mean happened|, at most; weeks differ, models cannot know",
     )
+
+
+Measure = Literal[
+    "demographic_parity_difference", "equalized_odds_difference", "equal_opportunity_difference",
+    "mean_absolute_error_difference",
+]  # fmt: skip
 
 
 class Fairness(Spec):
@@ -95,13 +108,12 @@ class Fairness(Spec):
     Classification is asked by its decisions at the spec's threshold, regression by its errors, in the label's unit.
     """
 
-    group: str
-    measure: Literal[
-        "demographic_parity_difference", "equalized_odds_difference", "equal_opportunity_difference",
-        "mean_absolute_error_difference",
-    ] = "equalized_odds_difference"  # fmt: skip
-    at_most: float = Field(gt=0)
-    minimum_rows: int = Field(200, gt=0, description="smaller groups are told of, not judged")
+    group: str = Field(description="the column whose values are the groups")
+    measure: Measure = Field(
+        "equalized_odds_difference", description="fairlearn's; the last of these is a regression's"
+    )
+    at_most: float = Field(gt=0, description="the widest difference between two groups that passes")
+    minimum_rows: Rows = Field(200, gt=0, description="smaller groups are told of, not judged")
 
     @property
     def task(self) -> Task:
@@ -110,17 +122,21 @@ class Fairness(Spec):
 
     @model_validator(mode="after")
     def can_be_broken(self) -> "Fairness":
+        """A classification's `at_most` lies below 1, above which no difference of rates is."""
         if self.task == "classification" and self.at_most >= 1:
             raise ValueError("at_most: a difference of rates is never above 1; name a smaller one")
         return self
 
 
+Answer = Annotated[float, Unit("in the answer")]
+
+
 class Invariance(Spec):
     """Changing these columns must not move an answer by more than `within`."""
 
-    name: str
-    change: dict[str, Value] = Field(min_length=1)
-    within: float = Field(0.0, ge=0)
+    name: str = Field(description="the rule in a sentence, as the verdict says it")
+    change: dict[str, Value] = Field(min_length=1, description="per column the value that is put in")
+    within: Answer = Field(0.0, ge=0, description="how far an answer may move")
 
 
 class Direction(Spec):
@@ -129,22 +145,23 @@ class Direction(Spec):
     `up` and `down` ask for a move; `not_down` and `not_up` are content if the answer stays where it is.
     """
 
-    name: str
-    add: dict[str, float] = Field(min_length=1)
-    expect: Literal["up", "down", "not_up", "not_down"]
-    share: float = Field(0.5, gt=0, le=1)
+    name: str = Field(description="the rule in a sentence, as the verdict says it")
+    add: dict[str, float] = Field(min_length=1, description="per column the amount that is added")
+    expect: Literal["up", "down", "not_up", "not_down"] = Field(description="which way answers must move")
+    share: Share = Field(0.5, gt=0, le=1, description="of the rows whose answer moves so, at least")
 
 
 class Minimum(Spec):
     """One question whose answer must lie in a range; what is not named is the spec's example, features missing."""
 
-    name: str
-    question: dict[str, Value] = Field(default_factory=dict)
-    at_least: float | None = None
-    at_most: float | None = None
+    name: str = Field(description="the rule in a sentence, as the verdict says it")
+    question: dict[str, Value] = Field(default_factory=dict, description="per column the value that is asked")
+    at_least: Answer | None = Field(None, description="the least answer that passes")
+    at_most: Answer | None = Field(None, description="the greatest answer that passes")
 
     @model_validator(mode="after")
     def has_a_bound(self) -> "Minimum":
+        """At least one of `at_least` and `at_most` is named."""
         if self.at_least is None and self.at_most is None:
             raise ValueError("name at_least, at_most or both")
         return self
@@ -153,10 +170,12 @@ class Minimum(Spec):
 class Behaviour(Spec):
     """Tests of the model as a function, declared as data."""
 
-    invariances: tuple[Invariance, ...] = ()
-    directions: tuple[Direction, ...] = ()
-    minimums: tuple[Minimum, ...] = ()
-    rows: int = Field(500, gt=0, description="how many held-out rows they are tried on")
+    invariances: tuple[Invariance, ...] = Field((), description="what must not matter")
+    directions: tuple[Direction, ...] = Field((), description="which way an answer must go")
+    minimums: tuple[Minimum, ...] = Field(
+        (), description="questions with an answer that is known well enough"
+    )
+    rows: Rows = Field(500, gt=0, description="how many held-out rows they are tried on")
 
     @property
     def names(self) -> list[str]:
@@ -170,36 +189,62 @@ class Behaviour(Spec):
 class ServingLimits(Spec):
     """What the model may cost where it serves; measured there, in a process of its own."""
 
-    p99_ms: float = Field(250, gt=0, description="the slowest answer of a hundred, milliseconds")
-    megabytes: float = Field(200, gt=0, description="the model file")
-    memory_mb: float = Field(2048, gt=0, description="the whole process; what asks for more gets none")
-    load_seconds: float = Field(60, gt=0, description="until the first answer; longer is stopped")
-    questions: int = Field(200, gt=0, description="held-out rows that are asked one by one")
+    p99_ms: Annotated[float, Unit("milliseconds")] = Field(
+        250, gt=0, description="the slowest answer of a hundred"
+    )
+    megabytes: Annotated[float, Unit("megabytes")] = Field(200, gt=0, description="the model file")
+    memory_mb: Annotated[float, Unit("megabytes")] = Field(
+        2048, gt=0, description="the whole process; what asks for more gets none"
+    )
+    load_seconds: Annotated[float, Unit("seconds")] = Field(
+        60, gt=0, description="until the first answer; longer is stopped"
+    )
+    questions: Rows = Field(200, gt=0, description="held-out rows that are asked one by one")
 
 
 class Gate(Spec):
     """Every rule must say PASS; what is left out has a default that blocks."""
 
     metrics: tuple[Metric, ...] = Field((), description="reported; all of the task's if left out")
-    floors: dict[Metric, float] = Field(min_length=1, description="at least, or for losses at most")
-    ceilings: dict[Metric, float] = Field(default_factory=dict)
+    floors: dict[Metric, float] = Field(
+        min_length=1, description="per metric the bound that passes: at least this, or for a loss at most"
+    )
+    ceilings: dict[Metric, float] = Field(default_factory=dict, description="per metric, at most this")
     suspicious: dict[Metric, float] = Field(
         default_factory=lambda: dict(TOO_GOOD),
         description="as good as this is taken for a leak until a person has looked",
     )
-    minimum_rows: int = Field(500, gt=0)
-    minimum_blocks: int = Field(20, gt=1, description="hours with rows; fewer tell nothing")
-    baseline: Comparison = Field(default_factory=Comparison)
-    champion: Comparison = Field(default_factory=Comparison)
+    minimum_rows: Rows = Field(
+        500, gt=0, description="fewer held-out rows than this judge nothing: INCONCLUSIVE"
+    )
+    minimum_blocks: Annotated[int, Unit("hours with rows")] = Field(
+        20, gt=1, description="fewer held-out hours than this judge nothing: INCONCLUSIVE"
+    )
+    baseline: Comparison = Field(
+        default_factory=Comparison,
+        description="with the `baseline()` of estimator.py, fitted on the same rows",
+    )
+    champion: Comparison = Field(
+        default_factory=Comparison, description="with the version that serves, if one does"
+    )
     guards: tuple[Comparison, ...] = Field(
         (), description="more comparisons with the champion; all must hold"
     )
     anchor: Comparison | None = Field(None, description="with the version that is pinned as alias `anchor`")
-    slices: Slices = Field(default_factory=Slices)
-    calibration: Calibration | None = Field(default_factory=Calibration)
-    fairness: tuple[Fairness, ...] = ()
-    behaviour: Behaviour = Field(default_factory=Behaviour)
-    serving: ServingLimits = Field(default_factory=ServingLimits)
+    slices: Slices = Field(
+        default_factory=Slices, description="parts of the rows, each held against the champion"
+    )
+    calibration: Calibration | None = Field(
+        default_factory=Calibration,
+        description="whether probabilities are what happens; null: not asked, as for a regression",
+    )
+    fairness: tuple[Fairness, ...] = Field((), description="differences between groups that may not be wider")
+    behaviour: Behaviour = Field(
+        default_factory=Behaviour, description="what the model must do as a function"
+    )
+    serving: ServingLimits = Field(
+        default_factory=ServingLimits, description="what it may cost where it serves"
+    )
     rebuild: bool = Field(
         True,
         description="rows and model must come out the same when made again from the record; fits again twice",
@@ -219,7 +264,9 @@ class Promotion(Spec):
     approval: bool = Field(False, description="a person must approve as well")
     approval_timeout: Duration = Field(timedelta(hours=24), description="no answer until then means no")
     verdict_valid: Duration = Field(timedelta(days=7), description="an older verdict must be given again")
-    keep: int = Field(10, ge=2, description="versions kept besides champion, previous and anchor")
+    keep: Annotated[int, Unit("versions")] = Field(
+        10, ge=2, description="versions kept besides champion, previous and anchor"
+    )
 
 
 def fitting(task: Task, gate: Gate) -> str | None:

@@ -3,34 +3,54 @@
 import hashlib
 import re
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, model_validator
 
-from pipelines.catalog.gate_spec import METRICS, Gate, Promotion, Task, fitting, for_regression
+from pipelines.catalog.cron import ticks
+from pipelines.catalog.gate_spec import (
+    METRICS,
+    Confidence,
+    Gate,
+    InMetric,
+    Promotion,
+    Task,
+    fitting,
+    for_regression,
+)
 from pipelines.catalog.search_spec import Search
-from pipelines.catalog.types import NAME, Clock, Duration, Spec
+from pipelines.catalog.types import NAME, Clock, Cron, Duration, File, Rows, Share, Spec, Unit
 
 HERE = Path(__file__).resolve().parent.parent
 # Hidden files, caches, back-ups and documentation in a model's folder: none of them makes the model.
 LEAVINGS = re.compile(r"(^|/)[.#]|(^|/)__pycache__/|(~|\.(md|pyc|pyo|swp|swo|tmp|bak|orig|rej))$")
+FORMAT_LINE = re.compile(rb"(?m)^(format:[^#\r\n]*?)([ \t]*(?:#[^\r\n]*)?)(\r?\n|\Z)")
+"""In spec.yaml: says how the file is written, and nothing of the model."""
 
 
 class Labels(Spec):
     """Where labels come from; label.sql beside spec.yaml gives the entity rows."""
 
-    name: str
-    dataset: str
-    horizon: Duration = Field(description="how long before the event the prediction is made")
+    name: str = Field(description="what is told, for people: plots and cards say it")
+    dataset: str = Field(description="the dataset that has the truth; label.sql reads it alone")
+    horizon: Duration = Field(
+        description="how long before the event the prediction is made; label.sql takes it as $horizon"
+    )
 
 
 class RequestField(Spec):
-    type: Literal["string", "integer", "float", "timestamp"]
-    description: str
-    example: str | int | float
+    """One value that a question brings."""
+
+    type: Literal["string", "integer", "float", "timestamp"] = Field(
+        description="what the API takes for it; anything else is refused by name"
+    )
+    description: str = Field(description="what it says, with its unit; the API's documentation shows it")
+    example: str | int | float = Field(
+        description="a value that the API's documentation and `evergreen predict` ask with"
+    )
 
 
 class QuietHours(Spec):
@@ -42,6 +62,7 @@ class QuietHours(Spec):
 
     @model_validator(mode="after")
     def sensible(self) -> "QuietHours":
+        """`from` and `to` are two times, and `zone` is a name of IANA's list."""
         if self.start == self.end:
             raise ValueError("from and to are the same; name different times, or remove quiet_hours")
         try:
@@ -62,10 +83,12 @@ class QuietHours(Spec):
 
 
 class Training(Spec):
+    """What a training learns from, and when one may begin."""
+
     window: Duration = Field(description="how far back labels are used")
     holdout: Duration = Field(description="the newest labels, kept for the gate")
-    minimum_rows: int = Field(gt=0)
-    minimum_new_rows: int = Field(
+    minimum_rows: Rows = Field(gt=0, description="fewer to learn from than this are refused")
+    minimum_new_rows: Rows = Field(
         1,
         ge=0,
         description="fewer new labels than this start no training when they land; the schedule takes what there is",
@@ -93,51 +116,72 @@ LOSSES = ("log_loss", "brier", "mae")
 class Decay(Spec):
     """When the champion has decayed: it loses more than at its gate, by over `margin`, beyond doubt."""
 
-    metric: Literal["log_loss", "brier", "mae"] = "log_loss"
-    margin: float = Field(ge=0, description="a rise of the mean loss that is worth a training")
-    confidence: float = Field(0.95, gt=0.5, lt=1, description="of the interval that must lie above margin")
-    minimum_rows: int = Field(500, gt=0, description="fewer rows since the champion's training judge nothing")
-    minimum_days: int = Field(
+    metric: Literal["log_loss", "brier", "mae"] = Field(
+        "log_loss", description="the loss; mae is a regression's, and its default"
+    )
+    margin: InMetric = Field(ge=0, description="a rise of the mean loss that is worth a training")
+    confidence: Confidence = Field(
+        0.95, gt=0.5, lt=1, description="of the interval that must lie above margin"
+    )
+    minimum_rows: Rows = Field(
+        500, gt=0, description="fewer rows since the champion's training judge nothing"
+    )
+    minimum_days: Annotated[int, Unit("days")] = Field(
         3, gt=1, description="fewer days since then judge nothing; a day's rows go together"
     )
 
 
 class Monitor(Spec):
-    schedule: str
-    window: Duration
-    drift_share: float = Field(
+    """How the champion is watched."""
+
+    schedule: Cron = Field(description="when it is looked at")
+    window: Duration = Field(
+        description="the newest labelled rows, which are held against those it learned from"
+    )
+    drift_share: Share = Field(
         0.5, gt=0, le=1, description="share of drifted columns that asks for a training"
     )
     decay: Decay | None = Field(None, description="left out: decay is not judged")
 
 
-class ModelSpec(Spec):
+class ModelSpec(File):
     """One model: everything that is decided about it."""
 
-    name: str = Field(pattern=NAME)
-    description: str
-    owner: str
-    task: Task = "classification"
-    schedule: str = Field(description="cron of the scheduled retraining")
-    datasets: tuple[str, ...] = Field(min_length=1)
+    name: str = Field(pattern=NAME, description="its name, which is that of its folder")
+    description: str = Field(description="what it tells, for people")
+    owner: str = Field(description="the team that is asked when it fails")
+    task: Task = Field("classification", description="a probability of yes, or a number")
+    schedule: Cron = Field(description="when it is trained again, whatever else happens")
+    datasets: tuple[str, ...] = Field(
+        min_length=1, description="what it learns from: a training waits until each has landed"
+    )
     entities: dict[str, RequestField] = Field(
         default_factory=dict, description="what features are looked up by; none where none are"
     )
-    request: dict[str, RequestField] = Field(default_factory=dict)
-    label: Labels
+    request: dict[str, RequestField] = Field(
+        default_factory=dict, description="what else a question says, which is known when it is asked"
+    )
+    label: Labels = Field(description="what is learned")
     features: tuple[str, ...] = Field(
         (), description="view:feature, or view:* for all; left out: the request alone is known"
     )
-    parameters: dict[str, float | int | str | bool | None] = Field(default_factory=dict)
+    parameters: dict[str, float | int | str | bool | None] = Field(
+        default_factory=dict,
+        description="what `build(parameters)` of estimator.py is given; it refuses others",
+    )
     search: Search | None = Field(
         None, description="a search for better parameters; left out: none is offered"
     )
     onnx: Onnx | None = Field(None, description="left out: no ONNX form is made")
-    threshold: float = Field(0.5, gt=0, lt=1)
-    training: Training
-    gate: Gate
-    promotion: Promotion = Field(default_factory=Promotion)
-    monitor: Monitor
+    threshold: Annotated[float, Unit("probability")] = Field(
+        0.5, gt=0, lt=1, description="from this on the answer counts as yes, where a yes or no is needed"
+    )
+    training: Training = Field(description="what a training learns from, and when one may begin")
+    gate: Gate = Field(description="what a candidate must show before it may serve")
+    promotion: Promotion = Field(
+        default_factory=Promotion, description="how a version that passed becomes champion"
+    )
+    monitor: Monitor = Field(description="how the champion is watched")
 
     @model_validator(mode="before")
     @classmethod
@@ -154,6 +198,7 @@ class ModelSpec(Spec):
 
     @model_validator(mode="after")
     def knows_something(self) -> "ModelSpec":
+        """Where there are `features` there are `entities`; without features there is a `request`."""
         if self.features and not self.entities:
             raise ValueError("features are looked up by entities; name those of their views under `entities`")
         if not self.features and not self.request:
@@ -162,6 +207,7 @@ class ModelSpec(Spec):
 
     @model_validator(mode="after")
     def gate_fits_task(self) -> "ModelSpec":
+        """Every metric and measure under `gate` is one of the task's."""
         wrong = fitting(self.task, self.gate)
         if wrong is not None:
             raise ValueError(f"gate: {wrong}")
@@ -169,6 +215,7 @@ class ModelSpec(Spec):
 
     @model_validator(mode="after")
     def decay_fits_task(self) -> "ModelSpec":
+        """The metric of `monitor.decay` is a loss of the task's."""
         decay = self.monitor.decay
         if decay is not None and METRICS[decay.metric][0] != self.task:
             fine = [name for name in LOSSES if METRICS[name][0] == self.task]
@@ -179,6 +226,7 @@ class ModelSpec(Spec):
 
     @model_validator(mode="after")
     def search_fits(self) -> "ModelSpec":
+        """The metric of `search` is the task's, and each value of `parameters` can be drawn from its space."""
         wrong = self.search.unfit(self.task, self.parameters) if self.search else None
         if wrong is not None:
             raise ValueError(wrong)
@@ -187,8 +235,8 @@ class ModelSpec(Spec):
     @model_validator(mode="after")
     def schedule_is_heard(self) -> "ModelSpec":
         """What quiet hours hold back waits for a tick of the schedule, so some tick must lie outside them."""
-        quiet, ticks = self.training.quiet_hours, _ticks(self.schedule)
-        if quiet is not None and ticks and all(quiet.covers(tick) for tick in ticks):
+        quiet, moments = self.training.quiet_hours, ticks(self.schedule)
+        if quiet is not None and moments and all(quiet.covers(tick) for tick in moments):
             raise ValueError(
                 f"every tick of schedule {self.schedule!r} (UTC) lies in quiet_hours {quiet}, "
                 "so what they hold back would wait for ever; move one of them"
@@ -218,11 +266,12 @@ class ModelSpec(Spec):
 
     @property
     def digest(self) -> str:
-        """Changes when a file that makes the model does; documentation and editors' leavings make nothing."""
+        """Changes when a file that makes the model does; documentation, editors' leavings and `format` make nothing."""
         sha = hashlib.sha256()
         for path in self.files:
             name = path.relative_to(self.folder).as_posix()
-            sha.update(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+            said = FORMAT_LINE.sub(b"", path.read_bytes(), 1) if name == "spec.yaml" else path.read_bytes()
+            sha.update(f"{name} {hashlib.sha256(said).hexdigest()}\n".encode())
         return sha.hexdigest()
 
     @property
@@ -230,32 +279,3 @@ class ModelSpec(Spec):
         """The files that make the model, in order."""
         found = [path for path in sorted(self.folder.rglob("*")) if path.is_file()]
         return [path for path in found if not LEAVINGS.search(path.relative_to(self.folder).as_posix())]
-
-
-def _ticks(schedule: str) -> list[datetime]:
-    """The times of day of a five-field cron, on one day of each month; none if it is written otherwise."""
-    fields = schedule.split()
-    if len(fields) != 5:
-        return []
-    minutes, hours = _values(fields[0], 60), _values(fields[1], 24)
-    months = range(1, 13)
-    return [
-        datetime(2024, m, 15, hour, minute, tzinfo=UTC)
-        for m in months
-        for hour in hours
-        for minute in minutes
-    ]
-
-
-def _values(field: str, size: int) -> list[int]:
-    """What one field of a cron names: *, 5, 1-5, */15 or 1-30/5, and lists of them."""
-    found: set[int] = set()
-    for part in field.split(","):
-        span, _, step = part.partition("/")
-        first, dash, last = span.partition("-")
-        if not all(number.isdigit() for number in (first, last, step) if number not in {"", "*"}):
-            return []
-        start = 0 if first == "*" else int(first)
-        end = int(last) if dash else size - 1 if first == "*" or step else start
-        found.update(range(start, end + 1, int(step or 1)))
-    return sorted(found)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from pipelines.catalog.gate_spec import METRICS, Metric, Task
-from pipelines.catalog.types import Duration, Spec
+from pipelines.catalog.types import Duration, Spec, Unit
 
 Value = float | int | str | bool | None
 
@@ -14,12 +14,13 @@ Value = float | int | str | bool | None
 class Range(Spec):
     """Numbers from `low` to `high`, both included; whole ones if both are whole. `log` spreads them by factors."""
 
-    low: int | float
-    high: int | float
-    log: bool = False
+    low: int | float = Field(description="the least value")
+    high: int | float = Field(description="the greatest value")
+    log: bool = Field(False, description="true: 0.01 to 0.1 is searched as often as 0.1 to 1")
 
     @model_validator(mode="after")
     def sensible(self) -> "Range":
+        """`low` lies below `high`; with `log` it lies above 0."""
         if self.low >= self.high:
             raise ValueError(f"low {self.low} is not below high {self.high}")
         if self.log and self.low <= 0:
@@ -40,7 +41,7 @@ class Range(Spec):
 class Choices(Spec):
     """One of these."""
 
-    choices: tuple[Value, ...] = Field(min_length=2)
+    choices: tuple[Value, ...] = Field(min_length=2, description="the values to choose from")
 
     def holds(self, value: Value) -> bool:
         return any(value == choice and type(value) is type(choice) for choice in self.choices)
@@ -53,16 +54,19 @@ def _kind(given: Any) -> str:
 class Search(Spec):
     """A budget and a space. Its folds lie inside the training split, in time order: the hold-out is the gate's."""
 
-    trials: int = Field(30, gt=0)
+    trials: Annotated[int, Unit("trials")] = Field(30, gt=0, description="how many are tried in all")
     timeout: Duration = Field(
         timedelta(hours=1), description="no trial begins after this much work on trials"
     )
-    metric: Metric = "log_loss"
-    folds: int = Field(
+    metric: Metric = Field("log_loss", description="what the best is best by; one of the model's task")
+    folds: Annotated[int, Unit("folds")] = Field(
         3, gt=0, description="each is judged on a span like the hold-out's, the newest before it"
     )
-    seed: int = Field(0, ge=0)
-    space: dict[str, Annotated[Range | Choices, Field(union_mode="left_to_right")]] = Field(min_length=1)
+    seed: int = Field(0, ge=0, description="of the draw; the same seed draws the same")
+    space: dict[str, Annotated[Range | Choices, Field(union_mode="left_to_right")]] = Field(
+        min_length=1,
+        description="per name in `parameters`, whose value must be one that can be drawn, a range or choices",
+    )
 
     @property
     def maximize(self) -> bool:

@@ -36,6 +36,7 @@ app.command()(record.reproduce)
 app.command()(search.search)
 app.command()(own.new)
 app.command()(own.check)
+app.command()(own.upgrade)
 app.command("try")(own.try_model)
 
 AsOf = Annotated[str | None, typer.Option(help="the moment whose knowledge counts; default: all that landed")]

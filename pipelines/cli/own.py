@@ -203,6 +203,41 @@ def _tried(found: dict[str, Any]) -> Any:
     return Group(*parts, Text(f"{found['model']}: {found['decision']}; the page is {found['page']}"))
 
 
+def upgrade(
+    name: Annotated[str | None, typer.Argument(help="one model or dataset; all if left out")] = None,
+    write: Annotated[bool, typer.Option("--write", help="write the files; else only show")] = False,
+    as_json_text: AsJson = False,
+) -> None:
+    """Show what spec files of an older form look like in today's, and write them if asked to."""
+    from pipelines.catalog.upgrade import found
+    from pipelines.contracts import NothingToDo
+
+    with explained():
+        outdated = found(name)
+        if not outdated:
+            raise NothingToDo("every file is of today's form")
+        for each in outdated if write else ():
+            each.write()
+        told = [_upgraded(each, write) for each in outdated]
+        if as_json_text:
+            return show(told, as_json_text, list)
+        console.print(_shown(told), soft_wrap=True, markup=False, highlight=False)
+
+
+def _upgraded(each: Any, written: bool) -> dict[str, Any]:
+    return {
+        "file": str(each.path), "from": each.formats[0], "to": each.formats[1], "why": each.reasons,
+        "difference": each.difference, "mend": each.faults, "written": written,
+    }  # fmt: skip
+
+
+def _shown(files: list[dict[str, Any]]) -> str:
+    """Each difference as a patch, so that it can be read, kept and applied; then why, and what is left to do."""
+    said = [line for file in files for line in (file["difference"], *file["why"], file["mend"]) if line]
+    said.append("Written." if files[0]["written"] else "Nothing was written; --write does.")
+    return "\n".join(line.rstrip("\n") for line in said)
+
+
 def check(
     name: Annotated[str | None, typer.Argument(help="one model; all if left out")] = None,
     as_json_text: AsJson = False,

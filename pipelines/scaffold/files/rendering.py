@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from pipelines.catalog import DatasetSpec, ModelSpec
+from pipelines.catalog.formats import newest
 from pipelines.scaffold.data.moments import in_sql, written
 from pipelines.scaffold.data.sources import Source
 from pipelines.scaffold.design import MADE, ROW, Column, Design
@@ -37,10 +39,10 @@ def rendered(design: Design, source: Source, owner: str) -> dict[str, str]:
     name = design.name
     facts = _facts(design, source, owner)
     made = {
-        f"pipelines/datasets/{name}.yaml": _filled("dataset.yaml", facts),
+        f"pipelines/datasets/{name}.yaml": _filled("dataset.yaml", facts | {"format": newest(DatasetSpec)}),
         f"expectations/{name}.json": _json(suite.of_dataset(design)),
         f"pipelines/models/{name}/__init__.py": "",
-        f"pipelines/models/{name}/spec.yaml": _filled("spec.yaml", facts),
+        f"pipelines/models/{name}/spec.yaml": _filled("spec.yaml", facts | {"format": newest(ModelSpec)}),
         f"pipelines/models/{name}/label.sql": _filled("label.sql", facts),
         f"pipelines/models/{name}/estimator.py": _filled("estimator.py", facts),
         f"pipelines/models/{name}/CARD.md": _filled("CARD.md", facts),
