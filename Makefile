@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run stop test check format lock clean install spark onnx bench-ingest bench-features bench-loop bench-models bench-own bench-start
+.PHONY: help run stop test check docs format lock clean install spark onnx bench-ingest bench-features bench-loop bench-models bench-own bench-start
 
 ROWS ?= 300000 3000000
 ROUNDS ?= 5
@@ -72,6 +72,9 @@ spark: $(READY)  ## add what runs the features on Spark; it needs Java 17
 
 onnx: $(READY)  ## add what makes ONNX files of models, and runs them
 	@VIRTUAL_ENV=$(VENV) $(UV) pip install -q --require-hashes -r locks/onnx.txt
+
+docs: $(READY)  ## write docs/reference/ anew from types, settings and commands
+	@$(BIN)/python -m docs.generator
 
 format: $(READY)  ## format the code
 	@$(BIN)/ruff format .

@@ -59,18 +59,22 @@ class Settings(BaseSettings):
     airflow_port: int = Field(8080, description="Airflow's UI and API")
     mlflow_port: int = Field(5000, description="MLflow's UI")
     serving_port: int = Field(8000, description="the prediction API")
-    serving_poll_seconds: float = Field(0.5, gt=0, description="how often serving looks for a new champion")
+    serving_poll_seconds: float = Field(
+        0.5, gt=0, description="seconds between two looks of serving for a new champion"
+    )
     threads: int = Field(2, ge=1, description="threads one task may use")
-    memory_mb: int = Field(256, ge=64, description="what one ingestion may keep in memory before it spills")
+    memory_mb: int = Field(
+        256, ge=64, description="megabytes that one ingestion may keep in memory before it spills"
+    )
     lease_seconds: float = Field(
-        60.0, gt=0, description="how long a claim on a batch outlives a sign of life"
+        60.0, gt=0, description="seconds that a claim on a batch outlives a sign of life"
     )
     alert_webhook: SecretStr | None = Field(None, description="where failure alerts are posted, if anywhere")
 
     @field_validator("home", "landing", "keys")
     @classmethod
     def _on_a_disk(cls, folder: Path | None, info: ValidationInfo) -> Path | None:
-        """The same folder for every process, whatever folder that one works in."""
+        """`home`, `landing` and `keys` are folders on a disk, the same for every process wherever it works."""
         if folder is not None and places.is_address(folder):
             raise EvergreenError(
                 f"EVERGREEN_{str(info.field_name).upper()} must be a folder on a disk, not an address; of all state"
@@ -81,7 +85,7 @@ class Settings(BaseSettings):
     @field_validator("alert_webhook")
     @classmethod
     def _can_be_posted_to(cls, webhook: SecretStr | None) -> SecretStr | None:
-        """Its value is a secret, so no error shows it."""
+        """`alert_webhook` is an address such as https://host/path, in ASCII, without spaces, user or password."""
         if webhook is None or not webhook.get_secret_value():
             return None
         if not places.is_web_address(webhook.get_secret_value()):
@@ -93,6 +97,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _where_state_can_lie(self) -> "Settings":
+        """`home`, and `lake` where it is a folder, have names in which SQLite and Delta can keep state."""
         for name, folder in (("HOME", self.home), ("LAKE", places.local(self.lake_uri))):
             fault = None if folder is None else places.fault(folder)
             if fault is not None:

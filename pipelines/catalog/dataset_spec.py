@@ -19,10 +19,18 @@ class Column(Spec):
     )
     description: str = Field(description="what it says, with its unit, for people")
     nullable: bool = Field(False, description="true: a row may lack it; else such a row goes to quarantine")
-    header: str | None = Field(None, description="what files may call it, where that is no name of a column")
-    since: int = Field(1, ge=1, description="the dataset's version that brought it; older files lack it")
-    deprecated: int | None = Field(None, ge=2, description="the version from which files may leave it out")
-    timezone: str | None = Field(None, description="the zone of times that are written without one")
+    header: str | None = Field(
+        None, description="what files may call it, where that is no name of a column", examples=["Order no."]
+    )
+    since: int = Field(
+        1, ge=1, description="the dataset's version that brought it; older files lack it", examples=[2]
+    )
+    deprecated: int | None = Field(
+        None, ge=2, description="the version from which files may leave it out", examples=[3]
+    )
+    timezone: str | None = Field(
+        None, description="the zone of times that are written without one", examples=["Europe/Berlin"]
+    )
     nanoseconds: Literal["refuse", "cut"] = Field(
         "refuse", description="what becomes of a time finer than the microseconds that are kept"
     )
@@ -72,7 +80,9 @@ class DatasetSpec(File):
     max_bytes: Annotated[int, Unit("bytes")] = Field(
         2_000_000_000, gt=0, description="larger files, also once decompressed, are refused"
     )
-    null_values: tuple[str, ...] = Field(("",), description="the texts that mean: no value")
+    null_values: tuple[str, ...] = Field(
+        ("",), description="the texts that mean: no value", examples=[("", "NA")]
+    )
     any_case: bool = Field(False, description="true: a file may write the columns' names in capitals or not")
     trim: bool = Field(False, description="true: blanks around a CSV's names and values are not part of them")
     upstream: str | None = Field(

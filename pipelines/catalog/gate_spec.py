@@ -78,8 +78,12 @@ class Slices(Spec):
     margin: InMetric = Field(0.05, gt=0, description="how much worse a slice may be")
     confidence: Confidence = Field(0.95, gt=0.5, lt=1, description="of all slices together")
     minimum_rows: Rows = Field(200, gt=0, description="smaller slices are told of, not judged")
-    floors: dict[Metric, float] = Field(default_factory=dict, description="at least this in every slice")
-    ceilings: dict[Metric, float] = Field(default_factory=dict, description="at most this in every slice")
+    floors: dict[Metric, float] = Field(
+        default_factory=dict, description="at least this in every slice", examples=[{"roc_auc": 0.55}]
+    )
+    ceilings: dict[Metric, float] = Field(
+        default_factory=dict, description="at most this in every slice", examples=[{"brier": 0.3}]
+    )
     search: bool = Field(True, description="also look for the worst slice of any columns, and judge it")
 
 
@@ -205,7 +209,9 @@ class ServingLimits(Spec):
 class Gate(Spec):
     """Every rule must say PASS; what is left out has a default that blocks."""
 
-    metrics: tuple[Metric, ...] = Field((), description="reported; all of the task's if left out")
+    metrics: tuple[Metric, ...] = Field(
+        (), description="reported; all of the task's if left out", examples=[("roc_auc", "log_loss")]
+    )
     floors: dict[Metric, float] = Field(
         min_length=1, description="per metric the bound that passes: at least this, or for a loss at most"
     )

@@ -56,9 +56,13 @@ class RequestField(Spec):
 class QuietHours(Spec):
     """The hours of every day, by the clock on a wall in `zone`, in which no training begins by itself."""
 
-    start: Clock = Field(alias="from", description="the first quiet minute")
-    end: Clock = Field(alias="to", description="the first minute after; before `from` it is the next day's")
-    zone: str = Field(description="an IANA time zone such as America/New_York")
+    start: Clock = Field(alias="from", description="the first quiet minute", examples=["06:00"])
+    end: Clock = Field(
+        alias="to",
+        description="the first minute after; before `from` it is the next day's",
+        examples=["22:00"],
+    )
+    zone: str = Field(description="an IANA time zone such as America/New_York", examples=["America/New_York"])
 
     @model_validator(mode="after")
     def sensible(self) -> "QuietHours":
@@ -97,7 +101,11 @@ class Training(Spec):
         timedelta(0),
         description="no training within this time after the last one began; keep it shorter than the schedule's step",
     )
-    quiet_hours: QuietHours | None = Field(None, description="when no training begins by itself")
+    quiet_hours: QuietHours | None = Field(
+        None,
+        description="when no training begins by itself",
+        examples=[{"from": "06:00", "to": "22:00", "zone": "America/New_York"}],
+    )
     patience: Duration = Field(
         timedelta(hours=36), description="how long a late dataset holds the others back"
     )
@@ -172,7 +180,9 @@ class ModelSpec(File):
     search: Search | None = Field(
         None, description="a search for better parameters; left out: none is offered"
     )
-    onnx: Onnx | None = Field(None, description="left out: no ONNX form is made")
+    onnx: Onnx | None = Field(
+        None, description="left out: no ONNX form is made", examples=[{"tolerance": 1e-4}]
+    )
     threshold: Annotated[float, Unit("probability")] = Field(
         0.5, gt=0, lt=1, description="from this on the answer counts as yes, where a yes or no is needed"
     )
@@ -234,7 +244,7 @@ class ModelSpec(File):
 
     @model_validator(mode="after")
     def schedule_is_heard(self) -> "ModelSpec":
-        """What quiet hours hold back waits for a tick of the schedule, so some tick must lie outside them."""
+        """Some tick of `schedule` lies outside `training.quiet_hours`, as what those hold back waits for one."""
         quiet, moments = self.training.quiet_hours, ticks(self.schedule)
         if quiet is not None and moments and all(quiet.covers(tick) for tick in moments):
             raise ValueError(

@@ -41,8 +41,8 @@ class Upgrade:
             if self.path.is_relative_to(HERE)
             else self.path.name
         )
-        lines = (text.splitlines(keepends=True) for text in (self.before, self.after))
-        return "".join(unified_diff(*lines, name, name))
+        before, after = (text.splitlines(keepends=True) for text in (self.before, self.after))
+        return "".join(unified_diff(before, after, name, name))
 
     def write(self) -> None:
         """The file in today's form; EvergreenError if a person must mend something first."""
@@ -142,6 +142,6 @@ def _stamped(text: str, number: int) -> str:
     line = f"format: {number}"
     if FORMAT_LINE.search(text.encode()):
         return FORMAT_LINE.sub(lambda old: line.encode() + old[2] + old[3], text.encode(), count=1).decode()
-    start = yaml.compose(text).start_mark.index
+    start = yaml.compose(text).start_mark.index  # type: ignore[union-attr] - it is a mapping
     end = "\r\n" if "\r\n" in text else "\n"
     return f"{text[:start]}{line}{end}{text[start:]}"
