@@ -142,6 +142,6 @@ def _stamped(text: str, number: int) -> str:
     line = f"format: {number}"
     if FORMAT_LINE.search(text.encode()):
         return FORMAT_LINE.sub(lambda old: line.encode() + old[2] + old[3], text.encode(), count=1).decode()
-    start = yaml.compose(text).start_mark.index  # type: ignore[union-attr] - it is a mapping
+    start = yaml.compose(text).start_mark.index  # type: ignore[union-attr]
     end = "\r\n" if "\r\n" in text else "\n"
     return f"{text[:start]}{line}{end}{text[start:]}"
