@@ -4,6 +4,7 @@ import json
 import pprint
 import re
 import textwrap
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -286,19 +287,27 @@ def _encoders(design: Design, words: bool) -> list[str]:
     return [name for name, needed in used.items() if needed]
 
 
+def _ttl(look_back: timedelta) -> str:
+    """Whole days, or less than one: Feast's own DuckDB store cannot join by days and a part of one (Feast 0.67)."""
+    day = timedelta(days=1)
+    return (
+        f"days={-(-look_back // day)}"
+        if look_back >= day
+        else f"minutes={-(-look_back // timedelta(minutes=1))}"
+    )
+
+
 def _view(design: Design, kept: History | None) -> dict[str, Any]:
     if kept is None:
         return {"feature_names": []}
     view = f"{design.name}_history"
     levels = [f"{view}__{f.name}" for f in kept.features if f.level and not f.name.startswith("last_")]
-    length = in_sql(kept.look_back).split()
-    unit = length[1] if length[1].endswith("s") else f"{length[1]}s"
     types = sorted(
         {"Float64", *(TYPES[c.kind][0] for c in design.of("key")), *(["String"] if design.series else [])}
     )
     return {
         "watched": [{"name": name, "sql": sql} for name, sql in kept.watched], "windows": kept.windows,
-        "features": kept.features, "look_back": in_sql(kept.look_back), "ttl": f"{unit}={length[0]}", "types": types,
+        "features": kept.features, "look_back": in_sql(kept.look_back), "ttl": _ttl(kept.look_back), "types": types,
         "feature_names": [f"{view}__{f.name}" for f in kept.features], "levels": levels,
         "last": f"{view}__last_{design.label.name}",
     }  # fmt: skip
