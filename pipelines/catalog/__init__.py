@@ -48,7 +48,7 @@ def _line_of(text: str, location: tuple[Any, ...]) -> int:
 
 def read_spec(path: Path, kind: type[T]) -> T:
     """The typed spec in a YAML file. Errors name file, line, what is wrong and the remedy."""
-    text = path.read_text()
+    text = _text(path)
     try:
         given = yaml.load(text, LOADER)  # noqa: S506 - the safe loader, in C
         _of_today(path, text, given, kind)
@@ -57,6 +57,13 @@ def read_spec(path: Path, kind: type[T]) -> T:
         raise EvergreenError(f"{path}: not valid YAML: {error}") from error
     except ValidationError as error:
         raise EvergreenError(explained(path, text, error)) from error
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise EvergreenError(f"{path}:1: it is not UTF-8 (byte {error.start}); save it as UTF-8") from None
 
 
 def _of_today(path: Path, text: str, given: Any, kind: type[T]) -> None:

@@ -52,15 +52,20 @@ class Upgrade:
             part.write_text(self.after, encoding="utf-8", newline="")
 
 
-def found(name: str | None, folder: Path = HERE) -> list[Upgrade]:
-    """Every file of an older form; of one model or dataset, or of all. EvergreenError where one cannot be read."""
+def found(name: str | None, folder: Path = HERE) -> tuple[list[Upgrade], list[str]]:
+    """Every file of an older form, of one model or dataset or of all; and what is wrong with those nobody can read."""
     files = [(path, kind) for path, own, kind in _files(folder) if name in (None, own)]
     if not files:
         raise EvergreenError(
             f"no model and no dataset is named {name!r}; `evergreen check` tells which there are"
         )
-    made = [upgrade(path, kind) for path, kind in files]
-    return [each for each in made if each.before != each.after]
+    made, troubles = list[Upgrade](), list[str]()
+    for path, kind in files:
+        try:
+            made.append(upgrade(path, kind))
+        except (EvergreenError, UnicodeDecodeError) as error:
+            troubles.append(str(error) if isinstance(error, EvergreenError) else f"{path}: it is not UTF-8")
+    return [each for each in made if each.before != each.after], troubles
 
 
 def _files(folder: Path) -> Iterator[tuple[Path, str, type[File]]]:

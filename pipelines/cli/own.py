@@ -213,15 +213,19 @@ def upgrade(
     from pipelines.contracts import NothingToDo
 
     with explained():
-        outdated = found(name)
-        if not outdated:
+        outdated, troubles = found(name)
+        if not outdated and not troubles:
             raise NothingToDo("every file is of today's form")
-        for each in outdated if write else ():
+        told = [_upgraded(each, write and each.faults is None) for each in outdated]
+        for each in (each for each in outdated if write and each.faults is None):
             each.write()
-        told = [_upgraded(each, write) for each in outdated]
         if as_json_text:
-            return show(told, as_json_text, list)
-        console.print(_shown(told), soft_wrap=True, markup=False, highlight=False)
+            show(told, as_json_text, list)
+        elif told:
+            console.print(_shown(told, write), soft_wrap=True, markup=False, highlight=False)
+        troubles += [f"{each.path} would not be sound:\n{each.faults}" for each in outdated if each.faults]
+        if troubles:
+            raise EvergreenError("\n".join(troubles))
 
 
 def _upgraded(each: Any, written: bool) -> dict[str, Any]:
@@ -231,10 +235,11 @@ def _upgraded(each: Any, written: bool) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _shown(files: list[dict[str, Any]]) -> str:
-    """Each difference as a patch, so that it can be read, kept and applied; then why, and what is left to do."""
-    said = [line for file in files for line in (file["difference"], *file["why"], file["mend"]) if line]
-    said.append("Written." if files[0]["written"] else "Nothing was written; --write does.")
+def _shown(files: list[dict[str, Any]], write: bool) -> str:
+    """Each difference as a patch, so that it can be read, kept and applied; then why, and what became of it."""
+    said = [line for file in files for line in (file["difference"], *file["why"]) if line]
+    written = sum(file["written"] for file in files)
+    said.append(f"{written} of {len(files)} written." if write else "Nothing was written; --write does.")
     return "\n".join(line.rstrip("\n") for line in said)
 
 

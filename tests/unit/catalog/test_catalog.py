@@ -36,6 +36,13 @@ def test_an_unknown_key_is_refused_with_file_line_and_remedy(tmp_path: Path) -> 
         catalog.read_spec(broken, catalog.DatasetSpec)
 
 
+def test_a_file_that_is_not_utf_8_is_refused_as_that(tmp_path: Path) -> None:
+    broken = tmp_path / "x.yaml"
+    broken.write_bytes("name: Köln\n".encode("latin-1"))
+    with pytest.raises(EvergreenError, match=r"x.yaml:1: it is not UTF-8 \(byte 7\); save it as UTF-8"):
+        catalog.read_spec(broken, catalog.DatasetSpec)
+
+
 def test_a_missing_key_is_named(tmp_path: Path) -> None:
     broken = tmp_path / "x.yaml"
     broken.write_text("name: x\n")

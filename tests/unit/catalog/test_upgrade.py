@@ -41,7 +41,7 @@ def test_an_old_spec_that_means_something_else_today_names_the_command(old: Path
 
 def test_the_difference_is_shown_and_nothing_is_written(old: Path) -> None:
     before = old.read_bytes()
-    (made,) = upgrade.found("flight_delays", old.parents[2])
+    ((made,), _) = upgrade.found("flight_delays", old.parents[2])
     changed = [line for line in made.difference.splitlines() if line[0] in "+-"][2:]
     assert changed == [
         "+format: 2",
@@ -54,11 +54,11 @@ def test_the_difference_is_shown_and_nothing_is_written(old: Path) -> None:
 
 
 def test_what_is_written_loads_and_needs_no_more(old: Path) -> None:
-    (made,) = upgrade.found(None, old.parents[2])
+    ((made,), _) = upgrade.found(None, old.parents[2])
     made.write()
     spec = catalog.read_spec(old, ModelSpec)
     assert (spec.format, spec.gate.champion.rule, spec.gate.champion.confidence) == (2, "better", 0.95)
-    assert upgrade.found("flight_delays", old.parents[2]) == []
+    assert upgrade.found("flight_delays", old.parents[2]) == ([], [])
 
 
 BOUND = st.fixed_dictionaries(
@@ -180,5 +180,26 @@ def test_the_command_shows_and_writes(old: Path, monkeypatch: pytest.MonkeyPatch
     assert "--write" in shown.output
     assert old.read_text() == OLD.read_text()
     written = CliRunner().invoke(app, ["upgrade", "flight_delays", "--write"])
-    assert "Written." in written.output
+    assert "1 of 1 written." in written.output
     assert catalog.read_spec(old, ModelSpec).format == 2
+
+
+def test_a_file_that_nobody_can_read_or_that_stays_unsound_stops_no_other(
+    old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = old.parents[1]
+    texts = {
+        "newer": "format: 99\n", "torn": "a: [\n", "odd": "- 1\n", "latin": "\xe9: 1\n",
+        "unsound": OLD.read_text().replace("threshold: 0.4", "threshold: 4"),
+    }  # fmt: skip
+    for name, text in texts.items():
+        (models / name).mkdir()
+        (models / name / "spec.yaml").write_text(text, encoding="latin-1")
+    monkeypatch.setattr(upgrade.found, "__defaults__", (old.parents[2],))
+    answer = CliRunner().invoke(app, ["upgrade", "--write"])
+    assert answer.exit_code == 1, answer.output
+    assert "1 of 2 written." in answer.output
+    assert [name for name in texts if f"{name}/spec.yaml" not in "".join(answer.output.split())] == []
+    assert "Traceback" not in answer.output
+    assert catalog.read_spec(old, ModelSpec).format == 2
+    assert (models / "unsound" / "spec.yaml").read_text() == texts["unsound"]
