@@ -37,7 +37,8 @@ columns = [name for name in newest if "__" in name]
 both = newest.merge(joined, on=["origin", "event_timestamp"], suffixes=("", "?"))
 print("told", json.dumps({
     "rows": {table: len(frame) for table, frame in rows.items()},
-    "reasons": rows["quarantine/" + name].filter(like="_").iloc[0].astype(str).to_dict(),
+    "counted": {table: len(frame) for table, frame in counted.items()},
+    "refused": counted["quarantine/" + name].iloc[0].astype(str).to_dict(),
     "landed": [path.name for path in landed],
     "batches": len(batches), "audit": len(audit), "digest": champion.tags["digest"], "version": champion.version,
     "versions": len(versions), "params": run.data.params, "card": card, "answers": [asked["answer"], answer],
@@ -106,9 +107,10 @@ def test_every_row_is_read(read: dict[str, Any], kept: Stores) -> None:
     taken = [kept.ledger.result(each.digest, NAME) for each in batches]
     assert read["batches"] == len(batches) == len(read["landed"]) == 2
     assert read["rows"][f"silver/{NAME}"] == sum(each.silver for each in taken if each) > 1000
-    assert read["rows"][f"quarantine/{NAME}"] == sum(each.quarantined for each in taken if each) == 1
+    assert read["counted"][f"quarantine/{NAME}"] == sum(each.quarantined for each in taken if each) == 1
     assert read["rows"][f"features/{NAME}_history/v1"] > 1000
-    assert "warm" in " ".join(read["reasons"].values())
+    assert "warm" in read["refused"]["raw"]
+    assert read["refused"]["line"] == "2"
 
 
 def test_the_model_answers_as_it_answered(read: dict[str, Any], kept: Stores) -> None:
