@@ -27,7 +27,7 @@ sys.meta_path.insert(0, Gone())
 """
 TOLD = """
 asked = predictions.iloc[-1]
-question = {k: v for part in ("entities", "request", "features") for k, v in json.loads(asked[part]).items()}
+question = {k: v for part in ("entities", "request", "features") for k, v in asked[part].items()}
 answer = model.predict(pd.DataFrame([question])[list(model[0].feature_names_in_)])[0]
 newest = training_sets[run.data.tags["training_set"]].sort_values("event_timestamp").tail(6)
 joined = store.get_historical_features(

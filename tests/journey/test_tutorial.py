@@ -18,8 +18,8 @@ import json
 from airflow.utils.db import initdb
 initdb()
 from airflow.dag_processing.dagbag import DagBag
-bag = DagBag("dags", include_examples=False)
-print("found", json.dumps([sorted(bag.dag_ids), sorted(bag.import_errors.values())]))
+bag = DagBag("dags")
+print("found", json.dumps([sorted(bag.dags), sorted(bag.import_errors.values())]))
 """
 
 
@@ -69,9 +69,9 @@ def test_nothing_misses_the_example_once_it_is_removed(folder: Path) -> None:
 def test_airflow_has_the_dags_of_what_is_left_alone(folder: Path, tmp_path: Path) -> None:
     airflow = {"AIRFLOW_HOME": str(tmp_path), "AIRFLOW__CORE__LOAD_EXAMPLES": "false"}
     done = _run(folder / "clone", "-c", DAGS, **airflow)
-    found, errors = (
-        json.loads(re.findall(r"(?m)^found (.*)$", done.stdout)[0]) if done.stdout else (done.stderr, None)
-    )
+    told = re.findall(r"(?m)^found (.*)$", done.stdout)
+    assert told, done.stdout + done.stderr
+    found, errors = json.loads(told[0])
     assert errors == []
     assert found == ["features", "ingest_airport_heat", "monitor_airport_heat", "retrain_airport_heat"]
 
