@@ -14,7 +14,8 @@ from typing import Annotated
 import typer
 
 from pipelines.catalog import REFERENCE
-from pipelines.cli import audit, features, own, prove, quarantine, record, schema, search, versions
+from pipelines.cli import audit, features, prove, quarantine, schema
+from pipelines.cli.models import own, record, search, versions
 from pipelines.cli.output import GATE, MENDED, REFUSED, AsJson, console, explained, settings, show
 from pipelines.contracts import EvergreenError
 from pipelines.stores import Stores
