@@ -6,4 +6,5 @@ registers nothing, and runs no code of the other side in this process.
 
 __all__ = [
     "changes",
+    "scorecard",
 ]

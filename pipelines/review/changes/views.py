@@ -11,6 +11,8 @@ from pipelines.contracts import EvergreenError
 from pipelines.stores.feature_store.views import READ, look_back
 
 COMMENT = re.compile(r"^\s*--(?! look_back:).*$", re.MULTILINE)
+NEVER = {"": "none", "0:00:00": "none"}
+"""How a view says that its values never grow old."""
 TIMES = ("timestamp_field", "created_timestamp_column", "field_mapping")
 
 
@@ -92,7 +94,7 @@ def _views(text: str, sql: Mapping[str, str], entities: Mapping[str, str]) -> It
             sql=sql.get(name, ""),
             owner=_said(given.get("owner")),
             description=_said(given.get("description")),
-            ttl=_said(given.get("ttl")) or "none",
+            ttl=NEVER.get(ttl := _said(given.get("ttl")), ttl),
             keys=tuple(keys),
             features={n: kind for n, kind in typed.items() if n not in keys},
             source={k: _said(v) for k, v in _arguments(given.get("source")).items() if k in TIMES},
