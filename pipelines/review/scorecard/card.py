@@ -17,6 +17,9 @@ from pipelines.stores import Stores
 WITHIN = timedelta(days=30)
 """Evidence that is older shows nothing, unless a person's deed or a document is what counts."""
 
+AHEAD = timedelta(hours=1)
+"""How far another machine's clock may be before ours."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -95,12 +98,14 @@ def _tried(check: Callable[[Scene], Evidence], scene: Scene) -> Evidence:
 
 
 def _aged(found: Evidence, now: datetime, within: timedelta) -> Evidence:
-    """Evidence without a date, or too old, gives no point."""
+    """Evidence without a date, from the future, or too old, gives no point."""
     limit = max(within, found.lasts) if found.lasts else within
     if found.points == NONE:
         return found
     if found.at is None:
         return Evidence(NONE, f"{found.said}; when is not known")
+    if found.at > now + AHEAD:
+        return Evidence(NONE, f"{found.said}; that is dated after now", found.at)
     if now - found.at > limit:
         return Evidence(
             NONE, f"{found.said}; that is {(now - found.at).days} days old, {limit.days} count", found.at
