@@ -1,6 +1,7 @@
 """What changes in a feature view, which models take it, and what must be computed anew."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from pipelines.review.changes.change import Change, leaves, words
@@ -8,9 +9,6 @@ from pipelines.review.changes.data import suite
 from pipelines.review.changes.files import text
 from pipelines.review.changes.sides import SUITES, VIEWS, Side
 from pipelines.review.changes.views import View
-
-SHARED = ("entities.py", "feature_store.yaml", "services.py")
-"""What every view leans on."""
 
 
 def view(name: str, before: Side, after: Side) -> Iterator[Change]:
@@ -30,7 +28,11 @@ def view(name: str, before: Side, after: Side) -> Iterator[Change]:
         )
         if old.values != new.values:
             yield Change("features", f"{name} becomes a new version", note=_recomputed(name, before, after))
-    yield from suite(name, f"{SUITES}/features/{name}.json", before, after)
+    start = f"{SUITES}/features/{name}"
+    for path in sorted(
+        p for p in {*before.files, *after.files} if p.startswith((f"{start}.json", f"{start}@"))
+    ):
+        yield from suite(Path(path).stem, path, before, after)
 
 
 def _whole(name: str, old: View | None, new: View | None, before: Side, after: Side) -> Change:
@@ -81,6 +83,7 @@ def asks(features: object) -> dict[str, list[str]]:
 
 
 def shared(before: Side, after: Side) -> list[str]:
-    """The files all views lean on that differ."""
-    paths = [f"{VIEWS}/{name}" for name in SHARED]
-    return [path for path in paths if before.text(path) != after.text(path)]
+    """The files of the feature repository that belong to no view, so that every view may lean on them, and differ."""
+    views = {*before.views, *after.views}
+    paths = sorted(path for path in {*before.files, *after.files} if path.startswith(f"{VIEWS}/"))
+    return [p for p in paths if Path(p).stem not in views and before.text(p) != after.text(p)]

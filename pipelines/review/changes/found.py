@@ -1,7 +1,7 @@
 """What a change does: every model that it touches, directly or through what models share, and whom else it reaches."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from pipelines.contracts import EvergreenError
 from pipelines.loop.checkup import Fault, examine
 from pipelines.review.changes import data, features, files, git, rules, sides
 from pipelines.review.changes.change import Change, Weight, words
-from pipelines.review.changes.sides import DATASETS, FOLDERS, MODELS, VIEWS, Side
+from pipelines.review.changes.sides import DATASETS, FOLDERS, MODELS, SUITES, VIEWS, Side
 from pipelines.stores import Stores
 
 GATES = ("pipelines/gate/", "pipelines/promotion/", "pipelines/catalog/gate_spec.py")
@@ -43,10 +43,12 @@ class Diff:
     elsewhere: tuple[str, ...] = ()
 
     def weighed(self, weight: Weight) -> list[tuple[str, Change]]:
-        """Every change of one weight, with whose it is."""
+        """Every change of one weight, with whose it is; a model that is gone takes its whole gate with it."""
+        gone = [t for t in self.models if t.state == "removed"] if weight is Weight.LOOSENED else []
+        removed = [(t.model, Change("gate", "the model and its gate", "", None, weight)) for t in gone]
         own = [(touched.model, change) for touched in self.models for change in touched.changes]
         common = [(name, change) for name, changes in self.shared.items() for change in changes]
-        return [(name, change) for name, change in [*own, *common] if change.weight is weight]
+        return [(name, change) for name, change in [*removed, *own, *common] if change.weight is weight]
 
     @property
     def gates(self) -> list[str]:
@@ -72,19 +74,22 @@ def pair(revision: str, root: Path, parted: bool = False) -> tuple[str, Side, Si
 def diff(
     revision: str, asked: Iterable[str], root: Path, stores: Stores, parted: bool = False
 ) -> tuple[Diff, Side, Side]:
-    """What the work tree changes against a revision, for the models asked for, or all."""
+    """What the work tree changes against a revision, for the models asked for, or all; and both sides."""
     commit, before, after = pair(revision, root, parted)
-    names = _asked(list(asked), before, after)
+    found = compared(before, after, asked, stores)
+    ahead = 0 if parted else git.missing_here(commit, root)
+    elsewhere = (*_elsewhere(commit), *_nobodys(before, after))
+    return replace(found, revision=revision, commit=commit, ahead=ahead, elsewhere=elsewhere), before, after
+
+
+def compared(before: Side, after: Side, asked: Iterable[str], stores: Stores) -> Diff:
+    """What one side changes against another, for the models asked for, or all."""
+    names, every = _asked(list(asked), before, after), _all(before, after)
     shared = {name: each for name, each in _shared(before, after).items() if each}
     touched = [found for name in names if (found := _touched(name, set(shared), before, after, stores))]
-    used = {
-        name: each
-        for name, each in shared.items()
-        if _used(name, touched) or len(names) == len(_all(before, after))
-    }
+    used = {name: each for name, each in shared.items() if names == every or _used(name, touched)}
     reached = {name: _reached(name, stores) for name in used}
-    ahead = 0 if parted else git.missing_here(commit, root)
-    return Diff(revision, commit, ahead, tuple(touched), used, reached, _elsewhere(commit)), before, after
+    return Diff(before.name, "", 0, tuple(touched), used, reached)
 
 
 def _all(before: Side, after: Side) -> list[str]:
@@ -179,7 +184,7 @@ def _leans_on(name: str, *both: Side) -> set[str]:
         named = {*(spec.get("datasets") or ()), label.get("dataset") if isinstance(label, dict) else None}
         read = {each for view in views for each in view.reads({*side.datasets})}
         found |= {f"dataset {each}" for each in named | read} | {f"view {view.name}" for view in views}
-        found |= {f"{VIEWS}/{each}" for each in features.SHARED if views}
+        found |= {*features.shared(*both)} if views else set()
         found |= {f"view {each}" for each in features.asks(spec.get("features"))}
     return found
 
@@ -214,3 +219,15 @@ def _elsewhere(commit: str) -> tuple[str, ...]:
     return tuple(
         p for p in named if not p.startswith(tuple(f"{each}/" for each in FOLDERS)) and not LEAVINGS.search(p)
     )
+
+
+def _nobodys(before: Side, after: Side) -> list[str]:
+    """What differs below the sides' folders and belongs to no model, dataset or view that either side knows."""
+    views, names = {*before.views, *after.views}, {*before.datasets, *after.datasets}
+    known = {f"{MODELS}/{name}" for name in _all(before, after)} | {
+        f"{DATASETS}/{name}.yaml" for name in names
+    }
+    known |= {f"{SUITES}/{name}.json" for name in names} | {VIEWS}
+    suites = tuple(f"{SUITES}/features/{name}{end}" for name in views for end in (".", "@"))
+    paths = (p for p in sorted({*before.files, *after.files}) if before.files.get(p) != after.files.get(p))
+    return [p for p in paths if not p.startswith((*suites, *(f"{k}/" for k in known))) and p not in known]

@@ -15,7 +15,7 @@ from pipelines import catalog
 from pipelines.catalog import ModelSpec
 from pipelines.contracts import EvergreenError
 from pipelines.review.changes import borrowed, rules
-from pipelines.review.changes.sides import DATASETS, SUITES, Side, alike
+from pipelines.review.changes.sides import DATASETS, MODELS, SUITES, VIEWS, Side, alike
 from pipelines.stores import Stores
 
 if TYPE_CHECKING:
@@ -104,13 +104,17 @@ def _same(model: str, before: Side, after: Side) -> bool:
     spec = rules.changes(*alike(before.models[model], after.models[model]))
     if any(change.part in LEARNED for change in spec):
         return False
-    kinds = (".py", ".sql", ".yaml")
-    mine = f"/{model}/spec.yaml"
-    sides = [
-        {p: t for p, t in side.files.items() if p.endswith(kinds) and not p.endswith(mine)}
+    kinds, places = (".py", ".sql", ".yaml"), (f"{MODELS}/{model}/", f"{DATASETS}/", f"{VIEWS}/")
+    mine = f"{MODELS}/{model}/spec.yaml"
+    both = [
+        {
+            p: text
+            for p, text in side.files.items()
+            if p.startswith(places) and p.endswith(kinds) and p != mine
+        }
         for side in (before, after)
     ]
-    return sides[0] == sides[1]
+    return both[0] == both[1]
 
 
 def _moment(spec: ModelSpec, stores: Stores) -> datetime:
