@@ -101,7 +101,5 @@ def _run(project: Path, home: Path, asked: dict[str, object], name: str) -> None
         check=False,
     )
     if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
-        raise EvergreenError(
-            f"{name} cannot be trained on it: {lines[-1].strip() if lines else done.returncode}"
-        )
+        lines = [line.strip().replace(f"{project}/", "") for line in done.stderr.splitlines() if line.strip()]
+        raise EvergreenError(f"{name} cannot be trained on it: {lines[-1] if lines else done.returncode}")

@@ -20,7 +20,7 @@ def run(model: str, as_of: datetime, holdout: timedelta, target: Path, threads: 
     from pipelines import catalog
     from pipelines.settings import settings
     from pipelines.stores import Stores
-    from pipelines.training import answers, train, training_set
+    from pipelines.training import answers, contract, train, training_set
 
     stores, spec = Stores(settings()), catalog.model(model)
     spec = spec.model_copy(update={"training": spec.training.model_copy(update={"holdout": holdout})})
@@ -30,8 +30,9 @@ def run(model: str, as_of: datetime, holdout: timedelta, target: Path, threads: 
     _enough(spec, learned, held)
     inputs, labels = learned.drop(columns=list(answers.NOT_INPUT)), learned["label"]
     with train.limited(threads):
-        said = answers.answers(train.estimator(spec).fit(inputs, labels), held)
-        base = answers.answers(train.baseline(spec).fit(inputs, labels), held)
+        made, plain = train.estimator(spec), train.baseline(spec)
+        said = answers.answers(contract.fitted(spec, made, inputs, labels), held)
+        base = answers.answers(contract.fitted(spec, plain, inputs, labels), held)
     asked = [*spec.entities, *spec.request, "event_timestamp", "label"]
     held[asked].assign(said=said, baseline=base).to_parquet(target, index=False)
 
