@@ -67,6 +67,18 @@ def leaves(before: Any, after: Any, path: tuple[str, ...] = ()) -> Iterator[Leaf
         yield Leaf(path, before, after)
 
 
+def block(value: Any, name: str) -> Mapping[str, Any]:
+    """A part of a spec that should be one; nothing where it is not."""
+    found = value.get(name) if isinstance(value, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
+
+
+def listed(value: Any, name: str) -> list[str]:
+    """The words of a list in a spec; none where it is no list."""
+    found = value.get(name) if isinstance(value, Mapping) else None
+    return [str(each) for each in found] if isinstance(found, list | tuple) else []
+
+
 def _by_name(value: Any) -> Any:
     """A list of words as what it has, whatever their order."""
     if isinstance(value, list | tuple) and not any(

@@ -29,7 +29,7 @@ def dataset(name: str, before: Side, after: Side) -> Iterator[Change]:
 
 def _field(name: str, leaf: Leaf) -> Change:
     heavy = directions.weight(leaf, directions.DATASET)
-    if leaf.path[0] == "columns" and len(leaf.path) == 2:
+    if leaf.path[0] == "columns" and len(leaf.path) == 2 and isinstance(leaf.after or leaf.before, Mapping):
         return _column(name, leaf)
     what = f"{name}: {_title(leaf.path)}"
     return Change(PARTS.get(leaf.path[0], "data"), what, words(leaf.before), words(leaf.after), heavy)
@@ -46,7 +46,9 @@ def _column(name: str, leaf: Leaf) -> Change:
 
 
 def _title(path: tuple[str, ...]) -> str:
-    return f"column {path[1]} {' '.join(path[2:])}" if path[0] == "columns" else " ".join(path)
+    if path[0] != "columns" or len(path) == 1:
+        return " ".join(path)
+    return f"column {' '.join(path[1:])}"
 
 
 def suite(name: str, path: str, before: Side, after: Side) -> Iterator[Change]:

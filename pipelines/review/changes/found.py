@@ -9,7 +9,7 @@ from pipelines.catalog.model_spec import LEAVINGS
 from pipelines.contracts import EvergreenError
 from pipelines.loop.checkup import Fault, examine
 from pipelines.review.changes import data, features, files, git, rules, sides
-from pipelines.review.changes.change import Change, Weight, words
+from pipelines.review.changes.change import Change, Weight, block, listed, words
 from pipelines.review.changes.sides import DATASETS, FOLDERS, MODELS, SUITES, VIEWS, Side
 from pipelines.stores import Stores
 
@@ -159,16 +159,16 @@ def _changes(name: str, before: Side, after: Side) -> Iterator[Change]:
 
 def _introduced(spec: dict[str, Any]) -> Iterator[Change]:
     """What a reviewer of a new model looks for first."""
-    gate = spec.get("gate") or {}
+    gate = block(spec, "gate")
     for part, what, value in (
         ("ownership", "owner", spec.get("owner")),
         ("label", "label", spec.get("label")),
         ("data", "datasets", spec.get("datasets")),
         ("features", "features", spec.get("features")),
         ("gate", "floors", gate.get("floors")),
-        ("gate", "fairness rules", len(gate.get("fairness") or ())),
-        ("gate", "approval by a person", (spec.get("promotion") or {}).get("approval", False)),
-        ("monitors", "decay", (spec.get("monitor") or {}).get("decay") or "not judged"),
+        ("gate", "fairness rules", len(listed(gate, "fairness"))),
+        ("gate", "approval by a person", block(spec, "promotion").get("approval", False)),
+        ("monitors", "decay", block(spec, "monitor").get("decay") or "not judged"),
         ("schedule", "schedule", spec.get("schedule")),
     ):
         yield Change(part, f"{what}: {words(value)}")
@@ -180,8 +180,7 @@ def _leans_on(name: str, *both: Side) -> set[str]:
     for side in both:
         spec = side.models[name].raw if name in side.models else {}
         views = [side.views[each] for each in features.asks(spec.get("features")) if each in side.views]
-        label = spec.get("label")
-        named = {*(spec.get("datasets") or ()), label.get("dataset") if isinstance(label, dict) else None}
+        named = {*listed(spec, "datasets"), str(block(spec, "label").get("dataset"))}
         read = {each for view in views for each in view.reads({*side.datasets})}
         found |= {f"dataset {each}" for each in named | read} | {f"view {view.name}" for view in views}
         found |= {*features.shared(*both)} if views else set()

@@ -1,11 +1,17 @@
 """Rules of what a change touches: directly or through what models share, new, gone, and what belongs to nobody."""
 
+import json
+from copy import deepcopy
+
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipelines.contracts import EvergreenError
-from pipelines.review.changes import found
+from pipelines.review.changes import data, found
 from pipelines.review.changes.change import Weight
+from pipelines.review.changes.markdown import rendered
 from pipelines.review.changes.sides import Side
 from pipelines.settings import PROJECT
 from pipelines.stores import Stores
@@ -120,3 +126,81 @@ def test_what_belongs_to_no_model_dataset_or_view_is_said_all_the_same() -> None
     }
     own = {"pipelines/models/two/label.sql": b"2", "expectations/features/v@v2.json": b"{}"}
     assert found._nobodys(Side("a", BASE), Side("b", BASE | odd | own)) == sorted(odd)
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+PLACES = [
+    tuple(int(part) if part.isdigit() else part for part in path.split("."))
+    for path in [
+        "gate",
+        "gate.floors",
+        "gate.guards",
+        "gate.guards.0",
+        "gate.champion.margin",
+        "gate.anchor",
+        "gate.behaviour",
+        "gate.slices",
+        "gate.behaviour.directions.0.expect",
+        "gate.fairness.0.group",
+        "monitor",
+        "monitor.decay",
+        "training.holdout",
+        "label",
+        "features",
+        "datasets",
+        "parameters",
+        "promotion",
+        "owner",
+        "name",
+    ]
+]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(PLACES), ANYTHING)
+def test_whatever_a_spec_says_in_a_place_it_is_compared_and_shown(
+    place: tuple[str | int, ...], value: object
+) -> None:
+    """Sound or not, of this model or of a new one: a difference is told, and nothing ends in a traceback."""
+    edited = deepcopy(RAW)
+    at = edited
+    for part in place[:-1]:
+        at = at[part]
+    differs = at[place[-1]] != value if place[-1] in at or isinstance(place[-1], int) else value is not None
+    at[place[-1]] = value
+    path = "pipelines/models/flight_delays/spec.yaml"
+    texts = [yaml.safe_dump(each, allow_unicode=True).encode() for each in (RAW, edited)]
+    before, after = Side("a", {path: texts[0]}), Side("b", {path: texts[1]})
+    told = list(found._changes("flight_delays", before, after))
+    assert told or not differs or value in ({}, [])
+    new = list(found._changes("flight_delays", Side("a", {}), after))
+    assert len(new) == 9
+    found._leans_on("flight_delays", before, after)
+    assert rendered(found.Diff("r", "c", 0, (found.Touched("m", "changed", "o", (), (*told, *new)),), {}))
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.sampled_from(["columns", "key", "max_bad_share", "pattern", "null_values", "version"]), ANYTHING)
+def test_whatever_a_dataset_or_a_suite_says_it_is_compared(name: str, value: object) -> None:
+    raw = yaml.safe_load(dataset("d")["pipelines/datasets/d.yaml"])
+    edited = yaml.safe_dump(raw | {name: value}, allow_unicode=True).encode()
+    suite = json.dumps(
+        {
+            "expectations": [
+                value,
+                {"type": "x", "kwargs": value},
+                {"type": value, "kwargs": {"min_value": value}},
+            ]
+        }
+    )
+    before = Side(
+        "a",
+        dataset("d")
+        | {"expectations/d.json": b'{"expectations": [{"type": "x", "kwargs": {"min_value": 1}}]}'},
+    )
+    after = Side("b", {"pipelines/datasets/d.yaml": edited, "expectations/d.json": suite.encode()})
+    assert list(data.dataset("d", before, after))
