@@ -143,10 +143,10 @@ def _made(scene: Scene, run_id: str) -> datetime:
 
 
 def tested(scene: Scene) -> Evidence:
-    """Each view is named by tests that passed."""
+    """Each view is named by tests of features, or of a model, that passed."""
     if not scene.views:
         return nothing("it takes no feature view whose code could be tested")
-    found = {view: scene.outcomes.about(view) for view in scene.views}
+    found = {view: scene.outcomes.about(view, "features", "models") for view in scene.views}
     untested = [view for view, passed in found.items() if not passed]
     if untested:
         return nothing(f"no test that names it passed here: {', '.join(untested)}")

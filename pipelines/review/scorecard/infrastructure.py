@@ -25,13 +25,12 @@ def reproducible(scene: Scene) -> Evidence:
 
 
 def specified(scene: Scene) -> Evidence:
-    """Tests that name the model passed: of its own folder, or of the rooms' unit tests."""
-    own = scene.outcomes.of(f"tests/models/{scene.spec.name}") or scene.outcomes.about(
-        scene.spec.name, "tests/unit"
-    )
-    if not own:
-        return nothing(f"no unit test that names {scene.spec.name} passed here")
-    return Evidence(AUTOMATED, f"{len(own)} tests that name it passed", max(own.values()))
+    """Tests of the model's own folder passed, or unit tests of its code."""
+    own, code = f"tests/models/{scene.spec.name}", f"pipelines.models.{scene.spec.name}"
+    found = scene.outcomes.of(own) or scene.outcomes.about(code, "unit")
+    if not found:
+        return nothing(f"no test below {own}, and no unit test of {code}, passed here")
+    return Evidence(AUTOMATED, f"{len(found)} tests of its code passed", max(found.values()))
 
 
 def integrated(scene: Scene) -> Evidence:

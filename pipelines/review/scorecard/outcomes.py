@@ -36,11 +36,11 @@ class Outcomes:
         """The passed tests of a file, or of a folder."""
         return {node: at for node, at in self.passed.items() if node.startswith((f"{path}::", f"{path}/"))}
 
-    def about(self, word: str, below: str = "tests") -> dict[str, datetime]:
-        """The passed tests of the files that name a thing."""
-        named = re.compile(rf"(?<![a-z0-9]){re.escape(word)}(?![a-z0-9])")
-        files = {node.partition("::")[0] for node in self.passed if node.startswith(f"{below}/")}
-        told = {file for file in files if named.search(self._text(file)) or word in file.split("/")}
+    def about(self, name: str, *folders: str) -> dict[str, datetime]:
+        """The passed tests of the files below folders of these names that name a thing, it and not a longer name."""
+        named = re.compile(rf"(?<![a-z0-9_]){re.escape(name)}(?!_?[a-z0-9])")
+        files = {node.partition("::")[0] for node in self.passed}
+        told = {f for f in files if {*f.split("/")[:-1]} & {*folders} and named.search(self._text(f))}
         return {node: at for node, at in self.passed.items() if node.partition("::")[0] in told}
 
     def _text(self, path: str) -> str:

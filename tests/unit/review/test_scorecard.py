@@ -188,13 +188,13 @@ def run(scene: Scene, text: str, outcomes: dict[str, tuple[bool, str]]) -> Outco
 
 
 def test_a_test_shows_something_while_it_is_there_and_passed_the_last_time(scene: Scene) -> None:
-    body, node = f"def test_one() -> None:\n    '''{NAME}'''\n", f"{TEST}::test_one[a-b]"
+    body, node = f"from pipelines.models.{NAME} import x\n\ndef test_one(): ...\n", f"{TEST}::test_one[a-b]"
     good, bad = (True, NOW.isoformat()), (False, NOW.isoformat())
     for text, outcome, points in (
         (body, {node: good}, 1.0),
         (body, {node: bad}, 0.0),
         (body.replace("test_one", "test_other"), {node: good}, 0.0),
-        (body.replace(NAME, f"{NAME}2"), {node: good}, 0.0),
+        (body.replace(NAME, f"{NAME}_2"), {node: good}, 0.0),
         (body, {}, 0.0),
         ("def (", {node: good}, 0.0),
     ):
@@ -202,6 +202,17 @@ def test_a_test_shows_something_while_it_is_there_and_passed_the_last_time(scene
         assert infrastructure.specified(again).points == points, (text, outcome)
     (scene.project / CACHE).write_text('["not", {')
     assert Outcomes(scene.project).passed == {}
+
+
+def test_a_view_is_tested_by_a_test_of_features_that_names_it_and_no_longer_name(scene: Scene) -> None:
+    node, good = "tests/unit/features/test_it.py::test_one", (True, NOW.isoformat())
+    outcomes = run(scene, "", {node: good})
+    path = scene.project / "tests" / "unit" / "features" / "test_it.py"
+    path.parent.mkdir()
+    for text, found in (("aircraft_rotation__x", False), ("'aircraft__seats'", True), ("my_aircraft", False)):
+        path.write_text(f"def test_one():\n    return {text}\n")
+        assert bool(outcomes.about("aircraft", "features")) is found
+    assert not Outcomes(scene.project).about("my_aircraft", "gate")
 
 
 def test_outcomes_are_kept_by_every_run_of_the_tests(tmp_path: Path) -> None:
