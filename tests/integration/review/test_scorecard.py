@@ -111,8 +111,6 @@ def test_the_command_prints_all_of_it_and_changes_nothing(scene: Scene) -> None:
     assert points["infrastructure", 7] == 0.5
     assert told["score"] == min(told["sections"].values())
     assert all(row["remedy"] for row in told["items"] if row["points"] < 1)
-    page = ran(NAME, "--markdown").stdout
-    assert page.startswith(f"## ML Test Score of {NAME}: {told['score']:g}")
     assert scene.stores.features.registered.versions() == versions
     wrong = ran(NAME, "--within", "soon")
     assert wrong.returncode == 1
