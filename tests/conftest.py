@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from multiprocessing import forkserver
 from pathlib import Path
 
@@ -28,6 +29,28 @@ FIRST = ("test_journey", "test_views", "journey", "test_prove", "integration")
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """One worker more than processors: those that wait for Airflow or for a server leave theirs to others."""
     return (os.cpu_count() or 1) + 1
+
+
+class _Outcomes:
+    """Keeps in pytest's cache how each test ended the last time, and when: `evergreen scorecard` looks there."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config, self.ended = config, dict[str, tuple[bool, str]]()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call" or report.outcome == "failed":
+            good = report.outcome == "passed" and self.ended.get(report.nodeid, (True, ""))[0]
+            self.ended[report.nodeid] = (good, datetime.now(UTC).isoformat())
+
+    def pytest_sessionfinish(self) -> None:
+        if self.ended and self.config.cache is not None:
+            known = self.config.cache.get("evergreen/outcomes", {})
+            self.config.cache.set("evergreen/outcomes", {**known, **self.ended})
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_Outcomes(config))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -14,7 +14,8 @@ from typing import Annotated
 import typer
 
 from pipelines.catalog import REFERENCE
-from pipelines.cli import audit, features, own, prove, quarantine, record, schema, search, versions
+from pipelines.cli import audit, features, prove, quarantine, schema
+from pipelines.cli.models import diff, own, record, scorecard, search, versions
 from pipelines.cli.output import GATE, MENDED, REFUSED, AsJson, console, explained, settings, show
 from pipelines.contracts import EvergreenError
 from pipelines.stores import Stores
@@ -37,6 +38,8 @@ app.command()(search.search)
 app.command()(own.new)
 app.command()(own.check)
 app.command()(own.upgrade)
+app.command()(diff.diff)
+app.command()(scorecard.scorecard)
 app.command("try")(own.try_model)
 
 AsOf = Annotated[str | None, typer.Option(help="the moment whose knowledge counts; default: all that landed")]

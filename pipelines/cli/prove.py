@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipelines.catalog import REFERENCE
-from pipelines.cli.output import AsJson, console, explained
+from pipelines.cli.output import AsJson, console, explained, settings
 from pipelines.contracts import as_json
 from pipelines.prove import Proof
 
@@ -23,8 +23,9 @@ def _say(text: str) -> None:
     progress.print(text, style="dim", markup=False)
 
 
-def _conclude(proof: Proof, as_json_text: bool) -> None:
-    """Print what was tried and what broke; exit 1 if the promise did not hold."""
+def _conclude(name: str, proof: Proof, as_json_text: bool) -> None:
+    """Keep and print what was tried and what broke; exit 1 if the promise did not hold."""
+    _keep(name, proof)
     if as_json_text:
         sys.stdout.write(json.dumps(as_json(proof) | {"holds": proof.holds}, indent=2) + "\n")
     else:
@@ -34,6 +35,16 @@ def _conclude(proof: Proof, as_json_text: bool) -> None:
         console.print(f"{'Holds' if proof.holds else 'DOES NOT HOLD'}: {proof.promise}", markup=False)
     if not proof.holds:
         raise typer.Exit(1)
+
+
+def _keep(name: str, proof: Proof) -> None:
+    """The home remembers how it ended, for `evergreen scorecard`."""
+    from datetime import UTC, datetime
+
+    from pipelines.stores import proofs
+    from pipelines.training.checkout import commit
+
+    proofs.keep(proofs.Kept(name, proof.promise, proof.holds, datetime.now(UTC), commit()), settings())
 
 
 def _table(proof: Proof) -> Table:
@@ -59,7 +70,7 @@ def ingestion(
     from pipelines.prove.ingestion import prove
 
     with explained():
-        _conclude(prove(kills, points, seed, _say), as_json_text)
+        _conclude("ingestion", prove(kills, points, seed, _say), as_json_text)
 
 
 @app.command()
@@ -73,7 +84,7 @@ def storage(
     from pipelines.prove.ingestion.storage import prove
 
     with explained():
-        _conclude(prove(points, _say), as_json_text)
+        _conclude("storage", prove(points, _say), as_json_text)
 
 
 @app.command()
@@ -86,7 +97,7 @@ def awkward(
     from pipelines.prove.awkward import prove
 
     with explained():
-        _conclude(prove(fuzz, seed, _say), as_json_text)
+        _conclude("awkward", prove(fuzz, seed, _say), as_json_text)
 
 
 @app.command()
@@ -99,7 +110,7 @@ def triggers(
     from pipelines.prove.triggers import prove
 
     with explained():
-        _conclude(prove(events, kills, _say), as_json_text)
+        _conclude("triggers", prove(events, kills, _say), as_json_text)
 
 
 Model = Annotated[str, typer.Argument(help="a model of the catalog")]
@@ -117,7 +128,7 @@ def parity(
     from pipelines.prove.features.parity import prove
 
     with explained():
-        _conclude(prove(model, lookups, steps, seed, _say), as_json_text)
+        _conclude("parity", prove(model, lookups, steps, seed, _say), as_json_text)
 
 
 @app.command("as-of")
@@ -132,7 +143,7 @@ def as_of(
     from pipelines.prove.features.as_of import prove
 
     with explained():
-        _conclude(prove(model, rows, steps, seed, _say), as_json_text)
+        _conclude("as-of", prove(model, rows, steps, seed, _say), as_json_text)
 
 
 @app.command()
@@ -146,7 +157,7 @@ def materialization(
     from pipelines.prove.features.materialization import prove
 
     with explained():
-        _conclude(prove(keys, windows, seed, _say), as_json_text)
+        _conclude("materialization", prove(keys, windows, seed, _say), as_json_text)
 
 
 @app.command()
@@ -162,7 +173,7 @@ def engines(
     from pipelines.prove.features.engines import prove
 
     with explained():
-        _conclude(prove(model, month, _say, days), as_json_text)
+        _conclude("engines", prove(model, month, _say, days), as_json_text)
 
 
 @app.command()
@@ -177,7 +188,7 @@ def gates(
     from pipelines.prove.gates import prove
 
     with explained():
-        _conclude(prove(model, days, cases, seed, _say), as_json_text)
+        _conclude("gates", prove(model, days, cases, seed, _say), as_json_text)
 
 
 @app.command()
@@ -191,7 +202,7 @@ def statistics(
     from pipelines.prove.statistics import prove
 
     with explained():
-        _conclude(prove(pairs, seed, rows, _say), as_json_text)
+        _conclude("statistics", prove(pairs, seed, rows, _say), as_json_text)
 
 
 @app.command()
@@ -204,7 +215,7 @@ def models(
     from pipelines.prove.models import prove
 
     with explained():
-        _conclude(prove(model, cases, _say), as_json_text)
+        _conclude("models", prove(model, cases, _say), as_json_text)
 
 
 @app.command()
@@ -220,7 +231,7 @@ def promotion(
     from pipelines.prove.promotion import prove
 
     with explained():
-        _conclude(prove(kills, reads, seed, _say), as_json_text)
+        _conclude("promotion", prove(kills, reads, seed, _say), as_json_text)
 
 
 @app.command()
@@ -233,4 +244,4 @@ def audit(
     from pipelines.prove.audit import prove
 
     with explained():
-        _conclude(prove(edits, seed, _say), as_json_text)
+        _conclude("audit", prove(edits, seed, _say), as_json_text)

@@ -283,8 +283,9 @@ def monitor(model: str, as_of: str | None = None, now: str | None = None) -> dic
     signal(found, _clock(now), shared)
     events.witnessed(model, shared)
     report = dict(as_json(found))
-    with whole(shared.settings.home / "reports" / "monitor" / model / "latest.json") as part:
-        part.write_text(json.dumps(report, indent=2))
+    for name in ("latest", f"version_{found.version}"):  # of each champion the newest stays
+        with whole(shared.settings.home / "reports" / "monitor" / model / f"{name}.json") as part:
+            part.write_text(json.dumps(report, indent=2))
     return report
 
 

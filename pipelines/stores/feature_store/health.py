@@ -141,6 +141,12 @@ class Health:
         same = sa.and_(*(HEALTH.c[name] == last.c[name] for name in KEY))
         return self._read(sa.select(HEALTH).join(last, same).order_by(HEALTH.c.view, HEALTH.c.version))
 
+    def recorded(self, view: str) -> datetime | None:
+        """When the newest of a view's records was written, by the wall clock; None if there is none."""
+        newest = sa.select(HEALTH.c.recorded_at).where(HEALTH.c.view == view)
+        found = self._rows(newest.order_by(HEALTH.c.recorded_at.desc()).limit(1))
+        return found[0].recorded_at if found else None
+
     def history(
         self, view: str, n: int, version: int | None = None, filled: bool = False
     ) -> list[ViewHealth]:

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,22 @@ class Studies:
         for key, value in facts.items():
             study.set_user_attr(key, value)
         return study
+
+    def last_ended(self, model: str) -> datetime | None:
+        """When the last trial of the newest search of a model that came to its end was finished; None without one."""
+        if self.address.startswith("sqlite") and not (self._settings.home / "search.db").is_file():
+            return None
+        import optuna
+
+        found = optuna.get_all_study_summaries(self._storage, include_best_trial=False)
+        ended = [s for s in found if s.user_attrs.get("model") == model and s.user_attrs.get("ended")]
+        times = [
+            trial.datetime_complete.astimezone(UTC)  # Optuna's are this machine's, without a zone
+            for study in ended
+            for trial in optuna.load_study(study_name=study.study_name, storage=self._storage).trials
+            if trial.datetime_complete is not None
+        ]
+        return max(times, default=None)
 
     def facts(self, **wanted: str) -> list[dict[str, Any]]:
         """The facts on each study that has these among them, the newest first."""
