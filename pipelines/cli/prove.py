@@ -168,7 +168,10 @@ def engines(
 @app.command()
 def gates(
     model: Model = REFERENCE,
-    days: Annotated[int, typer.Option(min=15, max=300, help="of real rows, the held-out ones included")] = 50,
+    days: Annotated[
+        int | None,
+        typer.Option(min=15, max=300, help="of rows, the held-out ones included; default: as truth needs"),
+    ] = None,
     cases: Annotated[int | None, typer.Option(min=1, help="so many of each kind; default: all")] = None,
     seed: Seed = 0,
     as_json_text: AsJson = False,

@@ -69,6 +69,7 @@ def _joined(
 def labels(spec: ModelSpec, as_of: datetime, stores: Stores, version: int | None = None) -> "pd.DataFrame":
     """label.sql's entity rows within the training window, with `split`: train or holdout.
 
+    One whose label.sql lets it count only later than it landed, `label_known_at`, waits for that.
     `version` is the Delta version of silver that is read, by default the newest.
     """
     from pipelines.features import silver
@@ -80,10 +81,11 @@ def labels(spec: ModelSpec, as_of: datetime, stores: Stores, version: int | None
         with labels as ({spec.label_sql})
         select *, if(event_timestamp >= $held, 'holdout', 'train') as split
         from labels
-        where event_timestamp > $start and (event_timestamp >= $held or label_known_at < $held)
+        where event_timestamp > $start and label_known_at <= $as_of
+            and (event_timestamp >= $held or label_known_at < $held)
         order by all
         """,
-        {"start": silver.utc(start), "held": silver.utc(held)} | given(spec),
+        {"start": silver.utc(start), "held": silver.utc(held), "as_of": silver.utc(as_of)} | given(spec),
     ).df()
     if rows.empty:
         raise EvergreenError(f"{spec.name}: no labels were known at {as_of}; land {spec.label.dataset} first")

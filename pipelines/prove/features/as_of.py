@@ -70,8 +70,9 @@ def staged(spec: ModelSpec, home: Path, rows: int, seed: int, say: Say) -> Scene
 
 
 def _all(spec: ModelSpec, lived: timedelta) -> ModelSpec:
-    """The model with a window that reaches back to the first label."""
-    training = spec.training.model_copy(update={"window": lived + timedelta(days=30)})
+    """The model with a window that reaches back to the first label, and nothing held out."""
+    every = {"window": lived + timedelta(days=30), "holdout": timedelta(0)}
+    training = spec.training.model_copy(update=every)
     return spec.model_copy(update={"training": training})
 
 
@@ -94,6 +95,13 @@ def _moments(asked: "pd.DataFrame", steps: int, end: datetime, seed: int) -> lis
     return [*sorted(dice.sample(times, min(steps - 1, len(times)))), end]
 
 
+def _known(asked: "pd.DataFrame", end: datetime, seed: int) -> list[datetime]:
+    """When some of the later truths came out, which may be long after the last question: there is a training set."""
+    times = sorted({moment.to_pydatetime() for moment in asked["label_known_at"] if moment < end})
+    later = times[len(times) // 2 :]
+    return random.Random(seed).sample(later, min(ASKED, len(later)))  # noqa: S311 - a choice of cases
+
+
 def as_it_became_known(
     scene: Scene, steps: int, seed: int, say: Say
 ) -> tuple[list[dict[str, Any]], list[str]]:
@@ -101,11 +109,10 @@ def as_it_became_known(
     import pandas as pd
 
     spec, hindsight, asked = scene.spec, scene.hindsight, scene.asked
-    then, moments = World(scene.source, sandbox(scene.home / "then")), _moments(asked, steps, scene.end, seed)
+    then, chosen = World(scene.source, sandbox(scene.home / "then")), _known(asked, scene.end, seed)
+    moments = sorted({*_moments(asked, steps - len(chosen), scene.end, seed), *chosen})
     say(f"{len(asked):,} labels; now as they became known, in {len(moments)} steps")
     names = hindsight.features.feature_names(spec)
-    later = moments[len(moments) // 2 : -1]
-    chosen = set(random.Random(seed).sample(later, min(ASKED, len(later))))  # noqa: S311 - a choice of cases
     parts, same, failures, since = [], 0, [], pd.Timestamp(scene.source.begin - timedelta(days=1))
     for number, moment in enumerate(moments):
         then.live(moment)

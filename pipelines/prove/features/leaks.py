@@ -79,11 +79,14 @@ def entity_of(spec: ModelSpec) -> str:
 
 
 def _number(source: DatasetSpec) -> str:
-    """A number that is no key, preferably one that only the outcome tells."""
+    """A number that is no key, preferably one that only the outcome tells; a flag would have no largest value."""
     numbers = [n for n, c in source.columns.items() if c.type in ("integer", "float") and n not in source.key]
     if not numbers:
         raise EvergreenError(f"{source.name} has no number that is not a key; a view cannot be planted")
-    return next((n for n in reversed(numbers) if source.columns[n].nullable), numbers[-1])
+    told = [n for n in reversed(numbers) if source.columns[n].nullable]
+    return next(
+        iter([*told, *(n for n in reversed(numbers) if source.columns[n].type == "float"), numbers[-1]])
+    )
 
 
 def _leak(what: str, feature: str, value: str, source: DatasetSpec, key: str, honest: bool = False) -> Leak:

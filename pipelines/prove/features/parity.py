@@ -103,12 +103,13 @@ def questions_at(
     """Requests with entities that occur, mixed, and some that do not; for events before, at and long after now."""
     dice = random.Random(seed)  # noqa: S311 - a choice of cases, no secret
     source = dataset(spec.label.dataset)
-    known = connect(stores, [source], moment, moment - timedelta(days=4))
     columns = [name for name in spec.entities if name in source.columns]
+    # Truth may take weeks: whoever else tells of the same entities is asked, too.
+    told = [each for each in map(dataset, spec.datasets) if set(columns) <= set(each.columns)]
+    known = connect(stores, told, moment, moment - timedelta(days=4))
     names = ", ".join(f'"{name}"' for name in columns)
-    rows = known.execute(
-        f"select {names} from {source.name} using sample reservoir(2000) repeatable ({seed})"
-    )
+    every = " union all ".join(f"select {names} from {each.name}" for each in told)
+    rows = known.execute(f"select {names} from ({every}) using sample reservoir(2000) repeatable ({seed})")
     pools = list(zip(*rows.fetchall(), strict=True)) or [("nobody",) for _ in columns]
     for _ in range(count):
         body = example(spec)

@@ -16,7 +16,7 @@ WEEKS = 3
 """So long an honest candidate may wait for rows that tell."""
 
 
-def prove(name: str, days: int, cases: int | None, seed: int, say: Say) -> Proof:
+def prove(name: str, days: int | None, cases: int | None, seed: int, say: Say) -> Proof:
     """`cases` of each kind are tried, all if None; which of them, the seed says."""
     spec = model(name)
     with scratch() as home:

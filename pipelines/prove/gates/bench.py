@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
-WEEK = timedelta(days=7)
+WEEK, LEARNED = timedelta(days=7), timedelta(days=36)
 HONEST = train.estimator
 WEAK = {"max_iter": 20, "n_estimators": 10, "max_depth": 2, "C": 1e-3, "alpha": 1e3, "n_neighbors": 5}
 Fit = Callable[[ModelSpec, "pd.DataFrame", "pd.Series[Any]"], Any]
@@ -110,17 +110,25 @@ class Planted:
         return self.how(self.spec, inputs, labels)
 
 
-def built(spec: ModelSpec, home: Path, days: int, seed: int, say: Say) -> Bench:
+def built(spec: ModelSpec, home: Path, days: int | None, seed: int, say: Say) -> Bench:
     """Real rows land, features are computed, and two training sets a week apart are joined.
 
-    At least two weeks are held out: one week of real weather may not tell even a good model from a poor one.
+    Without `days`, as many as give five weeks to learn from. At least two weeks are held out: one week of real weather may not tell even a good model from a poor one.
     """
     held = max(spec.training.holdout, 2 * WEEK)
     spec = spec.model_copy(update={"training": spec.training.model_copy(update={"holdout": held})})
     world = World(Upstream(spec), sandbox(home))
-    as_of = world.source.begin + timedelta(days=seed % 28 + days)
+    lived = LEARNED + held + _lateness(spec, world.source) if days is None else timedelta(days=days)
+    as_of = world.source.begin + timedelta(days=seed % 28) + lived
     earlier, rows = (_joined(spec, world, day, say) for day in (as_of - WEEK, as_of))
     return Bench(spec, world, as_of, rows, earlier)
+
+
+def _lateness(spec: ModelSpec, source: Upstream) -> timedelta:
+    """How many whole days truth usually takes: so long before the hold-out begins, nothing is learned from."""
+    query = f"select median(epoch(label_known_at) - epoch(event_timestamp)) from ({spec.label_sql})"
+    (seconds,) = source.connection.execute(query, training_set.given(spec)).fetchone() or (0,)
+    return timedelta(days=int(seconds) // 86_400)
 
 
 def _joined(spec: ModelSpec, world: World, as_of: datetime, say: Say) -> TrainingSet:

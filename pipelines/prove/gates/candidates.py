@@ -7,6 +7,7 @@ from unittest.mock import patch
 
 from pipelines.catalog import ModelSpec
 from pipelines.contracts import Candidate, TrainingSet
+from pipelines.gate.rules.slices import slices
 from pipelines.prove.gates import pieces
 from pipelines.prove.gates.bench import Bench, Fit
 from pipelines.training import train
@@ -106,8 +107,7 @@ def miscalibrated(spec: ModelSpec, inputs: "pd.DataFrame", labels: Any) -> Any:
 
 def regressed(spec: ModelSpec, inputs: "pd.DataFrame", labels: Any) -> Any:
     """Has learned nothing about the largest slice."""
-    column = spec.gate.slices.columns[0]
-    mine = (inputs[column] == inputs[column].mode()[0]).to_numpy()
+    mine = max(slices(inputs, spec.gate.slices.columns[0]), key=lambda part: part.rows).mask
     mixed = labels.to_numpy().copy()
     mixed[mine] = _dice().permutation(mixed[mine])
     return _own(spec).fit(inputs, mixed)
@@ -149,12 +149,18 @@ def nosy(spec: ModelSpec, inputs: "pd.DataFrame", labels: Any) -> Any:
 def slow(spec: ModelSpec, inputs: "pd.DataFrame", labels: Any) -> Any:
     """Takes twice as long for an answer as it may."""
     many = pieces.crowd(spec, int(spec.gate.serving.p99_ms / 6) + 1)
-    return _ending(spec, many).fit(inputs.head(2000), labels.head(2000))
+    return _ending(spec, many).fit(*_some(inputs, labels, 2000))
 
 
 def heavy(spec: ModelSpec, inputs: "pd.DataFrame", labels: Any) -> Any:
     """A network of nine million weights."""
-    return _ending(spec, pieces.network(spec, 3000)).fit(inputs.head(500), labels.head(500))
+    return _ending(spec, pieces.network(spec, 3000)).fit(*_some(inputs, labels, 500))
+
+
+def _some(inputs: "pd.DataFrame", labels: Any, count: int) -> "tuple[pd.DataFrame, pd.Series[Any]]":
+    """So many rows, labels taking turns: the first ones may all have the same where one of them is rare."""
+    first = labels.groupby(labels).cumcount().sort_values(kind="stable").index[:count]
+    return inputs.loc[first], labels.loc[first]
 
 
 def _ending(spec: ModelSpec, last: Any) -> Any:
