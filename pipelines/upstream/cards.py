@@ -234,7 +234,12 @@ def _places(name: str, letter: str, places: Numbers) -> Iterator[tuple[str, Any]
 
 
 def _names(letter: str, numbers: Numbers) -> pa.Array:
-    return pa.array([f"{letter}{number:05d}" for number in numbers.tolist()])
+    return _all_names(letter).take(pa.array(numbers))
+
+
+@lru_cache(maxsize=2)
+def _all_names(letter: str) -> pa.Array:
+    return pa.array([f"{letter}{number:05d}" for number in range(max(CUSTOMERS, TERMINALS))])
 
 
 def _seconds(day: date) -> int:

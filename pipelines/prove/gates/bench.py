@@ -113,7 +113,8 @@ class Planted:
 def built(spec: ModelSpec, home: Path, days: int | None, seed: int, say: Say) -> Bench:
     """Real rows land, features are computed, and two training sets a week apart are joined.
 
-    Without `days`, as many as give five weeks to learn from. At least two weeks are held out: one week of real weather may not tell even a good model from a poor one.
+    Without `days`, as many as give five weeks to learn from. At least two weeks are held out: one week of real weather
+    may not tell even a good model from a poor one.
     """
     held = max(spec.training.holdout, 2 * WEEK)
     spec = spec.model_copy(update={"training": spec.training.model_copy(update={"holdout": held})})

@@ -118,6 +118,19 @@ def test_no_training_row_knows_the_future(computed: Stores) -> None:
     assert (train.label_known_at < pd.Timestamp(AS_OF - SPEC.training.holdout)).all()
 
 
+def test_a_label_that_counts_later_than_it_landed_waits_for_that(
+    computed: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where one answer is known sooner than the other, label.sql lets both wait for the slower."""
+    slow = SPEC.label_sql.replace("available_at as", "available_at + interval 3 days as")
+    assert slow != SPEC.label_sql
+    at_once = labels(SPEC, AS_OF, computed)
+    monkeypatch.setattr(type(SPEC), "label_sql", property(lambda _: slow))
+    waited = labels(SPEC, AS_OF, computed)
+    assert 1000 < len(waited) < len(at_once)
+    assert (waited.label_known_at <= pd.Timestamp(AS_OF)).all()
+
+
 def test_the_same_question_has_the_same_answer_and_digest(computed: Stores) -> None:
     first, again = build(SPEC, AS_OF, computed), build(SPEC, AS_OF, computed)
     assert first == again
