@@ -157,6 +157,8 @@ def live(stores: Stores) -> list[ViewVersion]:
 
 def catch_up(version: ViewVersion, as_of: datetime, stores: Stores, say: Say) -> list[Written]:
     """Compute what a view lacks and bring it online; what that made, window by window."""
+    if _began(version, stores):
+        stores.progress.forget(version.consumer)
     windows, new = pending(version, as_of, stores)
     first_time = stores.progress.reached(version.consumer) is None
     if not windows and stores.tables.version("features", version.table) is None:
@@ -171,9 +173,22 @@ def catch_up(version: ViewVersion, as_of: datetime, stores: Stores, say: Say) ->
             known = {arrival for arrival, first in new.items() if first <= part[1]}
             stores.progress.mark(version.consumer, known, part[1])
     if made or stores.features.materialized(version) is None:
-        _bring_online(version, min((w.first for w in made if w.first), default=None), as_of, stores)
+        if _landed(version, stores):
+            _bring_online(version, min((w.first for w in made if w.first), default=None), as_of, stores)
         stores.progress.mark(version.consumer, new, as_of)
     return made
+
+
+def _began(version: ViewVersion, stores: Stores) -> bool:
+    """Whether this is the first that a view reads: how far it went with others, while it had nothing, says nothing.
+
+    Another model's data may be years later: values would be too old from the day they came.
+    """
+    return bool(
+        stores.progress.reached(version.consumer)
+        and not stores.progress.consumed(version.consumer)
+        and uncounted(version, stores.ledger.batches(), stores)
+    )
 
 
 def _bring_online(version: ViewVersion, start: datetime | None, as_of: datetime, stores: Stores) -> None:

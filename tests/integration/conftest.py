@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.catalog import datasets
+from pipelines.catalog import dataset, model
 from pipelines.features.compute import compute
 from pipelines.ingestion.ingest import ingest_dataset
 from pipelines.loop.replay import replay
@@ -26,8 +26,8 @@ def january(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def landed(home: Path) -> None:
     shared = Stores(Settings(_env_file=None, home=home))
     list(replay("flight_delays", date(2013, 1, 1), date(2013, 1, 12), "1d", home / "landing"))
-    for spec in datasets().values():
-        assert ingest_dataset(spec, shared)
+    for name in model("flight_delays").datasets:
+        assert ingest_dataset(dataset(name), shared)
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Rules of how far features are computed: each view waits for its own datasets, and for no other."""
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import pyarrow as pa
 
@@ -8,11 +8,15 @@ from pipelines import catalog
 from pipelines.contracts import Batch, BatchState, IngestResult
 from pipelines.features import compute
 from pipelines.features.watermark import behind, ends, sources
+from pipelines.ingestion.ingest import ingest_dataset
+from pipelines.loop.replay import replay
 from pipelines.stores import Stores
 from pipelines.stores.tables import silver_schema
 from tests.integration.conftest import AS_OF
 
 DIGEST = "f" * 64
+NAMES = ["carrier_delays__mean_departure_delay_24h"]
+ASKED = {"carrier": "UA", "origin": "EWR"}
 
 
 def landed(stores: Stores, dataset: str, known: datetime) -> None:
@@ -57,3 +61,18 @@ def test_a_view_of_which_nothing_ever_landed_can_be_asked_and_costs_nothing(stor
     compute.catch_up(version, AS_OF, stores, print)
     assert stores.tables.version("features", version.table) is not None
     assert compute.pending(version, AS_OF + timedelta(days=9), stores) == ([], {})
+    compute.catch_up(version, AS_OF + timedelta(days=9), stores, print)
+    assert stores.progress.reached(version.consumer) == AS_OF + timedelta(days=9), "no training waits for it"
+    assert set(stores.features.online(NAMES, ASKED).values.values()) == {None}
+
+
+def test_what_lands_first_is_fresh_although_another_models_data_are_years_later(stores: Stores) -> None:
+    version = stores.features.version("carrier_delays")
+    compute.catch_up(version, AS_OF + timedelta(days=2000), stores, print)
+    list(replay("flight_delays", date(2013, 1, 1), date(2013, 1, 2), "bulk", stores.settings.landing_path))
+    assert all(ingest_dataset(catalog.dataset(name), stores) for name in ("flights", "departures"))
+    (end,) = ends([version], stores, timedelta(hours=36)).values()
+    compute.catch_up(version, end, stores, print)
+    assert stores.progress.reached(version.consumer) == end < AS_OF
+    found = stores.features.online(NAMES, ASKED, end).values
+    assert found["carrier_delays__mean_departure_delay_24h"] is not None
