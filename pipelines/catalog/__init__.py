@@ -95,6 +95,11 @@ def model(name: str) -> ModelSpec:
     return _pick(_models(HERE / "models"), name, "model")
 
 
+def event_time(spec: ModelSpec) -> str:
+    """The name under which a model's questions say when their event is."""
+    return spec.label.event_time or dataset(spec.label.dataset).event_time
+
+
 @lru_cache(maxsize=8)
 def _datasets(folder: Path) -> Found[DatasetSpec]:
     return _found(((path.stem, path) for path in sorted(folder.glob("*.yaml"))), DatasetSpec)
