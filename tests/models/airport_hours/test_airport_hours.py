@@ -1,7 +1,8 @@
-"""Rules of airport_hours on a few made-up weeks: its labels and its own view counted slowly, and what it answers."""
+"""Rules of airport_hours on a few made-up days: its labels and its own view counted slowly, and what it answers."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 
 import duckdb
 import numpy as np
@@ -10,13 +11,17 @@ import pytest
 
 from pipelines import catalog
 from pipelines.catalog import ModelSpec
+from pipelines.serving.metrics import Metrics
+from pipelines.serving.predictor import Predictor
+from pipelines.serving.schemas import example
 from pipelines.settings import PROJECT
+from pipelines.stores.feature_store.features import Online
 from pipelines.training.contract import check
 from pipelines.training.train import baseline, estimator
 from pipelines.training.training_set import given
 
 BEGIN = datetime(2013, 3, 1)  # noqa: DTZ001 - the SQL's times are naive UTC
-DAYS, HOUR = 17, timedelta(hours=1)
+DAYS, HOUR = 10, timedelta(hours=1)
 END = BEGIN + timedelta(days=DAYS)
 KEY = ["origin", "event_timestamp"]
 
@@ -29,7 +34,7 @@ def spec() -> ModelSpec:
 @pytest.fixture(scope="module")
 def departures() -> pd.DataFrame:
     """Flights by day and evening, some hours without any, a few of them most of a day late."""
-    draw, count = np.random.default_rng(3), 2500
+    draw, count = np.random.default_rng(3), 2000
     planned = BEGIN + pd.to_timedelta(draw.integers(0, DAYS * 24 * 60, count), unit="min")
     planned = planned[planned.hour >= 9]
     late = np.where(draw.random(len(planned)) < 0.02, 1300, draw.integers(-20, 200, len(planned)))
@@ -69,7 +74,7 @@ def test_an_hours_label_is_the_mean_of_its_flights_and_known_when_all_have_left(
 def test_its_own_view_tells_the_hour_three_hours_ahead_as_it_was_and_as_was_known_then(
     sql: duckdb.DuckDBPyConnection, departures: pd.DataFrame
 ) -> None:
-    text, start = (PROJECT / "feature_repo" / "origin_hours.sql").read_text(), BEGIN + timedelta(days=9)
+    text, start = (PROJECT / "feature_repo" / "origin_hours.sql").read_text(), END - timedelta(days=2)
     found = sql.execute(text, {"start": start, "end": END}).df()
     assert not found.duplicated(KEY).any()
     slow = {}
@@ -78,7 +83,7 @@ def test_its_own_view_tells_the_hour_three_hours_ahead_as_it_was_and_as_was_know
             told = before(departures[departures["origin"] == origin], start + number * HOUR)
             if told:
                 slow[origin, start + number * HOUR] = told
-    assert len(slow) > 200
+    assert len(slow) > 50
     assert set(found.set_index(KEY).index) == set(slow)
     for row in found.to_dict("records"):
         for name, value in slow[row["origin"], row["event_timestamp"]].items():
@@ -117,3 +122,19 @@ def test_it_learns_and_answers_also_without_features(
         assert np.corrcoef(said, label)[0, 1] > 0.8
         assert np.isfinite(fitted.predict(asked.assign(**dict.fromkeys(names, np.nan)))).all()
         assert np.isfinite(fitted.predict(known.head(1).assign(origin="TEB"))).all()
+
+
+def test_serving_asks_for_the_features_of_the_horizon_before_the_hour(spec: ModelSpec) -> None:
+    """The example's hour begins at 21:00: its features are those of 18:00."""
+    asked: list[datetime | None] = []
+
+    class Source:
+        def online(self, names: list[str], entities: dict, moment: datetime, views: dict) -> Online:
+            asked.append(moment)
+            return Online(dict.fromkeys(names), {}, {})
+
+    body = example(spec)
+    predictor = Predictor(spec, None, Source(), Metrics())
+    question = predictor.request_model.model_validate(body)
+    predictor.features(SimpleNamespace(features=["origin_hours__late_share_7d"], views={}), question)
+    assert asked == [datetime.fromisoformat(body["request"]["hour"]) - timedelta(hours=3)]
