@@ -27,7 +27,7 @@ class Labels(Spec):
     horizon: Duration = Field(description="how long before the event the prediction is made")
     event_time: str | None = Field(
         None,
-        description="the request field that says when the event is, such as an hour; left out: the dataset's event_time",
+        description="the request field that says when the event is; left out: the dataset's event_time",
     )
 
 

@@ -66,7 +66,18 @@ def overview() -> HTMLResponse:
     missing = "".join(f"<p>{escape(view)} was not computed yet: {RUN}." for view in never)
     if not found:
         return _page("Features", f"<p>No feature view was computed yet: {RUN}.{missing}")
-    names = ("view", "owner", "used by", "entities", "as of", "freshness", "rows", "most nulls", "cost", "checks")
+    names = (
+        "view",
+        "owner",
+        "used by",
+        "entities",
+        "as of",
+        "freshness",
+        "rows",
+        "most nulls",
+        "cost",
+        "checks",
+    )
     heads = "".join(f"<th{_right(name)}>{name}" for name in names)
     return _page("Features", f"<table><tr>{heads}</tr>{rows}</table>{missing}")
 
@@ -242,7 +253,11 @@ def _page(title: str, body: str) -> HTMLResponse:
 
 
 def _right(name: str) -> str:
-    return "" if name in {"view", "owner", "used by", "entities", "as of", "checks", "column", "values"} else " class=n"
+    return (
+        ""
+        if name in {"view", "owner", "used by", "entities", "as of", "checks", "column", "values"}
+        else " class=n"
+    )
 
 
 def _age(span: timedelta | None) -> str:

@@ -31,7 +31,9 @@ AS_OF = datetime(2013, 1, 5, tzinfo=UTC)
 SUITES = PROJECT / "expectations" / "features"
 VIEWS = sorted(path.stem for path in (PROJECT / "feature_repo").glob("*.sql"))
 DATASETS = model(REFERENCE).datasets
-FLOWN = sorted({view for spec in models().values() if {*spec.datasets} <= {*DATASETS} for view in spec.features_by_view})
+FLOWN = sorted(
+    {view for spec in models().values() if {*spec.datasets} <= {*DATASETS} for view in spec.features_by_view}
+)
 HOUR = timedelta(hours=1)
 
 

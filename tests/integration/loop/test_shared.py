@@ -1,4 +1,4 @@
-"""Rules of two models over the same data: what they share is landed and computed once, and neither waits for the other."""
+"""Rules of two models over the same data: what they share is made once, and neither waits for the other."""
 
 from datetime import timedelta
 

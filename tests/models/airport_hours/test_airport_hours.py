@@ -108,9 +108,7 @@ def before(rows: pd.DataFrame, tick: datetime) -> dict[str, float]:
     }  # fmt: skip
 
 
-def test_it_learns_and_answers_also_without_features(
-    spec: ModelSpec, sql: duckdb.DuckDBPyConnection
-) -> None:
+def test_it_learns_and_answers_also_without_features(spec: ModelSpec, sql: duckdb.DuckDBPyConnection) -> None:
     check(spec)
     rows = sql.execute(spec.label_sql, given(spec)).df()
     names = [f"origin_congestion__mean_departure_delay_{span}" for span in ("1h", "3h", "24h")]

@@ -107,8 +107,12 @@ def test_a_question_may_say_when_its_event_is_under_a_name_of_its_own(tmp_path: 
     assert catalog.event_time(catalog.model("flight_delays")) == catalog.dataset("flights").event_time
     for name in ("scheduled_departure", "origin"):
         broken = tmp_path / "spec.yaml"
-        broken.write_text((hours.folder / "spec.yaml").read_text().replace("event_time: hour", f"event_time: {name}"))
-        with pytest.raises(EvergreenError, match=rf"label.event_time: {name} is no timestamp under `request`; add it"):
+        broken.write_text(
+            (hours.folder / "spec.yaml").read_text().replace("event_time: hour", f"event_time: {name}")
+        )
+        with pytest.raises(
+            EvergreenError, match=rf"label.event_time: {name} is no timestamp under `request`; add it"
+        ):
             catalog.read_spec(broken, catalog.ModelSpec)
 
 
