@@ -118,6 +118,21 @@ def model(name: str) -> ModelSpec:
     return _pick(_models(HERE / "models"), name, "model")
 
 
+def models_with(view: str) -> tuple[str, ...]:
+    """The models that ask for a feature view, by name."""
+    return tuple(name for name, spec in models().items() if view in spec.features_by_view)
+
+
+def models_on(dataset: str) -> tuple[str, ...]:
+    """The models whose training waits for a dataset, by name."""
+    return tuple(n for n, spec in models().items() if dataset in {*spec.datasets, spec.label.dataset})
+
+
+def event_time(spec: ModelSpec) -> str:
+    """The name under which a model's questions say when their event is."""
+    return spec.label.event_time or dataset(spec.label.dataset).event_time
+
+
 @lru_cache(maxsize=8)
 def _datasets(folder: Path) -> Found[DatasetSpec]:
     return _found(((path.stem, path) for path in sorted(folder.glob("*.yaml"))), DatasetSpec)

@@ -39,6 +39,10 @@ class Labels(Spec):
     horizon: Duration = Field(
         description="how long before the event the prediction is made; label.sql takes it as $horizon"
     )
+    event_time: str | None = Field(
+        None,
+        description="the request field that says when the event is; left out: the dataset's event_time",
+    )
 
 
 class RequestField(Spec):
@@ -213,6 +217,13 @@ class ModelSpec(File):
             raise ValueError("features are looked up by entities; name those of their views under `entities`")
         if not self.features and not self.request:
             raise ValueError("without features and request nothing is known; name at least one of either")
+        return self
+
+    @model_validator(mode="after")
+    def event_time_is_asked(self) -> "ModelSpec":
+        name = self.label.event_time
+        if name is not None and (name not in self.request or self.request[name].type != "timestamp"):
+            raise ValueError(f"label.event_time: {name} is no timestamp under `request`; add it there")
         return self
 
     @model_validator(mode="after")

@@ -174,8 +174,11 @@ def _refused(datasets: dict[str, Any], strays: list[str]) -> list[Any]:
 
 
 def _features(features: dict[str, Any]) -> Table:
-    rows = ([name, view["rows"], _minute(view["known_until"])] for name, view in features.items())
-    return grid("Features", ["view", "rows", "known until"], rows)
+    rows = (
+        [name, view["rows"], _minute(view["known_until"]), ", ".join(view["models"])]
+        for name, view in features.items()
+    )
+    return grid("Features", ["view", "rows", "known until", "used by"], rows)
 
 
 def _model(name: str, model: dict[str, Any]) -> list[Any]:

@@ -168,6 +168,7 @@ def post(settings: Settings, body: dict[str, Any], model: str) -> dict[str, Any]
 def newest(spec: catalog.ModelSpec, stores: Stores, count: int) -> list[dict[str, Any]]:
     """Requests for the last events whose truth landed and all of whose entities are known."""
     from pipelines.features.silver import connect
+    from pipelines.training.training_set import given
 
     source = catalog.dataset(spec.label.dataset)
     as_of = stores.ledger.watermark(source.name)
@@ -176,8 +177,9 @@ def newest(spec: catalog.ModelSpec, stores: Stores, count: int) -> list[dict[str
     asked = [*spec.entities, *spec.request]
     connection = connect(stores, [source], as_of, as_of - timedelta(days=1))
     known = " and ".join(["true", *(f"{name} is not null" for name in spec.entities)])
-    last = f"order by {source.event_time} desc limit {count}"
-    rows = connection.execute(f"select {', '.join(asked)} from {source.name} where {known} {last}").fetchall()
+    last = f"order by event_timestamp desc limit {count}"
+    query = f"select {', '.join(asked)} from ({spec.label_sql}) where {known} {last}"
+    rows = connection.execute(query, given(spec)).fetchall()
     return [_request(spec, dict(zip(asked, row, strict=True))) for row in rows]
 
 

@@ -23,7 +23,7 @@ def state(stores: Stores) -> dict[str, Any]:
 
 
 def landed(dataset: str, stores: Stores) -> dict[str, Any]:
-    """Rows by where they went, and the files that were refused with the reason."""
+    """Rows by where they went, the models that wait for them, and the files that were refused with the reason."""
     batches, held = stores.ledger.batches(dataset=dataset), stores.ledger.quarantined(dataset)
     refused = [b for b in held if b.state == BatchState.REFUSED]
     counts = {
@@ -32,6 +32,7 @@ def landed(dataset: str, stores: Stores) -> dict[str, Any]:
     return {
         "files": len(batches),
         **counts,
+        "models": catalog.models_on(dataset),
         "refused": [{"file": b.name, "reason": b.reason} for b in refused],
         "partly": [
             {"file": b.name, "rows": b.quarantined, "report": b.report} for b in held if b.quarantined
@@ -45,7 +46,7 @@ def landed(dataset: str, stores: Stores) -> dict[str, Any]:
 
 
 def computed(stores: Stores) -> dict[str, Any]:
-    """Each feature view's rows and the moment it has reached."""
+    """Each feature view's rows, the moment it has reached, and the models that ask for it."""
     from deltalake import DeltaTable
 
     found = {}
@@ -54,7 +55,8 @@ def computed(stores: Stores) -> dict[str, Any]:
         reached = stores.progress.reached(version.consumer)
         if reached is not None:
             table = DeltaTable(address(stores.settings.lake_uri, "features", version.table))
-            found[str(version)] = {"rows": table.count(), "known_until": as_json(reached)}
+            models = catalog.models_with(version.view)
+            found[str(version)] = {"rows": table.count(), "known_until": as_json(reached), "models": models}
     return found
 
 

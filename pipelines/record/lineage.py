@@ -67,7 +67,7 @@ def _facts(view: Described, stores: Stores) -> ViewFacts:
         ttl=str(view.ttl) if view.ttl else "none",
         look_back=str(version.look_back),
         sources=tuple(_source(name, stores) for name in sorted(version.sources)),
-        models=tuple(name for name, spec in catalog.models().items() if _uses(spec, version.view, None)),
+        models=catalog.models_with(version.view),
         model_versions=tuple(f"{v.model}@{v.version}" for v in _versions(stores) if version.view in v.views),
         computed_to=stores.progress.reached(version.consumer),
         online_to=online.as_of if online else None,

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from pipelines.catalog import ModelSpec, dataset
+from pipelines.catalog import ModelSpec, event_time
 from pipelines.contracts import EvergreenError, TransientError
 from pipelines.serving.bounds import Bounds
 from pipelines.serving.causes import Cause, passed
@@ -83,7 +83,7 @@ class Predictor:
         self._before: Served | None = None
         self.last_error: str | None = None
         self.detail: str | None = None
-        self._event_time = dataset(spec.label.dataset).event_time
+        self._event_time = event_time(spec)
         self._broken: tuple[int, str] | None = None
         self._failures, self._not_before = 0, 0.0
         metrics.watch(spec.name)

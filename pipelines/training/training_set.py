@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.catalog import ModelSpec, dataset
+from pipelines.catalog import ModelSpec, dataset, event_time
 from pipelines.contracts import EvergreenError, NothingToDo, TrainingSet
 from pipelines.places import whole
 from pipelines.stores import Stores
@@ -95,7 +95,7 @@ def labels(spec: ModelSpec, as_of: datetime, stores: Stores, version: int | None
 
 def _asked_in_time(spec: ModelSpec, rows: "pd.DataFrame") -> None:
     """EvergreenError if label.sql asks its questions nearer to the event than serving does, by the spec's horizon."""
-    event, horizon = dataset(spec.label.dataset).event_time, spec.label.horizon
+    event, horizon = event_time(spec), spec.label.horizon
     if event in rows and (rows["event_timestamp"] > rows[event] - horizon).any():
         raise EvergreenError(
             f"{spec.folder}/label.sql asks later than label.horizon ({horizon}) of spec.yaml before {event}, so its"

@@ -15,6 +15,7 @@ from fastapi.responses import HTMLResponse
 
 from evergreen_airflow.charts import STYLE as CHARTS
 from evergreen_airflow.charts import bands, box, line
+from pipelines.catalog import models_with
 from pipelines.features.health import said, state
 from pipelines.settings import settings
 from pipelines.stores.feature_store.health import Check, Distribution, Health, ViewHealth
@@ -65,7 +66,18 @@ def overview() -> HTMLResponse:
     missing = "".join(f"<p>{escape(view)} was not computed yet: {RUN}." for view in never)
     if not found:
         return _page("Features", f"<p>No feature view was computed yet: {RUN}.{missing}")
-    names = ("view", "owner", "entities", "as of", "freshness", "rows", "most nulls", "cost", "checks")
+    names = (
+        "view",
+        "owner",
+        "used by",
+        "entities",
+        "as of",
+        "freshness",
+        "rows",
+        "most nulls",
+        "cost",
+        "checks",
+    )
     heads = "".join(f"<th{_right(name)}>{name}" for name in names)
     return _page("Features", f"<table><tr>{heads}</tr>{rows}</table>{missing}")
 
@@ -110,6 +122,7 @@ def _row(found: ViewHealth, definition: Definition) -> str:
     cells = (
         ("", f"{name}<small>{escape(definition.description)}</small>"),
         ("", escape(definition.owner)),
+        ("", escape(_users(found.view))),
         ("", escape(", ".join(definition.entities))),
         ("", f"{found.as_of:%Y-%m-%d %H:%M}"),
         (" class=n", _freshness(found, definition)),
@@ -119,6 +132,11 @@ def _row(found: ViewHealth, definition: Definition) -> str:
         ("", _verdict(found)),
     )
     return "<tr>" + "".join(f"<td{kind}>{cell}" for kind, cell in cells) + "</tr>"
+
+
+def _users(view: str) -> str:
+    """The models that ask for the view: it is computed once for all of them."""
+    return ", ".join(models_with(view)) or "nobody"
 
 
 def _link(view: str, version: int) -> str:
@@ -150,6 +168,7 @@ def _verdict(found: ViewHealth) -> str:
 def _about(found: ViewHealth, definition: Definition, others: list[int]) -> str:
     facts = {
         "owner": definition.owner,
+        "used by": _users(found.view),
         "entities": ", ".join(definition.entities),
         "as of": f"{found.as_of:%Y-%m-%d %H:%M} UTC",
         "freshness": _age(found.freshness) if found.freshness is not None else "no value",
@@ -234,7 +253,11 @@ def _page(title: str, body: str) -> HTMLResponse:
 
 
 def _right(name: str) -> str:
-    return "" if name in {"view", "owner", "entities", "as of", "checks", "column", "values"} else " class=n"
+    return (
+        ""
+        if name in {"view", "owner", "used by", "entities", "as of", "checks", "column", "values"}
+        else " class=n"
+    )
 
 
 def _age(span: timedelta | None) -> str:

@@ -126,6 +126,15 @@ def test_every_view_is_listed_with_what_it_is_and_how_it_is(page: Any) -> None:
     assert len(found.of("tr")) == 3, "a heading, and one row per view"
 
 
+def test_each_view_names_every_model_that_asks_for_it(page: Any) -> None:
+    record(health(), health(view="origin_congestion"), health(view="route_punctuality"))
+    found = page()
+    assert "airport_hours, flight_delays" in found.text
+    assert "nobody" in found.text
+    assert "flight_delays" in page("/features/features?view=route_punctuality").text
+    assert "airport_hours" not in page("/features/features?view=route_punctuality").text
+
+
 def test_a_view_that_serves_nothing_any_more_is_marked(page: Any) -> None:
     Views(settings().database).register("rain", "d", "select 1", DEFINITION)
     record(health(newest=AS_OF - timedelta(hours=7)))

@@ -66,10 +66,11 @@ def _columns(spec: ModelSpec, stores: Stores) -> dict[str, str] | Fault:
 
 def times(spec: ModelSpec) -> Iterator[Fault]:
     """Serving reckons horizon and age of features from the request's event time."""
-    path, event = spec.folder / "spec.yaml", catalog.dataset(spec.label.dataset).event_time
+    path, event = spec.folder / "spec.yaml", catalog.event_time(spec)
     if spec.features and spec.label.horizon and event not in spec.request:
         what = f"request has no {event}, the event_time of {spec.label.dataset}: no question says when its event is"
-        remedy = f"give the request's time field the name {event}, or serving applies neither horizon nor age"
+        remedy = f"name the request's time field {event}, or name it in label.event_time; else serving applies neither"
+        remedy += " horizon nor age"
         yield Fault(f"{path}:{line_of(path, 'request:')}", what, remedy)
     if spec.label.horizon and not given(spec):
         what = f"the horizon of {spec.label.horizon} stands in spec.yaml, and label.sql does not use it"

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.catalog import ModelSpec, dataset, model
+from pipelines.catalog import ModelSpec, model
 from pipelines.features import compute, leakage
 from pipelines.features.leakage import ReadsTheFuture
 from pipelines.prove import Proof, Say
@@ -18,7 +18,7 @@ from pipelines.prove.ingestion import scratch
 from pipelines.prove.worlds import Upstream, World, sandbox
 from pipelines.settings import PROJECT
 from pipelines.stores import Stores
-from pipelines.training.training_set import build, labels
+from pipelines.training.training_set import build, given, labels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,11 +78,10 @@ def _all(spec: ModelSpec, lived: timedelta) -> ModelSpec:
 
 def _until(spec: ModelSpec, source: Upstream, rows: int, say: Say) -> datetime:
     """By when so many labels are known, and some time more."""
-    label = dataset(spec.label.dataset)
     found = source.connection.execute(
-        f'select "{label.available_at}" from {label.name} where "{label.available_at}" >= ?'
-        f' order by 1 limit 1 offset ?', [source.begin, int(rows * 1.1)]
-    ).fetchone()  # fmt: skip
+        f"select label_known_at from ({spec.label_sql}) where label_known_at >= $begin order by 1 limit 1 offset $rows",
+        {"begin": source.begin, "rows": int(rows * 1.1)} | given(spec),
+    ).fetchone()
     end = min(source.end, (found[0] if found else source.end) + timedelta(days=2))
     say(f"rows from {source.begin:%Y-%m-%d} to {end:%Y-%m-%d}")
     return end.astimezone(UTC).replace(microsecond=0)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from pipelines.catalog import ModelSpec, dataset, model
+from pipelines.catalog import ModelSpec, dataset, event_time, model
 from pipelines.contracts import EvergreenError
 from pipelines.features import compute
 from pipelines.features.parity import ViewParity, parity
@@ -118,9 +118,9 @@ def questions_at(
         }
         if dice.random() < UNSEEN:
             body["entities"][dice.choice(columns)] = "never seen"
-        if source.event_time in body["request"]:
+        if event_time(spec) in body["request"]:
             ahead = timedelta(seconds=dice.choice(AHEAD) + dice.randrange(600))
-            body["request"][source.event_time] = (moment + spec.label.horizon + ahead).isoformat()
+            body["request"][event_time(spec)] = (moment + spec.label.horizon + ahead).isoformat()
         yield body
 
 

@@ -33,7 +33,7 @@ def test_a_table_computed_in_steps_equals_one_computed_at_once(flown: Stores) ->
     for hours in (100, 61, 24, 7, 0):
         compute.compute(AS_OF - timedelta(hours=hours), flown)
     views = [view.name for view in flown.features.views()]
-    assert len(views) == 8
+    assert len(views) >= 9
     for view in views:
         start = datetime(2012, 12, 31, tzinfo=UTC)
         at_once = compute.rows(flown.features.version(view), start, AS_OF, flown)
@@ -48,7 +48,7 @@ def test_a_table_computed_in_steps_equals_one_computed_at_once(flown: Stores) ->
 def test_computing_again_does_no_work(computed: Stores) -> None:
     views = [view.name for view in computed.features.views()]
     before = {v: computed.tables.version("features", computed.features.version(v).table) for v in views}
-    assert len(before) == 8
+    assert len(before) >= 9
     again = compute.compute(AS_OF, computed)
     assert again.rows == {}
     assert again.versions == before

@@ -56,7 +56,7 @@ def test_a_version_that_was_not_trained_on_a_feature_does_not_break(tracked: Sto
 def test_the_impact_of_a_dataset_goes_through_its_views(tracked: Stores) -> None:
     found = impact("dataset:departures", tracked)
     views = [broken.name for broken in found if broken.kind == "view"]
-    assert views == ["aircraft_rotation", "carrier_delays", "origin_congestion"]
+    assert views == ["aircraft_rotation", "carrier_delays", "origin_congestion", "origin_hours"]
     assert (
         Broken("endpoint", "/v1/models/flight_delays/predictions", "answers with carrier_delays missing")
         in found

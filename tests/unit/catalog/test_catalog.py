@@ -105,3 +105,27 @@ def test_a_header_names_one_column(tmp_path: Path, header: str) -> None:
     broken.write_text(text)
     with pytest.raises(EvergreenError, match="names two columns"):
         catalog.read_spec(broken, catalog.DatasetSpec)
+
+
+def test_a_question_may_say_when_its_event_is_under_a_name_of_its_own(tmp_path: Path) -> None:
+    """An hour of many flights is the event then, and not one flight's departure."""
+    hours = catalog.model("airport_hours")
+    assert catalog.event_time(hours) == "hour" != catalog.dataset(hours.label.dataset).event_time
+    assert catalog.event_time(catalog.model("flight_delays")) == catalog.dataset("flights").event_time
+    for name in ("scheduled_departure", "origin"):
+        broken = tmp_path / "spec.yaml"
+        broken.write_text(
+            (hours.folder / "spec.yaml").read_text().replace("event_time: hour", f"event_time: {name}")
+        )
+        with pytest.raises(
+            EvergreenError, match=rf"label.event_time: {name} is no timestamp under `request`; add it"
+        ):
+            catalog.read_spec(broken, catalog.ModelSpec)
+
+
+def test_what_models_share_is_told_of_each_view_and_dataset() -> None:
+    assert catalog.models_with("origin_weather") == ("airport_hours", "flight_delays")
+    assert catalog.models_with("origin_hours") == ("airport_hours",)
+    assert catalog.models_with("nowhere") == ()
+    assert catalog.models_on("departures") == ("airport_hours", "flight_delays")
+    assert catalog.models_on("planes") == ("flight_delays",)
