@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from pipelines.catalog.gate_spec import METRICS, Gate, Promotion, Task, fitting, for_regression
+from pipelines.catalog.gate_spec import Gate, Label, Promotion, Task, fitting, metrics_of, of_task
 from pipelines.catalog.search_spec import Search
 from pipelines.catalog.types import NAME, Clock, Duration, Spec
 
 HERE = Path(__file__).resolve().parent.parent
+FEWEST_CLASSES, MOST_CLASSES, LONGEST_CLASS = 3, 100, 200
 # Hidden files, caches, back-ups and documentation in a model's folder: none of them makes the model.
 LEAVINGS = re.compile(r"(^|/)[.#]|(^|/)__pycache__/|(~|\.(md|pyc|pyo|swp|swo|tmp|bak|orig|rej))$")
 
@@ -25,6 +26,32 @@ class Labels(Spec):
     name: str
     dataset: str
     horizon: Duration = Field(description="how long before the event the prediction is made")
+    classes: tuple[Label, ...] = Field(
+        (),
+        max_length=MOST_CLASSES,
+        description="of a multiclass: every class as label.sql gives it, words or whole numbers, in their order",
+    )
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def written_as_meant(cls, given: Any) -> Any:
+        """YAML reads yes, no, on and off as truth values, and 1.0 as a fraction: classes are none of these."""
+        odd = [each for each in given if not isinstance(each, str | int) or isinstance(each, bool)]
+        if odd:
+            raise ValueError(f"{odd[0]!r} is no word or whole number; put a word such as 'yes' in quotes")
+        return given
+
+    @model_validator(mode="after")
+    def classes_differ(self) -> "Labels":
+        kinds = {type(each) for each in self.classes}
+        if len(kinds) > 1:
+            raise ValueError("classes: words or whole numbers, not both; put numbers in quotes if label.sql gives text")
+        if len(set(self.classes)) < len(self.classes):
+            twice = next(each for each in self.classes if self.classes.count(each) > 1)
+            raise ValueError(f"classes: {twice!r} stands there twice; name each once")
+        if any(not str(each).strip() or len(str(each)) > LONGEST_CLASS for each in self.classes):
+            raise ValueError(f"classes: a word of 1 to {LONGEST_CLASS} signs is wanted for each")
+        return self
 
 
 class RequestField(Spec):
@@ -142,13 +169,14 @@ class ModelSpec(Spec):
     @model_validator(mode="before")
     @classmethod
     def rules_of_the_task(cls, given: Any) -> Any:
-        """A regression's rules go by mean absolute error, and by no calibration, unless they say otherwise."""
-        if not isinstance(given, dict) or given.get("task") != "regression":
+        """A regression's rules go by mean absolute error, and by no calibration, unless they say otherwise; a
+        multiclass's ask for something of each class."""
+        if not isinstance(given, dict) or given.get("task") not in ("multiclass", "regression"):
             return given
-        gate, monitor = given.get("gate"), given.get("monitor")
+        task, gate, monitor = given["task"], given.get("gate"), given.get("monitor")
         if isinstance(gate, dict):
-            given = {**given, "gate": for_regression(gate)}
-        if isinstance(monitor, dict) and isinstance(monitor.get("decay"), dict):
+            given = {**given, "gate": of_task(task, gate)}
+        if task == "regression" and isinstance(monitor, dict) and isinstance(monitor.get("decay"), dict):
             given = {**given, "monitor": {**monitor, "decay": {"metric": "mae", **monitor["decay"]}}}
         return given
 
@@ -161,6 +189,36 @@ class ModelSpec(Spec):
         return self
 
     @model_validator(mode="after")
+    def classes_fit_task(self) -> "ModelSpec":
+        named = len(self.label.classes)
+        if self.task != "multiclass" and named:
+            raise ValueError(f"label.classes: a {self.task} has none; say `task: multiclass`, or remove them")
+        if self.task == "multiclass" and named < FEWEST_CLASSES:
+            raise ValueError(
+                f"label.classes: a multiclass names its {FEWEST_CLASSES} classes or more, in their order; two are told"
+                " by `task: classification`, whose label.sql gives 1 and 0"
+            )
+        if self.task == "multiclass" and "threshold" in self.model_fields_set:
+            raise ValueError("threshold: a multiclass predicts the likeliest class and has none; remove it")
+        return self
+
+    @model_validator(mode="after")
+    def behaviour_fits_task(self) -> "ModelSpec":
+        """Of many classes a test names the one whose probability it means; else there is one number."""
+        tests = self.gate.behaviour
+        for test in (*tests.directions, *tests.minimums):
+            if self.task == "multiclass" and test.of not in self.label.classes:
+                raise ValueError(
+                    f"gate.behaviour: {test.name!r} must name the `class` whose probability it means, one of"
+                    f" {', '.join(map(str, self.label.classes))}"
+                )
+            if self.task != "multiclass" and test.of is not None:
+                raise ValueError(
+                    f"gate.behaviour: {test.name!r} names a class, but a {self.task} has one answer; remove it"
+                )
+        return self
+
+    @model_validator(mode="after")
     def gate_fits_task(self) -> "ModelSpec":
         wrong = fitting(self.task, self.gate)
         if wrong is not None:
@@ -170,8 +228,8 @@ class ModelSpec(Spec):
     @model_validator(mode="after")
     def decay_fits_task(self) -> "ModelSpec":
         decay = self.monitor.decay
-        if decay is not None and METRICS[decay.metric][0] != self.task:
-            fine = [name for name in LOSSES if METRICS[name][0] == self.task]
+        if decay is not None and decay.metric not in metrics_of(self.task):
+            fine = [name for name in LOSSES if name in metrics_of(self.task)]
             raise ValueError(
                 f"monitor.decay: {decay.metric} is no loss of a {self.task}; use {' or '.join(fine)}"
             )
@@ -194,6 +252,11 @@ class ModelSpec(Spec):
                 "so what they hold back would wait for ever; move one of them"
             )
         return self
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers the model answers a row with: a multiclass a probability per class, any other one."""
+        return len(self.label.classes) or 1
 
     @property
     def folder(self) -> Path:

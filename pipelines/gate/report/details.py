@@ -43,14 +43,19 @@ def _curves(case: Case) -> dict[str, Any]:
 
 def _fairness(case: Case) -> list[dict[str, Any]]:
     return [
-        {"group": asked.group, "measure": asked.measure, "groups": _rates(case, asked)}
+        {"group": _titled(asked, side), "measure": asked.measure, "groups": _rates(case, asked, side)}
         for asked in case.spec.gate.fairness
         if asked.group in case.held
+        for side in fairness.sides(case)
     ]
 
 
-def _rates(case: Case, asked: Any) -> list[dict[str, Any]]:
-    found = fairness.table(case, asked)
+def _titled(asked: Any, side: fairness.Side) -> str:
+    return f"{asked.group}, {side.name} against the rest" if side.name else asked.group
+
+
+def _rates(case: Case, asked: Any, side: fairness.Side) -> list[dict[str, Any]]:
+    found = fairness.table(case, asked, side)
     return [
         {"group": str(group), "rows": int(row["rows"]), "judged": bool(row["judged"])}
         | {str(name): _known(rate) for name, rate in row.items() if name not in ("rows", "judged")}
