@@ -3,7 +3,7 @@
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,8 +30,18 @@ from pipelines.serving.predictor import (
     NoChampion,
     Predictor,
 )
-from pipelines.serving.schemas import Answer, Answered, ModelStatus, Problem, Refusal, Value, refusal
-from pipelines.serving.served import Found, Served
+from pipelines.serving.schemas import (
+    ANSWERS,
+    Answer,
+    Answered,
+    Classified,
+    ModelStatus,
+    Problem,
+    Refusal,
+    Value,
+    refusal,
+)
+from pipelines.serving.served import Found, Said, Served
 from pipelines.serving.sources import FeatureSource, Registry
 from pipelines.settings import Settings
 from pipelines.stores.predictions import Prediction
@@ -118,7 +128,7 @@ def _add_predictions(app: FastAPI, service: Service, predictor: Predictor) -> No
 
     @app.post(
         f"/v1/models/{name}/predictions",
-        response_model=Answer if predictor.spec.task == "classification" else Value,
+        response_model=ANSWERS[predictor.spec.task],
         responses=REFUSALS,
         summary=f"Predict with {name}",
         description=predictor.spec.description,
@@ -151,7 +161,7 @@ def _again(error: Exception) -> dict[str, str] | None:
 
 
 def _told(prediction: Prediction, served: Served, found: Found, warnings: list[str]) -> Answered:
-    """What leaves: a probability with its decision, or a regression's value."""
+    """What leaves: a probability with its decision, the likeliest class, or a regression's value."""
     said: dict[str, Any] = {
         "prediction_id": prediction.prediction_id,
         "model": prediction.model,
@@ -162,13 +172,15 @@ def _told(prediction: Prediction, served: Served, found: Found, warnings: list[s
         "warnings": warnings,
     }
     threshold = prediction.threshold
+    if prediction.probabilities is not None:
+        return Classified(**said, prediction=prediction.prediction, probabilities=prediction.probabilities)
     if threshold is None:
         return Value(**said, value=prediction.answer)
     decision = prediction.answer >= threshold
     return Answer(**said, probability=prediction.answer, decision=decision, threshold=threshold)
 
 
-def _prediction(predictor: Predictor, served: Served, asked: Any, found: Found, answer: float) -> Prediction:
+def _prediction(predictor: Predictor, served: Served, asked: Any, found: Found, answer: Said) -> Prediction:
     body, classifies = asked.model_dump(), predictor.spec.task == "classification"
     return Prediction(
         prediction_id=str(uuid4()),
@@ -179,12 +191,21 @@ def _prediction(predictor: Predictor, served: Served, asked: Any, found: Found, 
         request=body["request"],
         features=found.values,
         known=found.known,
-        answer=answer,
+        **_said(answer, served.classes),
         threshold=predictor.spec.threshold if classifies else None,
         degraded=found.degraded,
         asked_at=datetime.now(UTC),
         event_time=predictor.event_time(body["request"]),
     )
+
+
+def _said(answer: Said, classes: Sequence[str | int]) -> dict[str, Any]:
+    """The answer as it is logged: a number; of several classes that of the likeliest, which one it is, and all."""
+    if not isinstance(answer, list):
+        return {"answer": answer}
+    best = max(answer)
+    by_class = dict(zip(map(str, classes), answer, strict=True))
+    return {"answer": best, "prediction": classes[answer.index(best)], "probabilities": by_class}
 
 
 def _log(service: Service, prediction: Prediction) -> None:

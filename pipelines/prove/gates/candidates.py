@@ -12,6 +12,7 @@ from pipelines.prove.gates.bench import Bench, Fit
 from pipelines.training import train
 from pipelines.training.answers import NOT_INPUT
 from pipelines.training.checkout import libraries
+from pipelines.training.many_classes import decided
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,6 +78,18 @@ def inverted(spec: ModelSpec, inputs: "pd.DataFrame", labels: Any) -> Any:
     return _own(spec).fit(inputs, labels.max() + labels.min() - labels)
 
 
+def swapped(spec: ModelSpec, inputs: "pd.DataFrame", labels: Any) -> Any:
+    """Takes the two most frequent classes for each other."""
+    one, other = labels.value_counts().index[:2]
+    return _own(spec).fit(inputs, labels.replace({one: other, other: one}))
+
+
+def blind(spec: ModelSpec, inputs: "pd.DataFrame", labels: Any) -> Any:
+    """Has never seen the rarest class, and never predicts it."""
+    seen = (labels != labels.value_counts().index[-1]).to_numpy()
+    return _own(spec).fit(inputs[seen], labels[seen])
+
+
 def constant(spec: ModelSpec, inputs: "pd.DataFrame", labels: Any) -> Any:
     return _alone(pieces.constant(spec)).fit(inputs, labels)
 
@@ -97,10 +110,12 @@ def _alone(last: Any) -> Any:
 
 
 def miscalibrated(spec: ModelSpec, inputs: "pd.DataFrame", labels: Any) -> Any:
-    """Every positive four times: the order of answers stays, what they promise does not."""
+    """Every positive, or row of the most frequent class, so many times that what answers promise is not so; their order
+    stays."""
     import numpy as np
 
-    many = np.repeat(np.arange(len(labels)), np.where(labels == 1, 4, 1))
+    mine, times = (labels == labels.mode()[0], 40) if spec.outputs > 1 else (labels == 1, 4)
+    many = np.repeat(np.arange(len(labels)), np.where(mine, times, 1))
     return _own(spec).fit(inputs.iloc[many], labels.iloc[many])
 
 
@@ -207,7 +222,8 @@ def itself(bench: Bench) -> tuple[Candidate, None]:
 
 def _leak(bench: Bench, data: "pd.DataFrame") -> "pd.DataFrame":
     """The answer in a feature."""
-    column = next(str(c) for c in data if "__" in str(c) and data[c].dtype.kind == "f")
+    numbers = [str(c) for c in data if c not in NOT_INPUT and data[c].dtype.kind == "f"]
+    column = next((name for name in numbers if "__" in name), numbers[0])
     return data.assign(**{column: data["label"].astype("float64")})
 
 
@@ -216,7 +232,9 @@ def _own_predictions(bench: Bench, data: "pd.DataFrame") -> "pd.DataFrame":
     from pipelines.training.answers import answers
 
     champion = bench.stores.tracking.load(bench.spec.name, bench.champion or 0)
-    said = answers(champion, data)
+    said = answers(champion, data, bench.spec.outputs)
+    if bench.spec.task == "multiclass":
+        said = decided(said)
     if bench.spec.task == "classification":
         said = (said >= bench.spec.threshold).astype(int)
     return data.assign(label=data["label"].where(data["split"] == "holdout", said))
@@ -260,8 +278,11 @@ CANDIDATES: tuple[Bad, ...] = (
     Bad("answers the wrong way round", "floor", _fitted(inverted)),
     Bad("answers a constant", "than the baseline's", _fitted(constant)),
     Bad("answers NaN", "sound answers", _fitted(not_a_number)),
-    Bad("miscalibrated: positives counted four times", "calibration", _fitted(miscalibrated),
-        lambda s: s.gate.calibration is not None and s.task == "classification"),
+    Bad("takes two classes for each other", "floor", _fitted(swapped), lambda s: s.outputs > 2),
+    Bad("never predicts the rarest class", "is found", _fitted(blind),
+        lambda s: s.gate.each_class is not None and s.gate.each_class.recall > 0),
+    Bad("miscalibrated: one answer counted many times", "calibration", _fitted(miscalibrated),
+        lambda s: s.gate.calibration is not None and s.task != "regression"),
     Bad("a slice regressed", "slice", _fitted(regressed), lambda s: bool(s.gate.slices.columns)),
     Bad("unfair to a group", "fairness", _fitted(unfair), lambda s: bool(s.gate.fairness)),
     Bad("a direction reversed", "behaviour", _fitted(backwards),
