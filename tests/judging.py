@@ -34,7 +34,9 @@ def of_classes(seed: int, rows: int = 600, noise: float = 1.0, rare: float = 0.0
     """
     draw = np.random.default_rng(seed)
     truth = draw.normal(size=(rows, len(CLASSES))) - rare * np.eye(len(CLASSES))[-1]
-    chances, *said = (_softmax(np.round(truth + draw.normal(0, s, truth.shape), 1)) for s in (0, noise, noise))
+    chances, *said = (
+        _softmax(np.round(truth + draw.normal(0, s, truth.shape), 1)) for s in (0, noise, noise)
+    )
     labels = (chances.cumsum(axis=1) < draw.random((rows, 1))).sum(axis=1).astype("float64")
     return [np.minimum(labels, len(CLASSES) - 1), *said]
 

@@ -10,7 +10,17 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator, model_validator
 
-from pipelines.catalog.gate_spec import Gate, Label, Promotion, Task, fitting, metrics_of, of_task
+from pipelines.catalog.gate_spec import (
+    Direction,
+    Gate,
+    Label,
+    Minimum,
+    Promotion,
+    Task,
+    fitting,
+    metrics_of,
+    of_task,
+)
 from pipelines.catalog.search_spec import Search
 from pipelines.catalog.types import NAME, Clock, Duration, Spec
 
@@ -45,7 +55,9 @@ class Labels(Spec):
     def classes_differ(self) -> "Labels":
         kinds = {type(each) for each in self.classes}
         if len(kinds) > 1:
-            raise ValueError("classes: words or whole numbers, not both; put numbers in quotes if label.sql gives text")
+            raise ValueError(
+                "classes: words or whole numbers, not both; put numbers in quotes if label.sql gives text"
+            )
         if len(set(self.classes)) < len(self.classes):
             twice = next(each for each in self.classes if self.classes.count(each) > 1)
             raise ValueError(f"classes: {twice!r} stands there twice; name each once")
@@ -205,8 +217,8 @@ class ModelSpec(Spec):
     @model_validator(mode="after")
     def behaviour_fits_task(self) -> "ModelSpec":
         """Of many classes a test names the one whose probability it means; else there is one number."""
-        tests = self.gate.behaviour
-        for test in (*tests.directions, *tests.minimums):
+        tests: list[Direction | Minimum] = [*self.gate.behaviour.directions, *self.gate.behaviour.minimums]
+        for test in tests:
             if self.task == "multiclass" and test.of not in self.label.classes:
                 raise ValueError(
                     f"gate.behaviour: {test.name!r} must name the `class` whose probability it means, one of"

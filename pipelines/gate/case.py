@@ -82,7 +82,9 @@ def asked(case: Case) -> None:
     """Ask everybody; whoever cannot answer is absent, with the reason."""
     tracking = case.stores.tracking
     _ask(case, "candidate", lambda: case.said(case.held))
-    _ask(case, "baseline", lambda: answers(tracking.load_baseline(case.version), case.held, case.spec.outputs))
+    _ask(
+        case, "baseline", lambda: answers(tracking.load_baseline(case.version), case.held, case.spec.outputs)
+    )
     for who, version in (("champion", case.champion), ("anchor", case.anchor)):
         if version is None or version.digest == case.version.digest:
             continue

@@ -172,7 +172,10 @@ def _each_class(metric: str, labels: "Numbers", said: "Numbers", codes: "Blocks"
     asked = said if metric == "roc_auc" else happened(decided(said), said.shape[1])
     places = np.unique(labels).astype("int64")
     found = [_METHODS[metric](metric, 1.0 * (labels == at), asked[:, at], codes) for at in places]
-    whole, without = float(np.mean([each.whole for each in found])), np.mean([each.without for each in found], axis=0)
+    whole, without = (
+        float(np.mean([each.whole for each in found])),
+        np.mean([each.without for each in found], axis=0),
+    )
     return Estimate(whole, without, found[0].shares)
 
 

@@ -126,7 +126,9 @@ def decay(
             f"{rule.minimum_rows:,} on {rule.minimum_days} needed"
         )
         return DecayFinding(False, f"decay is not judged: {why}", len(fresh))
-    then, since = (_loss(rule, model, rows, spec.outputs) for rows in (held_out(spec, champion, stores), fresh))
+    then, since = (
+        _loss(rule, model, rows, spec.outputs) for rows in (held_out(spec, champion, stores), fresh)
+    )
     return compared(rule, champion.version, then, since, len(fresh))
 
 

@@ -55,8 +55,11 @@ def chosen(design: Design, source: Source, owner: str) -> Design:
 
 
 def _believable(right: float, held: int) -> float | None:
-    """Above what share of right predictions a leak is likelier than luck: so good a model is right in every held-out row
-    less than once in a thousand times, or nothing is beyond belief. None: the usual bound will do."""
+    """Above what share of right predictions a leak is likelier than luck; None: the usual bound will do.
+
+    It will where a model as good as this is right in every held-out row less than once in a thousand times; else
+    nothing is beyond belief.
+    """
     return None if right**held < LUCK else 1.0
 
 
@@ -144,7 +147,9 @@ def _loss_of_classes(
     import numpy as np
 
     known, said = list(fitted.classes_), fitted.predict_proba(asked)
-    columns = [said[:, known.index(each)] if each in known else np.zeros(len(said)) for each in design.answer.classes]
+    columns = [
+        said[:, known.index(each)] if each in known else np.zeros(len(said)) for each in design.answer.classes
+    ]
     found = np.column_stack(columns)
     truth = labels.map({each: at for at, each in enumerate(design.answer.classes)}).to_numpy()
     chance = np.clip(found[np.arange(len(found)), truth], 1e-6, 1)

@@ -161,7 +161,7 @@ def _landed(
     """
     import duckdb
 
-    files, kind = _files(dataset, spec, places)
+    files, kind = landed(dataset, spec, places)
     target = shared.settings.landing_path / f"{dataset.pattern.replace('*', 'trial')}.{kind}"
     target.parent.mkdir(parents=True, exist_ok=True)
     options = ", all_varchar = true, header = true" if kind == "csv" else ""
@@ -178,7 +178,7 @@ def _landed(
     return int(found[0]) if found else 0
 
 
-def _files(dataset: DatasetSpec, spec: ModelSpec, places: tuple[Path, Path]) -> tuple[list[Path], str]:
+def landed(dataset: DatasetSpec, spec: ModelSpec, places: tuple[Path, Path]) -> tuple[list[Path], str]:
     """The dataset's files where they landed or were archived, else the model's sample; Parquet before CSV."""
     landing, archive = places
     files = [*sorted(landing.glob(dataset.pattern)), *sorted((archive / dataset.name).glob("*"))]

@@ -40,7 +40,9 @@ BY_CLASS = sa.Table(
 OF_CLASSES = ("prediction", "probabilities")
 PATIENCE_MS = 5_000
 
-LOGGED = sa.select(PREDICTIONS, *(BY_CLASS.c[name] for name in OF_CLASSES)).outerjoin_from(PREDICTIONS, BY_CLASS)
+LOGGED = sa.select(PREDICTIONS, *(BY_CLASS.c[name] for name in OF_CLASSES)).outerjoin_from(
+    PREDICTIONS, BY_CLASS
+)
 
 
 @dataclass(frozen=True)

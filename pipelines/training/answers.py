@@ -74,8 +74,10 @@ def answered(model: Any, rows: "pd.DataFrame", outputs: int = 1) -> "NDArray[Any
 
 def apart(ours: "NDArray[Any]", theirs: "NDArray[Any]") -> "NDArray[Any]":
     """How far two answers to each row lie apart; of several numbers those furthest apart count."""
-    gaps = abs(ours - theirs)
-    return gaps.max(axis=1) if gaps.ndim > 1 else gaps
+    import numpy as np
+
+    gaps = np.abs(ours - theirs)
+    return np.asarray(gaps.max(axis=1) if gaps.ndim > 1 else gaps)
 
 
 def as_column(said: "NDArray[Any]") -> Any:

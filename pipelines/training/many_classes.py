@@ -60,7 +60,9 @@ def measure(name: str, labels: "NDArray[Any]", found: "NDArray[Any]") -> float:
         aucs = [metrics.roc_auc_score(labels == place, found[:, int(place)]) for place in np.unique(labels)]
         return float(np.mean(aucs))
     if name == "f1":
-        score = metrics.f1_score(labels, decided(found), labels=np.unique(labels), average="macro", zero_division=0)
+        score = metrics.f1_score(
+            labels, decided(found), labels=np.unique(labels), average="macro", zero_division=0
+        )
         return float(score)
     if name == "balanced_accuracy":
         return float(np.mean(recalls(labels, found)[np.unique(labels).astype("int64")]))
@@ -73,4 +75,5 @@ def recalls(labels: "NDArray[Any]", found: "NDArray[Any]") -> "NDArray[Any]":
 
     rows = happened(labels, found.shape[1])
     hits = (rows * (decided(found) == labels)[:, None]).sum(axis=0)
-    return np.divide(hits, rows.sum(axis=0), out=np.full(found.shape[1], np.nan), where=rows.sum(axis=0) > 0)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(hits / rows.sum(axis=0))

@@ -296,4 +296,6 @@ def _answers(deed: Deed, model: Any, rows: "pd.DataFrame") -> "NDArray[Any]":
         return np.asarray(predict(inputs)[:, 1], dtype="float64")
     known, said = [int(place) for place in model.classes_], predict(inputs)
     nothing = np.zeros(len(rows))
-    return np.column_stack([said[:, known.index(p)] if p in known else nothing for p in places]).astype("float64")
+    return np.column_stack([said[:, known.index(p)] if p in known else nothing for p in places]).astype(
+        "float64"
+    )

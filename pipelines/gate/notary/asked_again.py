@@ -94,7 +94,8 @@ def _of(hearing: Hearing, test: Direction | Minimum, said: "NDArray[Any]") -> "N
     if test.of is None:
         return said
     (place,) = (at for at, each in enumerate(hearing.spec.label.classes) if each == test.of)
-    return said.T[place]
+    of_class: NDArray[Any] = said.T[place]
+    return of_class
 
 
 def _question(hearing: Hearing, asked: Mapping[str, Any]) -> "pd.DataFrame":

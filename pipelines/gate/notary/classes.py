@@ -20,7 +20,7 @@ def numbers(column: Any) -> "NDArray[Any]":
 def sound(said: "NDArray[Any]", classes: int) -> bool:
     """Whether every row holds a probability for each class, which together are one."""
     return said.shape[1:] == (classes,) and all(
-        0 <= min(row) and max(row) <= 1 and abs(math.fsum(row) - 1) <= CLOSE_TO_ONE for row in said
+        min(row) >= 0 and max(row) <= 1 and abs(math.fsum(row) - 1) <= CLOSE_TO_ONE for row in said
     )
 
 
@@ -76,9 +76,8 @@ def _gap(true: "NDArray[Any]", said: "NDArray[Any]") -> float:
 
 def _pairs_won(mine: "NDArray[Any]", others: "NDArray[Any]") -> float:
     """The share of pairs of a row of the class and another in which the first has more; Mann and Whitney's U."""
-    from scipy.stats import rankdata
-
     import numpy as np
+    from scipy.stats import rankdata
 
     if not len(mine) or not len(others):
         return 0.5

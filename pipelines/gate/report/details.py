@@ -20,11 +20,15 @@ def details(case: Case) -> dict[str, Any]:
     }
     if not case.sound:
         return told
-    return told | _classes(case) | {
-        "calibration": _curves(case),
-        "fairness": _fairness(case),
-        "importance": importance(case),
-    }
+    return (
+        told
+        | _classes(case)
+        | {
+            "calibration": _curves(case),
+            "fairness": _fairness(case),
+            "importance": importance(case),
+        }
+    )
 
 
 def _held_out(case: Case) -> str:
@@ -56,7 +60,13 @@ def _classes(case: Case) -> dict[str, Any]:
         }
         for place, name in enumerate(names)
     }
-    return {"classes": {"names": names, "confusion": (truth.T @ taken).astype(int).tolist(), "calibration": curves}}
+    return {
+        "classes": {
+            "names": names,
+            "confusion": (truth.T @ taken).astype(int).tolist(),
+            "calibration": curves,
+        }
+    }
 
 
 def _fairness(case: Case) -> list[dict[str, Any]]:

@@ -218,7 +218,11 @@ def _confusion(names: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
 def _shaded(count: int, of: int, right: bool) -> str:
     share = 100 * count / of if of else 0
     colour = "var(--pass)" if right else "var(--fail)"
-    return f'<span class=cell style="--shade:{share:.0f}%;--of:{colour}">{count:,}</span>' if count else "&middot;"
+    return (
+        f'<span class=cell style="--shade:{share:.0f}%;--of:{colour}">{count:,}</span>'
+        if count
+        else "&middot;"
+    )
 
 
 def _fairness(rules: Sequence[Rule], told: Mapping[str, Any]) -> str:

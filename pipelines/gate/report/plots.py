@@ -53,7 +53,9 @@ def _class_calibration(axes: "Axes", classes: list[str], labels: Any, said: Any)
         points = curve(1.0 * (labels == place), said[:, place], 10)
         axes.plot([p for p, _, _ in points], [h for _, h, _ in points], marker="o", markersize=3, label=name)
     axes.set(
-        title="The candidate's calibration, class by class", xlabel="predicted probability", ylabel="share of the class"
+        title="The candidate's calibration, class by class",
+        xlabel="predicted probability",
+        ylabel="share of the class",
     )
     axes.legend(fontsize=7)
 
@@ -72,7 +74,9 @@ def _class_confusion(axes: "Axes", classes: list[str], labels: Any, said: Any) -
     from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
 
     counts = confusion_matrix(labels, decided(said), labels=range(len(classes)))
-    ConfusionMatrixDisplay(counts, display_labels=classes).plot(ax=axes, colorbar=False, xticks_rotation="vertical")
+    ConfusionMatrixDisplay(counts, display_labels=classes).plot(
+        ax=axes, colorbar=False, xticks_rotation="vertical"
+    )
     axes.set_title("What the likeliest class was, and what it is")
 
 

@@ -26,8 +26,9 @@ def check(case: Case) -> list[Rule]:
         at_most(
             Limit(f"calibration over {asked.bins} bins", "calibration_error", asked.error, rows),
             over_bins,
-            f"{_worst(uneven, sides)}predicted and happened differ by {over_bins.value:.4f} on average over {asked.bins} "
-            f"bins, noise of {over_bins.noise:.4f} taken off ({_interval(over_bins, each)}); at most {asked.error}",
+            f"{_worst(uneven, sides)}predicted and happened differ by {over_bins.value:.4f} on average over "
+            f"{asked.bins} bins, noise of {over_bins.noise:.4f} taken off "
+            f"({_interval(over_bins, each)}); at most {asked.error}",
             each,
         ),
         at_most(

@@ -25,7 +25,9 @@ def title(name: str) -> str:
 def _rule(name: str, recall: float, rows: int, asked: EveryClass) -> Rule:
     if rows < asked.minimum_rows:
         why = f"{rows:,} held-out rows are {name}, {asked.minimum_rows:,} are needed to tell"
-        return Rule(title(name), Decision.INCONCLUSIVE, why, bound=asked.recall, kind=Kind.AT_LEAST, rows=rows)
+        return Rule(
+            title(name), Decision.INCONCLUSIVE, why, bound=asked.recall, kind=Kind.AT_LEAST, rows=rows
+        )
     return Rule(
         title(name),
         Decision.PASS if recall >= asked.recall else Decision.FAIL,

@@ -210,14 +210,19 @@ def picked_rows(bench: Bench) -> Any:
     """Only rows on which the candidate does better than the champion, of either class."""
 
     def picked(found: case.Case) -> Any:
-        metric = "mae" if bench.spec.task == "regression" else "log_loss"
-        far = [losses(metric, found.labels, found.answers[who]) for who in ("champion", "candidate")]
+        far = [_away(found, who) for who in ("champion", "candidate")]
         rows = found.held.assign(gain=far[0] - far[1]).sort_values("gain")
         kinds, by = max(2, bench.spec.outputs), "split" if bench.spec.task == "regression" else "label"
         best = rows.groupby(by).tail(len(rows) // (2 * kinds))
         return best.drop(columns="gain").sort_index()
 
     return _on_rows(picked)
+
+
+def _away(found: case.Case, who: str) -> Any:
+    """How far an answer to each row is from what happened."""
+    said = found.answers[who]
+    return losses("log_loss", found.labels, said) if said.ndim > 1 else abs(found.labels - said)
 
 
 def _on_rows(chosen: Callable[[case.Case], Any]) -> Any:

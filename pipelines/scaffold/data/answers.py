@@ -49,7 +49,6 @@ class Answer:
         value = self.positive if self.facts.kind in ("integer", "float") else literal(self.positive)
         return f"cast({column} = {value} as integer)"
 
-
     def number(self, column: str) -> str:
         """The label as a number in any case: the place of a class."""
         if not self.classes:
@@ -128,8 +127,8 @@ def _classes(facts: Facts, source: Source) -> Answer:
         )
     if facts.distinct > MOST_CLASSES:
         raise EvergreenError(
-            f"{facts.header!r} has {facts.distinct:,} values ({shown}), and up to {MOST_CLASSES} classes are told apart;"
-            f" {ways}, or put rare ones together in the data"
+            f"{facts.header!r} has {facts.distinct:,} values ({shown}), and up to {MOST_CLASSES} classes are told"
+            f" apart; {ways}, or put rare ones together in the data"
         )
     if any(not value.strip() for value in values) or (facts.kind == "float" and any(map(_fraction, values))):
         raise EvergreenError(f"{facts.header!r} has values that are no names of classes ({shown}); {ways}")
@@ -151,8 +150,8 @@ def _enough_of_each(facts: Facts, values: dict[str, int], ways: str) -> None:
     if rare:
         told = ", ".join(f"{value} ({count})" for value, count in rare.items())
         raise EvergreenError(
-            f"{facts.header!r} has classes of too few rows: {told}; {LEAST_OF_A_CLASS} of each are needed to learn it and"
-            f" to judge it: bring more, put rare ones together in the data, or {ways}"
+            f"{facts.header!r} has classes of too few rows: {told}; {LEAST_OF_A_CLASS} of each are needed to learn it"
+            f" and to judge it: bring more, put rare ones together in the data, or {ways}"
         )
 
 

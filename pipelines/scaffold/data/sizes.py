@@ -106,7 +106,12 @@ def sized(answer: Answer, clock: Clock | None, horizon: timedelta, alone: float,
         held = int(rows * share)
         hours = min(held, int(MADE_DAYS * share * 24))
         return _sizes(
-            MADE_DAYS * DAY, MADE_DAYS * share * DAY, (rows - held, held, hours), (base, spread), believable, answer
+            MADE_DAYS * DAY,
+            MADE_DAYS * share * DAY,
+            (rows - held, held, hours),
+            (base, spread),
+            believable,
+            answer,
         )
     first, last = span(clock, source)
     holdout = _holdout(answer, clock, last, source)

@@ -39,7 +39,7 @@ def of_view(view: str, keys: list[str]) -> dict[str, Any]:
 
 def _column(column: Column, design: Design) -> list[Expectation]:
     facts, rules = column.facts, []
-    classes = list(design.answer.classes) or [design.answer.positive, *design.answer.others]
+    classes: list[Any] = [*design.answer.classes] or [design.answer.positive, *design.answer.others]
     told = bool(design.answer.classes) or (facts.kind == "string" and bool(design.answer.others))
     if column.role == "answer" and told:
         count = len(classes) if design.answer.classes else "two"

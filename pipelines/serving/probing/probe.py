@@ -50,8 +50,9 @@ SLOWEST = 10
 class Seen:
     """What was seen; `phase` is what was being tried last.
 
-    `answers` has one number per question, or one per class, None where serving cannot be asked it; `degraded` is the answer to the
-    spec's example with every feature missing. `changed` counts questions that were answered otherwise the second time.
+    `answers` has one number per question, or one per class, None where serving cannot be asked it; `degraded` is the
+    answer to the spec's example with every feature missing. `changed` counts questions that were answered otherwise the
+    second time.
     """
 
     phase: str = "starting"

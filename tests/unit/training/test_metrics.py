@@ -49,8 +49,12 @@ def test_metrics_of_classes_are_those_of_scikit_learn() -> None:
     labels, said, _ = OF_CLASSES
     taken, every = said.argmax(axis=1), range(len(CLASSES))
     assert measure("log_loss", labels, said) == pytest.approx(metrics.log_loss(labels, said, labels=every))
-    assert measure("brier", labels, said) == pytest.approx(metrics.brier_score_loss(labels, said, labels=every))
-    assert measure("roc_auc", labels, said) == metrics.roc_auc_score(labels, said, multi_class="ovr", average="macro")
+    assert measure("brier", labels, said) == pytest.approx(
+        metrics.brier_score_loss(labels, said, labels=every)
+    )
+    assert measure("roc_auc", labels, said) == metrics.roc_auc_score(
+        labels, said, multi_class="ovr", average="macro"
+    )
     assert measure("f1", labels, said) == metrics.f1_score(labels, taken, average="macro")
     assert measure("accuracy", labels, said) == metrics.accuracy_score(labels, taken)
     assert measure("balanced_accuracy", labels, said) == metrics.balanced_accuracy_score(labels, taken)
