@@ -82,7 +82,9 @@ def of_classes() -> ModelSpec:
         "floors": {"roc_auc": 0.6}, "minimum_rows": 200, "rebuild": False,
         "serving": {"questions": 30, "p99_ms": 5000},
         "slices": {"columns": ["origin"], "minimum_rows": 50, "margin": 0.2, "floors": {"accuracy": 0.3}},
-        "fairness": [{"group": "origin", "at_most": 0.9, "minimum_rows": 50, "measure": "demographic_parity_difference"}],
+        "fairness": [
+            {"group": "origin", "at_most": 0.9, "minimum_rows": 50, "measure": "demographic_parity_difference"}
+        ],
         "behaviour": {"directions": [{"name": "crowds", "class": "cancelled", "add": {FEATURE: 1.0}, "expect": "up"}]},
     }  # fmt: skip
     return ModelSpec.model_validate({**plain, "task": "multiclass", "parameters": {}, "gate": gate})
