@@ -3,7 +3,7 @@
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,15 +30,13 @@ from pipelines.serving.predictor import (
     NoChampion,
     Predictor,
 )
+from pipelines.serving.replies import logged, told
 from pipelines.serving.schemas import (
     ANSWERS,
-    Answer,
     Answered,
-    Classified,
     ModelStatus,
     Problem,
     Refusal,
-    Value,
     refusal,
 )
 from pipelines.serving.served import Found, Said, Served
@@ -152,32 +150,12 @@ def _answered(service: Service, predictor: Predictor, asked: Any, request: Reque
     prediction = _prediction(predictor, served, asked, found, answer)
     _log(service, prediction)
     broken = predictor.bounds.broken({**asked.entities.model_dump(), **asked.request.model_dump()})
-    return _told(prediction, served, found, [*filter(None, [found.reason]), *broken])
+    return told(prediction, served, found, [*filter(None, [found.reason]), *broken])
 
 
 def _again(error: Exception) -> dict[str, str] | None:
     """A client that keeps to HTTP asks again by itself when a champion is on its way."""
     return {"Retry-After": "1"} if isinstance(error, Loading) else None
-
-
-def _told(prediction: Prediction, served: Served, found: Found, warnings: list[str]) -> Answered:
-    """What leaves: a probability with its decision, the likeliest class, or a regression's value."""
-    said: dict[str, Any] = {
-        "prediction_id": prediction.prediction_id,
-        "model": prediction.model,
-        "version": prediction.version,
-        "overridden": served.licence.overridden,
-        "missing_features": found.missing,
-        "degraded": found.degraded,
-        "warnings": warnings,
-    }
-    threshold = prediction.threshold
-    if prediction.probabilities is not None:
-        return Classified(**said, prediction=prediction.prediction, probabilities=prediction.probabilities)
-    if threshold is None:
-        return Value(**said, value=prediction.answer)
-    decision = prediction.answer >= threshold
-    return Answer(**said, probability=prediction.answer, decision=decision, threshold=threshold)
 
 
 def _prediction(predictor: Predictor, served: Served, asked: Any, found: Found, answer: Said) -> Prediction:
@@ -191,21 +169,12 @@ def _prediction(predictor: Predictor, served: Served, asked: Any, found: Found, 
         request=body["request"],
         features=found.values,
         known=found.known,
-        **_said(answer, served.classes),
+        **logged(answer, served.classes),
         threshold=predictor.spec.threshold if classifies else None,
         degraded=found.degraded,
         asked_at=datetime.now(UTC),
         event_time=predictor.event_time(body["request"]),
     )
-
-
-def _said(answer: Said, classes: Sequence[str | int]) -> dict[str, Any]:
-    """The answer as it is logged: a number; of several classes that of the likeliest, which one it is, and all."""
-    if not isinstance(answer, list):
-        return {"answer": answer}
-    best = max(answer)
-    by_class = dict(zip(map(str, classes), answer, strict=True))
-    return {"answer": best, "prediction": classes[answer.index(best)], "probabilities": by_class}
 
 
 def _log(service: Service, prediction: Prediction) -> None:

@@ -10,6 +10,8 @@ from pipelines.gate.report import charts
 from pipelines.gate.report.look import SIGNS, head, pill, section, table
 from pipelines.stores.audit.licences import Licence
 
+DARK = 55
+"""Per cent of a class from which a cell is so dark that its count is written in the other colour."""
 LONGEST = 12
 """So many columns are shown by importance."""
 
@@ -218,8 +220,9 @@ def _confusion(names: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
 def _shaded(count: int, of: int, right: bool) -> str:
     share = 100 * count / of if of else 0
     colour = "var(--pass)" if right else "var(--fail)"
+    dark = " dark" if share > DARK else ""
     return (
-        f'<span class=cell style="--shade:{share:.0f}%;--of:{colour}">{count:,}</span>'
+        f'<span class="cell{dark}" style="--shade:{share:.0f}%;--of:{colour}">{count:,}</span>'
         if count
         else "&middot;"
     )

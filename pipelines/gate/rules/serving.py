@@ -182,10 +182,15 @@ def _answers(case: Case, seen: dict[str, Any], rows: "pd.DataFrame") -> list[Rul
         fact(
             "serves: without any feature",
             degraded is not None,
-            f"with every feature missing it answers {degraded}",
+            f"with every feature missing it answers {_plainly(degraded)}",
             "it cannot answer when the feature store is down",
         ),
     ]  # fmt: skip
+
+
+def _plainly(answer: Any) -> str:
+    """An answer as people read it; of several classes a few digits each."""
+    return ", ".join(f"{chance:.4g}" for chance in answer) if isinstance(answer, list) else str(answer)
 
 
 def _size(said: "NDArray[Any]") -> "NDArray[Any]":
