@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from pipelines.catalog.gate_spec import (
     Direction,
     Gate,
-    Label,
     Minimum,
     Promotion,
     Task,
@@ -21,49 +20,13 @@ from pipelines.catalog.gate_spec import (
     metrics_of,
     of_task,
 )
+from pipelines.catalog.label_spec import FEWEST_CLASSES, Labels
 from pipelines.catalog.search_spec import Search
 from pipelines.catalog.types import NAME, Clock, Duration, Spec
 
 HERE = Path(__file__).resolve().parent.parent
-FEWEST_CLASSES, MOST_CLASSES, LONGEST_CLASS = 3, 100, 200
 # Hidden files, caches, back-ups and documentation in a model's folder: none of them makes the model.
 LEAVINGS = re.compile(r"(^|/)[.#]|(^|/)__pycache__/|(~|\.(md|pyc|pyo|swp|swo|tmp|bak|orig|rej))$")
-
-
-class Labels(Spec):
-    """Where labels come from; label.sql beside spec.yaml gives the entity rows."""
-
-    name: str
-    dataset: str
-    horizon: Duration = Field(description="how long before the event the prediction is made")
-    classes: tuple[Label, ...] = Field(
-        (),
-        max_length=MOST_CLASSES,
-        description="of a multiclass: every class as label.sql gives it, words or whole numbers, in their order",
-    )
-
-    @field_validator("classes", mode="before")
-    @classmethod
-    def written_as_meant(cls, given: Any) -> Any:
-        """YAML reads yes, no, on and off as truth values, and 1.0 as a fraction: classes are none of these."""
-        odd = [each for each in given if not isinstance(each, str | int) or isinstance(each, bool)]
-        if odd:
-            raise ValueError(f"{odd[0]!r} is no word or whole number; put a word such as 'yes' in quotes")
-        return given
-
-    @model_validator(mode="after")
-    def classes_differ(self) -> "Labels":
-        kinds = {type(each) for each in self.classes}
-        if len(kinds) > 1:
-            raise ValueError(
-                "classes: words or whole numbers, not both; put numbers in quotes if label.sql gives text"
-            )
-        if len(set(self.classes)) < len(self.classes):
-            twice = next(each for each in self.classes if self.classes.count(each) > 1)
-            raise ValueError(f"classes: {twice!r} stands there twice; name each once")
-        if any(not str(each).strip() or len(str(each)) > LONGEST_CLASS for each in self.classes):
-            raise ValueError(f"classes: a word of 1 to {LONGEST_CLASS} signs is wanted for each")
-        return self
 
 
 class RequestField(Spec):
