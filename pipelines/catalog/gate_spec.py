@@ -3,34 +3,43 @@
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, StrictInt, StrictStr, model_validator
 
 from pipelines.catalog.types import Duration, Rows, Share, Spec, Unit
 
-Task = Literal["classification", "regression"]
-# Which task a metric is for, and whether more of it is better.
-METRICS: dict[str, tuple[Task, bool]] = {
-    "roc_auc": ("classification", True),
-    "average_precision": ("classification", True),
-    "accuracy": ("classification", True),
-    "f1": ("classification", True),
-    "log_loss": ("classification", False),
-    "brier": ("classification", False),
-    "calibration_error": ("classification", False),
-    "r2": ("regression", True),
-    "mae": ("regression", False),
-    "rmse": ("regression", False),
-    "median_ae": ("regression", False),
+Task = Literal["classification", "multiclass", "regression"]
+BINARY: tuple[Task, ...] = ("classification",)
+CLASSES: tuple[Task, ...] = ("classification", "multiclass")
+MANY: tuple[Task, ...] = ("multiclass",)
+VALUES: tuple[Task, ...] = ("regression",)
+# Which tasks a metric is for, and whether more of it is better.
+METRICS: dict[str, tuple[tuple[Task, ...], bool]] = {
+    "roc_auc": (CLASSES, True),
+    "average_precision": (BINARY, True),
+    "accuracy": (CLASSES, True),
+    "balanced_accuracy": (MANY, True),
+    "f1": (CLASSES, True),
+    "log_loss": (CLASSES, False),
+    "brier": (CLASSES, False),
+    "calibration_error": (CLASSES, False),
+    "r2": (VALUES, True),
+    "mae": (VALUES, False),
+    "rmse": (VALUES, False),
+    "median_ae": (VALUES, False),
 }
 Metric = Literal[
-    "roc_auc", "average_precision", "accuracy", "f1", "log_loss", "brier", "calibration_error",
+    "roc_auc", "average_precision", "accuracy", "balanced_accuracy", "f1", "log_loss", "brier", "calibration_error",
     "r2", "mae", "rmse", "median_ae",
 ]  # fmt: skip
 BETTER, NOT_WORSE = 0.98, 0.999
 Confidence = Annotated[float, Unit("of a two-sided interval")]
 InMetric = Annotated[float, Unit("in the metric")]
 TOO_GOOD: dict[Metric, float] = {"roc_auc": 0.99, "r2": 0.999}
+TOO_GOOD_OF_CLASSES: dict[Metric, float] = {"accuracy": 0.999}
+"""Of many classes one against the rest is honestly told apart to 0.99 and more; being right always is not honest."""
 Value = str | int | float | bool | None
+Label = StrictInt | StrictStr
+"""A class as spec.yaml writes it: a word or a whole number."""
 
 
 class Comparison(Spec):
@@ -88,7 +97,10 @@ class Slices(Spec):
 
 
 class Calibration(Spec):
-    """How far probabilities may be from what happens: over equally filled bins, and as a whole."""
+    """How far probabilities may be from what happens: over equally filled bins, and as a whole.
+
+    Of more than two classes each is held to it, and the worst is judged.
+    """
 
     bins: Annotated[int, Unit("bins")] = Field(10, ge=2, description="how many, with as many rows in each")
     error: Share = Field(0.1, gt=0, le=1, description="mean |predicted - happened| over the bins, at most")
@@ -109,7 +121,8 @@ Measure = Literal[
 class Fairness(Spec):
     """A fairlearn measure between the groups of a column, at most.
 
-    Classification is asked by its decisions at the spec's threshold, regression by its errors, in the label's unit.
+    Classification is asked by its decisions at the spec's threshold, regression by its errors, in the label's unit. Of
+    more than two classes each is asked one against the rest, and the worst is judged.
     """
 
     group: str = Field(description="the column whose values are the groups")
@@ -120,14 +133,14 @@ class Fairness(Spec):
     minimum_rows: Rows = Field(200, gt=0, description="smaller groups are told of, not judged")
 
     @property
-    def task(self) -> Task:
-        """Which task the measure is for."""
-        return "regression" if self.measure == "mean_absolute_error_difference" else "classification"
+    def tasks(self) -> tuple[Task, ...]:
+        """Which tasks the measure is for."""
+        return VALUES if self.measure == "mean_absolute_error_difference" else CLASSES
 
     @model_validator(mode="after")
     def can_be_broken(self) -> "Fairness":
-        """A classification's `at_most` lies below 1, above which no difference of rates is."""
-        if self.task == "classification" and self.at_most >= 1:
+        """An `at_most` for rates lies below 1, above which no difference of rates is."""
+        if self.tasks == CLASSES and self.at_most >= 1:
             raise ValueError("at_most: a difference of rates is never above 1; name a smaller one")
         return self
 
@@ -146,19 +159,29 @@ class Invariance(Spec):
 class Direction(Spec):
     """Adding these amounts must move answers as expected in at least `share` of the rows that have the columns.
 
-    `up` and `down` ask for a move; `not_down` and `not_up` are content if the answer stays where it is.
+    `up` and `down` ask for a move; `not_down` and `not_up` are content if the answer stays where it is. Of more than
+    two classes `class` names the one whose probability is meant.
     """
 
     name: str = Field(description="the rule in a sentence, as the verdict says it")
+    of: Label | None = Field(
+        None, alias="class", description="of a multiclass: the class whose probability is meant"
+    )
     add: dict[str, float] = Field(min_length=1, description="per column the amount that is added")
     expect: Literal["up", "down", "not_up", "not_down"] = Field(description="which way answers must move")
     share: Share = Field(0.5, gt=0, le=1, description="of the rows whose answer moves so, at least")
 
 
 class Minimum(Spec):
-    """One question whose answer must lie in a range; what is not named is the spec's example, features missing."""
+    """One question whose answer must lie in a range; what is not named is the spec's example, features missing.
+
+    Of more than two classes `class` names the one whose probability is meant.
+    """
 
     name: str = Field(description="the rule in a sentence, as the verdict says it")
+    of: Label | None = Field(
+        None, alias="class", description="of a multiclass: the class whose probability is meant"
+    )
     question: dict[str, Value] = Field(default_factory=dict, description="per column the value that is asked")
     at_least: Answer | None = Field(None, description="the least answer that passes")
     at_most: Answer | None = Field(None, description="the greatest answer that passes")
@@ -188,6 +211,13 @@ class Behaviour(Spec):
             [each.name for each in kind] for kind in (self.invariances, self.directions)
         )
         return [*invariances, *directions, *(each.name for each in self.minimums)]
+
+
+class EveryClass(Spec):
+    """What must hold in each class, however rare it is."""
+
+    recall: Share = Field(0.0, ge=0, lt=1, description="share of its rows that is predicted as it, at least")
+    minimum_rows: Rows = Field(20, gt=0, description="fewer held-out rows of a class cannot tell")
 
 
 class ServingLimits(Spec):
@@ -244,6 +274,9 @@ class Gate(Spec):
         default_factory=Calibration,
         description="whether probabilities are what happens; null: not asked, as for a regression",
     )
+    each_class: EveryClass | None = Field(
+        None, description="of a multiclass, where one row in twenty of each class must be found if left out"
+    )
     fairness: tuple[Fairness, ...] = Field((), description="differences between groups that may not be wider")
     behaviour: Behaviour = Field(
         default_factory=Behaviour, description="what the model must do as a function"
@@ -275,14 +308,25 @@ class Promotion(Spec):
     )
 
 
+def metrics_of(task: Task) -> list[str]:
+    """Every metric of a task."""
+    return [name for name, (tasks, _) in METRICS.items() if task in tasks]
+
+
 def fitting(task: Task, gate: Gate) -> str | None:
-    """What to say if a rule speaks of a metric of the other task; None if all fit."""
-    foreign = sorted(name for name in gate.named if METRICS[name][0] != task)
-    foreign += [each.measure for each in gate.fairness if each.task != task]
-    return f"{', '.join(foreign)}: no metric of {task}" if foreign else None
+    """What to say if a rule speaks of a metric of another task; None if all fit."""
+    foreign = sorted(gate.named - {*metrics_of(task)})
+    foreign += [each.measure for each in gate.fairness if task not in each.tasks]
+    if foreign:
+        return f"{', '.join(foreign)}: no metric of {task}"
+    if gate.each_class is not None and task != "multiclass":
+        return "each_class: only a multiclass has it; remove it"
+    return None
 
 
-def for_regression(gate: dict[str, Any]) -> dict[str, Any]:
-    """A gate as written, its unnamed metrics being those of regression."""
+def of_task(task: Task, gate: dict[str, Any]) -> dict[str, Any]:
+    """A gate as written, what it does not name being that of its task."""
+    if task == "multiclass":
+        return {"each_class": {"recall": 0.05}, "suspicious": dict(TOO_GOOD_OF_CLASSES), **gate}
     rules = {name: {"metric": "mae", **(gate.get(name) or {})} for name in ("baseline", "champion", "slices")}
     return {"calibration": None, **gate, **rules}

@@ -12,15 +12,18 @@ from pydantic import Field, model_validator
 
 from pipelines.catalog.cron import ticks
 from pipelines.catalog.gate_spec import (
-    METRICS,
     Confidence,
+    Direction,
     Gate,
     InMetric,
+    Minimum,
     Promotion,
     Task,
     fitting,
-    for_regression,
+    metrics_of,
+    of_task,
 )
+from pipelines.catalog.label_spec import FEWEST_CLASSES, Labels
 from pipelines.catalog.search_spec import Search
 from pipelines.catalog.types import NAME, Clock, Cron, Duration, File, Rows, Share, Spec, Unit
 
@@ -29,20 +32,6 @@ HERE = Path(__file__).resolve().parent.parent
 LEAVINGS = re.compile(r"(^|/)[.#]|(^|/)__pycache__/|(~|\.(md|pyc|pyo|swp|swo|tmp|bak|orig|rej))$")
 FORMAT_LINE = re.compile(rb"(?m)^(format:[^#\r\n]*?)([ \t]*(?:#[^\r\n]*)?)(\r?\n|\Z)")
 """In spec.yaml: says how the file is written, and nothing of the model."""
-
-
-class Labels(Spec):
-    """Where labels come from; label.sql beside spec.yaml gives the entity rows."""
-
-    name: str = Field(description="what is told, for people: plots and cards say it")
-    dataset: str = Field(description="the dataset that has the truth; label.sql reads it alone")
-    horizon: Duration = Field(
-        description="how long before the event the prediction is made; label.sql takes it as $horizon"
-    )
-    event_time: str | None = Field(
-        None,
-        description="the request field that says when the event is; left out: the dataset's event_time",
-    )
 
 
 class RequestField(Spec):
@@ -200,13 +189,14 @@ class ModelSpec(File):
     @model_validator(mode="before")
     @classmethod
     def rules_of_the_task(cls, given: Any) -> Any:
-        """A regression's rules go by mean absolute error, and by no calibration, unless they say otherwise."""
-        if not isinstance(given, dict) or given.get("task") != "regression":
+        """A regression's rules go by mean absolute error, and by no calibration, unless they say otherwise; a
+        multiclass's ask for something of each class."""
+        if not isinstance(given, dict) or given.get("task") not in ("multiclass", "regression"):
             return given
-        gate, monitor = given.get("gate"), given.get("monitor")
+        task, gate, monitor = given["task"], given.get("gate"), given.get("monitor")
         if isinstance(gate, dict):
-            given = {**given, "gate": for_regression(gate)}
-        if isinstance(monitor, dict) and isinstance(monitor.get("decay"), dict):
+            given = {**given, "gate": of_task(task, gate)}
+        if task == "regression" and isinstance(monitor, dict) and isinstance(monitor.get("decay"), dict):
             given = {**given, "monitor": {**monitor, "decay": {"metric": "mae", **monitor["decay"]}}}
         return given
 
@@ -227,6 +217,36 @@ class ModelSpec(File):
         return self
 
     @model_validator(mode="after")
+    def classes_fit_task(self) -> "ModelSpec":
+        named = len(self.label.classes)
+        if self.task != "multiclass" and named:
+            raise ValueError(f"label.classes: a {self.task} has none; say `task: multiclass`, or remove them")
+        if self.task == "multiclass" and named < FEWEST_CLASSES:
+            raise ValueError(
+                f"label.classes: a multiclass names its {FEWEST_CLASSES} classes or more, in their order; two are told"
+                " by `task: classification`, whose label.sql gives 1 and 0"
+            )
+        if self.task == "multiclass" and "threshold" in self.model_fields_set:
+            raise ValueError("threshold: a multiclass predicts the likeliest class and has none; remove it")
+        return self
+
+    @model_validator(mode="after")
+    def behaviour_fits_task(self) -> "ModelSpec":
+        """Of many classes a test names the one whose probability it means; else there is one number."""
+        tests: list[Direction | Minimum] = [*self.gate.behaviour.directions, *self.gate.behaviour.minimums]
+        for test in tests:
+            if self.task == "multiclass" and test.of not in self.label.classes:
+                raise ValueError(
+                    f"gate.behaviour: {test.name!r} must name the `class` whose probability it means, one of"
+                    f" {', '.join(map(str, self.label.classes))}"
+                )
+            if self.task != "multiclass" and test.of is not None:
+                raise ValueError(
+                    f"gate.behaviour: {test.name!r} names a class, but a {self.task} has one answer; remove it"
+                )
+        return self
+
+    @model_validator(mode="after")
     def gate_fits_task(self) -> "ModelSpec":
         """Every metric and measure under `gate` is one of the task's."""
         wrong = fitting(self.task, self.gate)
@@ -238,8 +258,8 @@ class ModelSpec(File):
     def decay_fits_task(self) -> "ModelSpec":
         """The metric of `monitor.decay` is a loss of the task's."""
         decay = self.monitor.decay
-        if decay is not None and METRICS[decay.metric][0] != self.task:
-            fine = [name for name in LOSSES if METRICS[name][0] == self.task]
+        if decay is not None and decay.metric not in metrics_of(self.task):
+            fine = [name for name in LOSSES if name in metrics_of(self.task)]
             raise ValueError(
                 f"monitor.decay: {decay.metric} is no loss of a {self.task}; use {' or '.join(fine)}"
             )
@@ -263,6 +283,11 @@ class ModelSpec(File):
                 "so what they hold back would wait for ever; move one of them"
             )
         return self
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers the model answers a row with: a multiclass a probability per class, any other one."""
+        return len(self.label.classes) or 1
 
     @property
     def folder(self) -> Path:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from pipelines.catalog.gate_spec import METRICS, Metric, Task
+from pipelines.catalog.gate_spec import METRICS, Metric, Task, metrics_of
 from pipelines.catalog.types import Duration, Spec, Unit
 
 Value = float | int | str | bool | None
@@ -74,7 +74,7 @@ class Search(Spec):
 
     def unfit(self, task: Task, parameters: dict[str, Value]) -> str | None:
         """Why it cannot be searched from these parameters; None if it can."""
-        if METRICS[self.metric][0] != task:
+        if self.metric not in metrics_of(task):
             return f"search.metric: {self.metric} is no metric of {task}"
         for name, values in self.space.items():
             if name not in parameters:

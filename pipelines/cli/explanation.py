@@ -34,6 +34,11 @@ def _add(parent: Tree, name: str, lines: Iterable[str], style: str = "") -> None
 
 
 def _answer(asked: dict[str, Any]) -> list[str]:
+    if "probabilities" in asked:
+        ranked = sorted(asked["probabilities"].items(), key=lambda each: -each[1])
+        rest = ", ".join(f"{name} {chance:.4f}" for name, chance in ranked[1:6])
+        more = f" and {len(ranked) - 6} more" if len(ranked) > 6 else ""
+        return [f"{asked['prediction']} at {asked['answer']:.4f}, against {rest}{more}"]
     if asked["threshold"] is None:
         return [f"{asked['answer']:.6g}"]
     decided = "yes" if asked["positive"] else "no"

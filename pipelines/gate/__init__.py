@@ -15,6 +15,7 @@ from pipelines.gate.rules import (
     behaviour,
     bounds,
     calibration,
+    classes,
     comparisons,
     fairness,
     onnx,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "case",
+    "estimates",
     "evaluate",
     "evaluate_on",
     "intervals",
@@ -51,6 +53,7 @@ FIRST: tuple[Check, ...] = (soundness.check,)
 """Tried on every candidate."""
 CHECKS: tuple[Check, ...] = (
     bounds.check,
+    classes.check,
     comparisons.check,
     slices.check,
     calibration.check,
@@ -120,8 +123,8 @@ def overall(rules: Iterable[Rule]) -> Decision:
 def evaluate_on(spec: ModelSpec, version: Version, rows: "pd.DataFrame", stores: Stores) -> dict[str, Any]:
     """A version's metrics beside its baseline's on rows of any later time."""
     found = {
-        "candidate": answers(stores.tracking.load(spec.name, version.version), rows),
-        "baseline": answers(stores.tracking.load_baseline(version), rows),
+        "candidate": answers(stores.tracking.load(spec.name, version.version), rows, spec.outputs),
+        "baseline": answers(stores.tracking.load_baseline(version), rows, spec.outputs),
     }
     return {who: measures(spec.task, rows["label"].to_numpy("float64"), said) for who, said in found.items()}
 

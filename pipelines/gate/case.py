@@ -10,6 +10,7 @@ from pipelines.catalog import ModelSpec
 from pipelines.contracts import Decision, EvergreenError, Kind, Rule, TrainingSet
 from pipelines.stores import Stores
 from pipelines.stores.tracking.registry import Version
+from pipelines.training import many_classes
 from pipelines.training.answers import answers
 from pipelines.training.metrics import defined
 from pipelines.training.training_set import as_served
@@ -29,7 +30,8 @@ class Case:
     """One judgement. `held` are the held-out rows as the candidate is asked them, `now` the wall clock.
 
     `answers` holds for candidate, baseline, champion and anchor one number per row of `held`: the probability of the
-    positive class, or a regression's value. Who could not answer is absent, and `absent` says why.
+    positive class, or a regression's value; of a multiclass a row of probabilities, one per class. Who could not answer
+    is absent, and `absent` says why.
     """
 
     spec: ModelSpec
@@ -50,6 +52,10 @@ class Case:
         """The fitted candidate."""
         return self.stores.tracking.load(self.spec.name, self.version.version)
 
+    def said(self, rows: "pd.DataFrame") -> "NDArray[Any]":
+        """The candidate's answers to any rows."""
+        return answers(self.model, rows, self.spec.outputs)
+
     @cached_property
     def labels(self) -> "NDArray[Any]":
         return self.held["label"].to_numpy(dtype="float64")
@@ -62,6 +68,8 @@ class Case:
         said = self.answers.get("candidate")
         if said is None or not np.isfinite(said).all() or not defined(self.spec.task, self.labels):
             return False
+        if self.spec.task == "multiclass":
+            return many_classes.are_probabilities(said, self.spec.outputs)
         return self.spec.task == "regression" or bool(((said >= 0) & (said <= 1)).all())
 
     @cached_property
@@ -73,8 +81,10 @@ class Case:
 def asked(case: Case) -> None:
     """Ask everybody; whoever cannot answer is absent, with the reason."""
     tracking = case.stores.tracking
-    _ask(case, "candidate", lambda: answers(case.model, case.held))
-    _ask(case, "baseline", lambda: answers(tracking.load_baseline(case.version), case.held))
+    _ask(case, "candidate", lambda: case.said(case.held))
+    _ask(
+        case, "baseline", lambda: answers(tracking.load_baseline(case.version), case.held, case.spec.outputs)
+    )
     for who, version in (("champion", case.champion), ("anchor", case.anchor)):
         if version is None or version.digest == case.version.digest:
             continue
@@ -106,4 +116,4 @@ def _other(case: Case, version: Version) -> "NDArray[Any]":
     if version.views != case.version.views:
         plain = rows[[str(name) for name in rows if "__" not in str(name)]]
         rows = as_served(case.spec, plain, version, case.stores)
-    return answers(case.stores.tracking.load(case.spec.name, version.version), rows)
+    return answers(case.stores.tracking.load(case.spec.name, version.version), rows, case.spec.outputs)

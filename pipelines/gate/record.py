@@ -11,6 +11,7 @@ from pipelines.gate.case import Case
 from pipelines.places import whole
 from pipelines.stores import Stores
 from pipelines.stores.tracking.registry import Version, file_digest
+from pipelines.training.answers import as_column
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,7 +74,7 @@ def absent(version: Version, stores: Stores) -> dict[str, str]:
 
 
 def evidence(verdict: Verdict, stores: Stores) -> "pd.DataFrame":
-    """Each held-out row's `label`, `block`, and the answer of everybody who was asked."""
+    """Each held-out row's `label`, `block`, and the answer of everybody who was asked: a number, or a list of them."""
     import pandas as pd
 
     path = path_of(verdict.model, verdict.version, stores).with_suffix("") / EVIDENCE
@@ -91,7 +92,8 @@ def _statement(version: Version, digest: str) -> bytes:
 def _evidence(case: Case, path: Path) -> str:
     import pandas as pd
 
-    columns = {"label": case.labels, "block": case.blocks, **case.answers}
+    said = {who: as_column(found) for who, found in case.answers.items()}
+    columns = {"label": case.labels, "block": case.blocks, **said}
     with whole(path) as part:
         pd.DataFrame(columns).to_parquet(part, index=False)
     return file_digest(path)

@@ -48,7 +48,7 @@ def sums(codes: "NDArray[Any]", values: "NDArray[Any]", among: "NDArray[Any]", m
     return np.asarray(flat.reshape(blocks, many))
 
 
-def estimate(value: float, drawn: "NDArray[Any]") -> Estimate:
+def estimate(value: float, drawn: "NDArray[Any]", confidence: float = CONFIDENCE) -> Estimate:
     """The basic bootstrap interval of a number that cannot be negative.
 
     A mean of absolute gaps, or a largest difference, is above 0 by noise alone, and a draw adds the same noise once
@@ -56,13 +56,13 @@ def estimate(value: float, drawn: "NDArray[Any]") -> Estimate:
     """
     import numpy as np
 
-    tail = (1 - CONFIDENCE) / 2
+    tail = (1 - confidence) / 2
     below, above = np.quantile(drawn, [tail, 1 - tail])
     low, high = (max(0.0, float(2 * value - end)) for end in (above, below))
     return Estimate(value, max(0.0, float(drawn.mean()) - value), min(low, value), max(high, value))
 
 
-def at_most(limit: Limit, found: Estimate, explanation: str) -> Rule:
+def at_most(limit: Limit, found: Estimate, explanation: str, confidence: float = CONFIDENCE) -> Rule:
     """PASS at or below the bound, FAIL if the whole interval lies above it, INCONCLUSIVE between.
 
     Above the bound is never cleared, however noisy: more rows must show that it was noise.
@@ -82,5 +82,5 @@ def at_most(limit: Limit, found: Estimate, explanation: str) -> Rule:
         kind=Kind.AT_MOST,
         metric=limit.metric,
         rows=limit.rows,
-        confidence=CONFIDENCE,
+        confidence=confidence,
     )

@@ -64,14 +64,15 @@ def land(
     spec = dataset(name)
     rows = f"FROM {table or name} t"
     if not spec.reference:
-        rows += f" WHERE available_at >= TIMESTAMPTZ '{since}' AND available_at < TIMESTAMPTZ '{until}'"
+        known = f't."{spec.available_at}"'
+        rows += f" WHERE {known} >= TIMESTAMPTZ '{since}' AND {known} < TIMESTAMPTZ '{until}'"
     if connection.sql(f"SELECT 1 {rows} LIMIT 1").fetchone() is None:
         return False
     columns = ", ".join(
         f"""strftime("{n}", '%Y-%m-%dT%H:%M:%SZ') AS "{n}\"""" if c.type == "timestamp" else f'"{n}"'
         for n, c in spec.columns.items()
     )
-    order = ", ".join(("t.available_at", *(f't."{key}"' for key in spec.key)))
+    order = ", ".join((f't."{spec.available_at}"', *(f't."{key}"' for key in spec.key)))
     _export(connection, f"SELECT {columns} {rows} ORDER BY {order}", path)
     return True
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.catalog import Decay, ModelSpec
 from pipelines.contracts import Cause, DecayFinding, EvergreenError, MonitorReport, NothingToDo, Signal
-from pipelines.gate.intervals import Improvement, improvement, losses
+from pipelines.gate.estimates import losses
+from pipelines.gate.intervals import Improvement, improvement
 from pipelines.monitoring import drift
 from pipelines.monitoring.drift_page import reported
 from pipelines.monitoring.watched import LEAST, Watched, watched
@@ -75,7 +76,7 @@ def _against_truth(
 ) -> tuple[DecayFinding, dict[str, float]]:
     """Decay and metrics; rows the champion cannot answer, such as those of a dead feed, judge neither."""
     try:
-        said = answers(model, current)
+        said = answers(model, current, spec.outputs)
     except Exception as error:
         why = f"the champion cannot answer the newest {len(current):,} rows ({type(error).__name__})"
         return DecayFinding(False, f"decay is not judged: {why}"), {}
@@ -125,7 +126,9 @@ def decay(
             f"{rule.minimum_rows:,} on {rule.minimum_days} needed"
         )
         return DecayFinding(False, f"decay is not judged: {why}", len(fresh))
-    then, since = (_loss(rule, model, rows) for rows in (held_out(spec, champion, stores), fresh))
+    then, since = (
+        _loss(rule, model, rows, spec.outputs) for rows in (held_out(spec, champion, stores), fresh)
+    )
     return compared(rule, champion.version, then, since, len(fresh))
 
 
@@ -142,11 +145,11 @@ def held_out(spec: ModelSpec, champion: Version, stores: Stores) -> "pd.DataFram
     return rows[rows["split"] == "holdout"]
 
 
-def _loss(rule: Decay, model: Any, rows: "pd.DataFrame") -> Improvement:
+def _loss(rule: Decay, model: Any, rows: "pd.DataFrame", outputs: int) -> Improvement:
     """The mean loss with its interval: an improvement on losing nothing."""
     import numpy as np
 
-    lost = losses(rule.metric, rows["label"].to_numpy(dtype="float64"), answers(model, rows))
+    lost = losses(rule.metric, rows["label"].to_numpy(dtype="float64"), answers(model, rows, outputs))
     days = rows["event_timestamp"].dt.floor("D").astype("int64").to_numpy()
     return improvement(np.zeros_like(lost), lost, days, rule.confidence)
 

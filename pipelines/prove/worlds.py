@@ -12,9 +12,10 @@ from pipelines.catalog import DatasetSpec, ModelSpec, dataset
 from pipelines.contracts import EvergreenError
 from pipelines.ingestion.ingest import ingest_dataset
 from pipelines.loop.replay import land
-from pipelines.settings import PROJECT, Settings
+from pipelines.scaffold.trial import landed
+from pipelines.settings import PROJECT, Settings, settings
 from pipelines.stores import Stores
-from pipelines.upstream import connect, story
+from pipelines.upstream import Story, connect, story
 
 STEP = timedelta(seconds=1)
 """The upstream systems' times are whole seconds."""
@@ -69,8 +70,12 @@ class Upstream:
 
     def __init__(self, spec: ModelSpec) -> None:
         self.datasets = [dataset(name) for name in dict.fromkeys([*spec.datasets, spec.label.dataset])]
-        self.connection = connect(each.name for each in self.datasets)
-        days = story(spec)
+        own = [each for each in self.datasets if each.upstream is None]
+        self.connection = connect(each.name for each in self.datasets if each not in own)
+        for each in own:
+            _landed(each, spec, self.connection)
+        label = dataset(spec.label.dataset)
+        days = _days(label, self.connection) if label in own else story(spec)
         self.begin, self.end = (datetime.combine(day, time(), UTC) for day in (days.begin, days.end))
 
     def plant(self, start: datetime, end: datetime, share: float, seed: int) -> Planted:
@@ -108,6 +113,28 @@ class Upstream:
             [start, end, share],
         ).fetchone()
         return int(added[0]) if added else 0
+
+
+def _landed(spec: DatasetSpec, model: ModelSpec, connection: duckdb.DuckDBPyConnection) -> None:
+    """A dataset that nobody plays: the rows that its owner has landed, or the model's sample."""
+    here = settings()
+    files, kind = landed(spec, model, (here.landing_path, here.home / "archive"))
+    if kind != "parquet":
+        raise EvergreenError(f"{spec.name}: its files are {kind}, which say no types; a proof takes Parquet")
+    listed = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
+    columns = ", ".join(f'"{name}"' for name in spec.columns)
+    connection.execute(
+        f"create table {spec.name} as select distinct {columns} from read_parquet([{listed}], union_by_name = true)"
+    )
+
+
+def _days(spec: DatasetSpec, connection: duckdb.DuckDBPyConnection) -> Story:
+    """From when to when its rows became known."""
+    ends = f'min("{spec.available_at}"), max("{spec.available_at}")'
+    first, last = connection.execute(f"select {ends} from {spec.name}").fetchone() or (None, None)
+    if first is None or last is None:
+        raise EvergreenError(f"{spec.name}: no row has landed; land its files first")
+    return Story(first.date(), first.date(), last.date() + timedelta(days=1))
 
 
 def planted(spec: DatasetSpec) -> str:

@@ -87,7 +87,7 @@ def description(facts: Facts) -> str:
     if facts.verdict is None:
         return "Not judged yet."
     found = facts.verdict.metrics.get("candidate", {})
-    shown = ("log_loss", "roc_auc") if facts.spec.task == "classification" else ("mae", "r2")
+    shown = ("mae", "r2") if facts.spec.task == "regression" else ("log_loss", "roc_auc")
     numbers = ", ".join(f"{name} {found[name]:.4f}" for name in shown if name in found)
     blocked = ", ".join(rule.name for rule in kept(facts.verdict)[:3])
     words = [f"{facts.verdict.decision.value} on {facts.verdict.rows:,} held-out rows", numbers, blocked]

@@ -109,6 +109,7 @@ def _judged(facts: Facts) -> list[str]:
     found = groups(verdict.rules)
     titles = {
         "comparisons": "Against the others",
+        "classes": "Classes",
         "slices": "Slices",
         "calibration": "Calibration",
         "fairness": "Fairness",
@@ -116,7 +117,10 @@ def _judged(facts: Facts) -> list[str]:
         "serving": "Size and latency where it serves",
         "others": "Bounds and facts",
     }
-    tables = {"fairness": _groups(facts.details.get("fairness") or ())}
+    tables = {
+        "classes": _confusion(facts.details.get("classes")),
+        "fairness": _groups(facts.details.get("fairness") or ()),
+    }
     return [
         _section("The gate", _gate(verdict, facts.details)),
         *(
@@ -143,6 +147,14 @@ def _gate(verdict: Verdict, details: Mapping[str, Any]) -> str:
 def _rules(rules: Sequence[Rule]) -> str:
     rows = [[rule.name, rule.decision.value, rule.explanation] for rule in rules]
     return _table(["rule", "", "what was seen"], rows)
+
+
+def _confusion(found: Mapping[str, Any] | None) -> str:
+    """Of a multiclass: held-out rows by what they are, down, and what is predicted, across."""
+    if not found:
+        return ""
+    rows = [[name, *counts] for name, counts in zip(found["names"], found["confusion"], strict=True)]
+    return _table(["is, and is predicted as", *found["names"]], rows)
 
 
 def _groups(found: Iterable[Mapping[str, Any]]) -> str:

@@ -71,7 +71,10 @@ def _prediction(asked: Prediction) -> dict[str, Any]:
     said = ("prediction_id", "model", "version", "digest", "entities", "request", "answer", "threshold",
             "degraded", "asked_at", "event_time")  # fmt: skip
     positive = None if asked.threshold is None else asked.answer >= asked.threshold
-    return {name: as_json(getattr(asked, name)) for name in said} | {"positive": positive}
+    told = {name: as_json(getattr(asked, name)) for name in said} | {"positive": positive}
+    if asked.probabilities is None:
+        return told
+    return told | {"prediction": asked.prediction, "probabilities": asked.probabilities}
 
 
 def _features(asked: Prediction, version: Version | None, chain: Chain) -> list[dict[str, Any]]:

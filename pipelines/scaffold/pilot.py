@@ -19,15 +19,17 @@ if TYPE_CHECKING:
 MOST = 20_000
 CUTS = ((0.4, 0.6), (0.6, 0.8), (0.8, 1.0))
 """Learned from what lies before the first, judged on what lies up to the second: three times, later each time."""
+LUCK = 0.001
 NOT_INPUT = ["event_timestamp", "label_known_at", "label"]
 
 
 @dataclass(frozen=True)
 class Tried:
-    """The mean loss of one estimator, and that of the baseline on the same rows."""
+    """The mean loss of one estimator, and that of the baseline on the same rows; of classes, the share it has right."""
 
     loss: float
     baseline: float
+    right: float | None = None
 
 
 def chosen(design: Design, source: Source, owner: str) -> Design:
@@ -39,14 +41,26 @@ def chosen(design: Design, source: Source, owner: str) -> Design:
         texts = rendered(variant, source, owner)
         tried[linear] = _tried(variant, texts, _rows(variant, texts, source))
     linear = tried[True].loss < tried[False].loss
-    measure = "log loss" if design.answer.task == "classification" else "root of the mean squared error"
+    measure = "root of the mean squared error" if design.answer.task == "regression" else "log loss"
     best, other = tried[linear], tried[not linear]
     why = (
         f"{measure} {best.loss:.4g} on rows to learn from; {'boosting' if linear else 'linear'} {other.loss:.4g},"
         f" baseline {best.baseline:.4g}"
     )
     reasons = design.reasons | {"estimator": ("linear" if linear else "gradient boosting", why)}
-    return replace(design, sizes=replace(design.sizes, linear=linear, why=why), reasons=reasons)
+    sizes = replace(design.sizes, linear=linear, why=why)
+    if best.right is not None:
+        sizes = replace(sizes, believable=_believable(best.right, sizes.held))
+    return replace(design, sizes=sizes, reasons=reasons)
+
+
+def _believable(right: float, held: int) -> float | None:
+    """Above what share of right predictions a leak is likelier than luck; None: the usual bound will do.
+
+    It will where a model as good as this is right in every held-out row less than once in a thousand times; else
+    nothing is beyond belief.
+    """
+    return None if right**held < LUCK else 1.0
 
 
 def show(design: Design, source: Source) -> None:
@@ -100,24 +114,46 @@ def _tried(design: Design, texts: dict[str, str], rows: "pd.DataFrame") -> Tried
         made = (module.build(parameters(design)["parameters"]), module.baseline())
         losses.append([_loss(each, learned, judged, design) for each in made])
     found = np.nanmean(np.array(losses, dtype="float64"), axis=0)
-    return Tried(float(found[0]), float(found[1]))
+    if design.answer.task != "multiclass":
+        return Tried(float(found[0][0]), float(found[1][0]))
+    return Tried(float(found[0][0]), float(found[1][0]), float(found[0][1]))
 
 
-def _loss(model: Any, learned: "pd.DataFrame", judged: "pd.DataFrame", design: Design) -> float:
-    """Log loss or the root of the mean squared error; nothing where the rows to learn from have one answer."""
+def _loss(model: Any, learned: "pd.DataFrame", judged: "pd.DataFrame", design: Design) -> tuple[float, float]:
+    """Log loss or the root of the mean squared error, and the share of classes that is right; nothing where the rows to
+    learn from have one answer."""
     import numpy as np
     from sklearn.metrics import log_loss, root_mean_squared_error
 
+    nothing = float("nan")
     if learned["label"].nunique() < 2 or judged.empty:
-        return float("nan")
+        return nothing, nothing
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         fitted = model.fit(learned.drop(columns=NOT_INPUT), learned["label"])
         asked = judged.drop(columns=NOT_INPUT)
         if design.answer.task == "regression":
-            return float(root_mean_squared_error(judged["label"], fitted.predict(asked)))
+            return float(root_mean_squared_error(judged["label"], fitted.predict(asked))), nothing
+        if design.answer.classes:
+            return _loss_of_classes(fitted, asked, judged["label"], design)
         said = np.clip(fitted.predict_proba(asked)[:, 1], 1e-6, 1 - 1e-6)
-        return float(log_loss(judged["label"], said, labels=[0, 1]))
+        return float(log_loss(judged["label"], said, labels=[0, 1])), nothing
+
+
+def _loss_of_classes(
+    fitted: Any, asked: "pd.DataFrame", labels: "pd.Series[Any]", design: Design
+) -> tuple[float, float]:
+    """The log loss of the class that happened, and the share that is right; a class nobody has seen had no chance."""
+    import numpy as np
+
+    known, said = list(fitted.classes_), fitted.predict_proba(asked)
+    columns = [
+        said[:, known.index(each)] if each in known else np.zeros(len(said)) for each in design.answer.classes
+    ]
+    found = np.column_stack(columns)
+    truth = labels.map({each: at for at, each in enumerate(design.answer.classes)}).to_numpy()
+    chance = np.clip(found[np.arange(len(found)), truth], 1e-6, 1)
+    return float(-np.log(chance).mean()), float((found.argmax(axis=1) == truth).mean())
 
 
 def _module(text: str) -> Any:

@@ -62,7 +62,8 @@ class Whole:
 
     def notes(self) -> list[str]:
         """What a person should know before they begin."""
-        rare = min(self.sized.base, 1 - self.sized.base) * self.sized.held
-        few = self.answer.task == "classification" and rare < FEW_OF_A_CLASS
-        text = f"About {rare:.0f} held-out rows are of the rarer answer: expect INCONCLUSIVE until more rows land."
+        shares = self.sized.shares or (self.sized.base, 1 - self.sized.base)
+        rare = min(shares) * self.sized.held
+        few = self.answer.task != "regression" and rare < FEW_OF_A_CLASS
+        text = f"About {rare:.0f} held-out rows are of the rarest answer: expect INCONCLUSIVE until more rows land."
         return [text] if few else []

@@ -100,7 +100,7 @@ class Trial:
             said.append(steps.report(self.spec.name, candidate["version"], rows)["card"])
         return verdict
 
-    def _served(self, shared: Stores) -> float:
+    def _served(self, shared: Stores) -> float | dict[str, float]:
         """Promoted, asked the spec's example by serving's own predictor, and watched."""
         from pipelines.loop import steps
         from pipelines.stores.tracking.registry import CHAMPION
@@ -111,7 +111,7 @@ class Trial:
             said.append(f"champion is version {found.version if found else 'none'}")
         with self._step("serve") as said:
             answer = _answer(self.spec, shared)
-            said.append(f"the example of spec.yaml is answered {answer:.4g}")
+            said.append(f"the example of spec.yaml is answered {_shown(answer)}")
         with self._step("monitor") as said, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what Evidently imports has much to say to its own authors
             said.append(steps.monitor(self.spec.name)["explanation"])
@@ -132,7 +132,7 @@ def _page(model: str, version: int, shared: Stores) -> str:
     return str(record.path_of(model, version, shared).with_suffix(".html"))
 
 
-def _answer(spec: ModelSpec, shared: Stores) -> float:
+def _answer(spec: ModelSpec, shared: Stores) -> float | dict[str, float]:
     from pipelines.serving.metrics import Metrics
     from pipelines.serving.predictor import Predictor
     from pipelines.serving.schemas import example
@@ -141,7 +141,15 @@ def _answer(spec: ModelSpec, shared: Stores) -> float:
     predictor.follow()
     served = predictor.champion()
     asked = predictor.request_model.model_validate(example(spec))
-    return predictor.answer(served, asked, predictor.features(served, asked))
+    said = predictor.answer(served, asked, predictor.features(served, asked))
+    return dict(zip(map(str, served.classes), said, strict=True)) if isinstance(said, list) else said
+
+
+def _shown(answer: float | dict[str, float]) -> str:
+    if not isinstance(answer, dict):
+        return f"{answer:.4g}"
+    best = max(answer, key=answer.__getitem__)
+    return f"{best} at {answer[best]:.4g}"
 
 
 def _landed(
@@ -153,7 +161,7 @@ def _landed(
     """
     import duckdb
 
-    files, kind = _files(dataset, spec, places)
+    files, kind = landed(dataset, spec, places)
     target = shared.settings.landing_path / f"{dataset.pattern.replace('*', 'trial')}.{kind}"
     target.parent.mkdir(parents=True, exist_ok=True)
     options = ", all_varchar = true, header = true" if kind == "csv" else ""
@@ -170,7 +178,7 @@ def _landed(
     return int(found[0]) if found else 0
 
 
-def _files(dataset: DatasetSpec, spec: ModelSpec, places: tuple[Path, Path]) -> tuple[list[Path], str]:
+def landed(dataset: DatasetSpec, spec: ModelSpec, places: tuple[Path, Path]) -> tuple[list[Path], str]:
     """The dataset's files where they landed or were archived, else the model's sample; Parquet before CSV."""
     landing, archive = places
     files = [*sorted(landing.glob(dataset.pattern)), *sorted((archive / dataset.name).glob("*"))]

@@ -30,8 +30,16 @@ from pipelines.serving.predictor import (
     NoChampion,
     Predictor,
 )
-from pipelines.serving.schemas import Answer, Answered, ModelStatus, Problem, Refusal, Value, refusal
-from pipelines.serving.served import Found, Served
+from pipelines.serving.replies import logged, told
+from pipelines.serving.schemas import (
+    ANSWERS,
+    Answered,
+    ModelStatus,
+    Problem,
+    Refusal,
+    refusal,
+)
+from pipelines.serving.served import Found, Said, Served
 from pipelines.serving.sources import FeatureSource, Registry
 from pipelines.settings import Settings
 from pipelines.stores.predictions import Prediction
@@ -118,7 +126,7 @@ def _add_predictions(app: FastAPI, service: Service, predictor: Predictor) -> No
 
     @app.post(
         f"/v1/models/{name}/predictions",
-        response_model=Answer if predictor.spec.task == "classification" else Value,
+        response_model=ANSWERS[predictor.spec.task],
         responses=REFUSALS,
         summary=f"Predict with {name}",
         description=predictor.spec.description,
@@ -142,7 +150,7 @@ def _answered(service: Service, predictor: Predictor, asked: Any, request: Reque
     prediction = _prediction(predictor, served, asked, found, answer)
     _log(service, prediction)
     broken = predictor.bounds.broken({**asked.entities.model_dump(), **asked.request.model_dump()})
-    return _told(prediction, served, found, [*filter(None, [found.reason]), *broken])
+    return told(prediction, served, found, [*filter(None, [found.reason]), *broken])
 
 
 def _again(error: Exception) -> dict[str, str] | None:
@@ -150,25 +158,7 @@ def _again(error: Exception) -> dict[str, str] | None:
     return {"Retry-After": "1"} if isinstance(error, Loading) else None
 
 
-def _told(prediction: Prediction, served: Served, found: Found, warnings: list[str]) -> Answered:
-    """What leaves: a probability with its decision, or a regression's value."""
-    said: dict[str, Any] = {
-        "prediction_id": prediction.prediction_id,
-        "model": prediction.model,
-        "version": prediction.version,
-        "overridden": served.licence.overridden,
-        "missing_features": found.missing,
-        "degraded": found.degraded,
-        "warnings": warnings,
-    }
-    threshold = prediction.threshold
-    if threshold is None:
-        return Value(**said, value=prediction.answer)
-    decision = prediction.answer >= threshold
-    return Answer(**said, probability=prediction.answer, decision=decision, threshold=threshold)
-
-
-def _prediction(predictor: Predictor, served: Served, asked: Any, found: Found, answer: float) -> Prediction:
+def _prediction(predictor: Predictor, served: Served, asked: Any, found: Found, answer: Said) -> Prediction:
     body, classifies = asked.model_dump(), predictor.spec.task == "classification"
     return Prediction(
         prediction_id=str(uuid4()),
@@ -179,7 +169,7 @@ def _prediction(predictor: Predictor, served: Served, asked: Any, found: Found, 
         request=body["request"],
         features=found.values,
         known=found.known,
-        answer=answer,
+        **logged(answer, served.classes),
         threshold=predictor.spec.threshold if classifies else None,
         degraded=found.degraded,
         asked_at=datetime.now(UTC),

@@ -17,7 +17,7 @@ from pipelines.serving.bounds import Bounds
 from pipelines.serving.causes import Cause, passed
 from pipelines.serving.metrics import Metrics
 from pipelines.serving.schemas import example, request_model
-from pipelines.serving.served import Found, Served, row
+from pipelines.serving.served import Found, Said, Served, row
 from pipelines.serving.sources import ChampionLike, Champions, FeatureSource, ModelSource
 from pipelines.settings import PROJECT
 from pipelines.stores.audit.licences import Licence
@@ -140,7 +140,7 @@ class Predictor:
         reason = f"{len(newer)} {NEWER}: {', '.join(newer[:5])}" if newer else None
         return Found(values, missing, degraded=bool(newer), known=online.known, reason=reason)
 
-    def answer(self, served: Served, asked: BaseModel, found: Found) -> float:
+    def answer(self, served: Served, asked: BaseModel, found: Found) -> Said:
         """The served version's answer; CannotAnswer if it fails on this question."""
         try:
             return served.answer(row(self.spec, asked, found.values, served.pipeline))
@@ -232,6 +232,7 @@ class Predictor:
             licence=licence,
             pipeline=pipeline,
             features=tuple(self._feature_names(pipeline)),
+            classes=self.spec.label.classes,
             views=champion.views,
             controller=ThreadpoolController(),
         )

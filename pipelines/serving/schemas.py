@@ -106,10 +106,27 @@ class Answer(Answered):
     threshold: float = Field(description="from the model's spec")
 
 
+class Classified(Answered):
+    """What a multiclass answers."""
+
+    prediction: str | int = Field(description="the likeliest class; of equals the first in the spec's order")
+    probabilities: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
+        description="of every class, in the spec's order; they sum to one"
+    )
+
+
 class Value(Answered):
     """What a regression answers."""
 
     value: float = Field(allow_inf_nan=False, description="the label that is expected, in its own unit")
+
+
+ANSWERS: dict[str, type[Answered]] = {
+    "classification": Answer,
+    "multiclass": Classified,
+    "regression": Value,
+}
+"""What a model of each task answers."""
 
 
 class Wrong(BaseModel):

@@ -15,6 +15,10 @@ from pipelines.stores.audit.licences import Licence
 if TYPE_CHECKING:
     import pandas as pd
 
+Said = float | list[float]
+"""What a model answers one question with."""
+SUM = 1e-6
+"""How far probabilities may be from one in sum; 32-bit floats are a tenth of that."""
 DTYPES: dict[str, Any] = {
     "string": "object",
     "integer": "int64",
@@ -47,14 +51,18 @@ class Served:
     licence: Licence
     pipeline: Any
     features: tuple[str, ...]
+    classes: tuple[str | int, ...] = ()
     views: Mapping[str, int] = field(default_factory=dict)
     loaded_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     limited: threading.local = field(default_factory=threading.local, repr=False)
     controller: Any = field(default=None, repr=False)
 
-    def answer(self, row: "pd.DataFrame") -> float:
-        """P(label = 1) of a one-row frame, or a regression's value; anything but such a number is an error."""
+    def answer(self, row: "pd.DataFrame") -> Said:
+        """P(label = 1) of a one-row frame, a regression's value, or the probability of each class in the spec's order;
+        anything but such numbers is an error."""
         self._one_thread()
+        if self.classes:
+            return _of_classes(self.pipeline, row, len(self.classes))
         if hasattr(self.pipeline, "predict_proba"):
             value, least, most = float(self.pipeline.predict_proba(row)[0, 1]), 0.0, 1.0
         else:
@@ -70,6 +78,15 @@ class Served:
         if not getattr(self.limited, "done", False):
             self.controller.limit(limits=1)
             self.limited.done = True
+
+
+def _of_classes(pipeline: Any, row: "pd.DataFrame", many: int) -> list[float]:
+    """A probability of each class, by its place; one that the model never saw has 0."""
+    said = dict(zip(map(int, pipeline.classes_), pipeline.predict_proba(row)[0].tolist(), strict=True))
+    found = [float(said.pop(place, 0.0)) for place in range(many)]
+    if said or not all(0 <= chance <= 1 for chance in found) or abs(math.fsum(found) - 1) > SUM:
+        raise ValueError(f"the model answered {found}, which are no probabilities of {many} classes")
+    return found
 
 
 def row(spec: ModelSpec, asked: BaseModel, features: Mapping[str, Any], pipeline: Any) -> "pd.DataFrame":

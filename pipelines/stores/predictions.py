@@ -29,14 +29,28 @@ PREDICTIONS = sa.Table(
     sa.Column("event_time", Utc),
     sa.Index("predictions_of_model", "model", "asked_at"),
 )
+BY_CLASS = sa.Table(
+    "predictions_by_class",
+    METADATA,
+    sa.Column("prediction_id", sa.String(36), sa.ForeignKey("predictions.prediction_id"), primary_key=True),
+    sa.Column("prediction", sa.JSON, nullable=False),
+    sa.Column("probabilities", sa.JSON, nullable=False),
+)
+"""What an answer of a multiclass says beside its number; a table of its own, so that older logs stay as they are."""
+OF_CLASSES = ("prediction", "probabilities")
 PATIENCE_MS = 5_000
+
+LOGGED = sa.select(PREDICTIONS, *(BY_CLASS.c[name] for name in OF_CLASSES)).outerjoin_from(
+    PREDICTIONS, BY_CLASS
+)
 
 
 @dataclass(frozen=True)
 class Prediction:
     """One answer. `asked_at` is the wall clock; `event_time` is the request's, None if it names none.
 
-    `answer` is a probability, which decides at `threshold`, or a regression's value, which has none.
+    `answer` is a probability, which decides at `threshold`, or a regression's value, which has none. A multiclass's is
+    that of `prediction`, the likeliest class; `probabilities` has that of every class, by its name.
     `known` says of each view how far it had come online: its version, as_of, and the Delta version of its table.
     """
 
@@ -53,6 +67,8 @@ class Prediction:
     asked_at: datetime
     event_time: datetime | None
     known: dict[str, Any] | None = None
+    prediction: str | int | None = None
+    probabilities: dict[str, float] | None = None
 
 
 class Predictions:
@@ -72,11 +88,15 @@ class Predictions:
     def record(self, prediction: Prediction) -> None:
         """Durable once this returns; a second record of one id changes nothing and fails."""
         row = {name: _plain(name, value) for name, value in asdict(prediction).items()}
+        by_class = {name: row.pop(name) for name in OF_CLASSES}
         with self._engine().begin() as connection:
             connection.execute(sa.insert(PREDICTIONS).values(row))
+            if prediction.probabilities is not None:
+                named = by_class | {"prediction_id": prediction.prediction_id}
+                connection.execute(sa.insert(BY_CLASS).values(named))
 
     def get(self, prediction_id: str) -> Prediction | None:
-        found = self._read(sa.select(PREDICTIONS).where(PREDICTIONS.c.prediction_id == prediction_id))
+        found = self._read(LOGGED.where(PREDICTIONS.c.prediction_id == prediction_id))
         return found[0] if found else None
 
     def count(self, model: str) -> int:
@@ -87,7 +107,7 @@ class Predictions:
 
     def recent(self, model: str, n: int) -> list[Prediction]:
         """The model's last n answers, newest first."""
-        query = sa.select(PREDICTIONS).where(PREDICTIONS.c.model == model)
+        query = LOGGED.where(PREDICTIONS.c.model == model)
         newest = (PREDICTIONS.c.asked_at.desc(), PREDICTIONS.c.prediction_id)
         return self._read(query.order_by(*newest).limit(n))
 

@@ -8,6 +8,7 @@ __all__ = [
     "answers",
     "checkout",
     "contract",
+    "many_classes",
     "metrics",
     "onnx",
     "rebuild",

@@ -20,7 +20,7 @@ from pipelines.stores import Stores
 from pipelines.stores.read_only import read_only
 from pipelines.stores.tracking.registry import Version, file_digest
 from pipelines.training import training_set
-from pipelines.training.answers import NOT_INPUT, answered, digest_of
+from pipelines.training.answers import NOT_INPUT, answered, as_column, digest_of, from_column
 from pipelines.training.checkout import code, environment, fit_threads
 from pipelines.training.differences import lost
 from pipelines.training.train import estimator, limited, renewed
@@ -123,7 +123,7 @@ def kept(asked: Question, stores: Stores) -> Rebuild | None:
     try:
         table = pq.read_table(path)
         said = json.loads((table.schema.metadata or {})[MARK])
-        found = Rebuild(said["rows"], table["answers"].to_numpy())
+        found = Rebuild(said["rows"], from_column(table["answers"].to_numpy()))
     except (OSError, ValueError, KeyError):
         return None
     return found if stores.keys.verifies(_statement(asked, found), said["signature"]) else None
@@ -139,7 +139,7 @@ def make(asked: Question, spec: ModelSpec, stores: Stores) -> Rebuild:
     with tempfile.TemporaryDirectory() as folder:
         made = rows(asked, spec, stores, Path(folder))
         model, held = fitted(asked, spec, made.frame)
-        return Rebuild(made.digest, answered(model, held))
+        return Rebuild(made.digest, answered(model, held, spec.outputs))
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ def _write(asked: Question, found: Rebuild, stores: Stores) -> None:
     import pyarrow.parquet as pq
 
     said = {"rows": found.rows, "signature": stores.keys.sign(_statement(asked, found))}
-    table = pa.table({"answers": found.answers}).replace_schema_metadata({MARK: json.dumps(said)})
+    table = pa.table({"answers": as_column(found.answers)}).replace_schema_metadata({MARK: json.dumps(said)})
     with whole(path_of(asked, stores)) as part:
         pq.write_table(table, part)
 

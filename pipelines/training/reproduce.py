@@ -14,7 +14,7 @@ from pipelines.stores.audit.licences import verify_origin
 from pipelines.stores.contents import contents_digest
 from pipelines.stores.tracking.registry import MODEL_FILE, Version, file_digest
 from pipelines.training import rebuild, training_set
-from pipelines.training.answers import answered, digest_of
+from pipelines.training.answers import answered, apart, digest_of
 from pipelines.training.differences import Difference, differences, told
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _made_again(spec: ModelSpec, version: Version, stores: Stores, folder: Path)
         differences=(),
         compared=(
             _compared_rows(version, rows, stores),
-            _compared_answers(version, answered(model, held), held, stores),
+            _compared_answers(version, answered(model, held, spec.outputs), held, stores),
             _compared_files(version, model, folder),
         ),
     )
@@ -140,10 +140,11 @@ def _compared_answers(version: Version, said: Any, held: "pd.DataFrame", stores:
 def _apart(version: Version, said: Any, held: "pd.DataFrame", stores: Stores) -> str:
     """How far the answers are from those of the version's own model file."""
     try:
-        before = answered(stores.tracking.load(version.model, version.version), held)
+        outputs = said.shape[1] if said.ndim > 1 else 1
+        before = answered(stores.tracking.load(version.model, version.version), held, outputs)
     except EvergreenError as error:
         return f"how far they are apart cannot be told: {error}"
-    gaps = abs(said - before)
+    gaps = apart(said, before)
     return f"{int((gaps > 0).sum()):,} of {len(gaps):,} rows answered otherwise, by up to {told(float(gaps.max()))}"
 
 

@@ -88,7 +88,7 @@ def parameters_tag(spec: ModelSpec) -> str:
 
 def _comparable(spec: ModelSpec, model: Any, held: "pd.DataFrame") -> dict[str, str]:
     """What a reproduction is held against: the parameters, and the digest of the answers to the held-out rows."""
-    return {"parameters": parameters_tag(spec), "answers_digest": answers_digest(model, held)}
+    return {"parameters": parameters_tag(spec), "answers_digest": answers_digest(model, held, spec.outputs)}
 
 
 def _existing(spec: ModelSpec, training_set: TrainingSet, code: str, stores: Stores) -> Version | None:
@@ -114,8 +114,20 @@ def _checked(spec: ModelSpec, training_set: TrainingSet) -> "tuple[pd.DataFrame,
     if spec.task == "classification" and not 0 < (training_set.positives or 0) < training_set.rows:
         raise EvergreenError(f"{spec.name}: the labels have only one class; check label.sql")
     rows = pd.read_parquet(training_set.path)
+    _every_class(spec, rows.loc[rows["split"] == "train", "label"])
     train, held = (rows[rows["split"] == part].reset_index(drop=True) for part in ("train", "holdout"))
     return train, held
+
+
+def _every_class(spec: ModelSpec, labels: "pd.Series[Any]") -> None:
+    """EvergreenError if there is no row to learn some class from."""
+    there = {int(place) for place in labels.unique()} if spec.label.classes else set()
+    lacking = [str(name) for place, name in enumerate(spec.label.classes) if place not in there]
+    if lacking:
+        raise EvergreenError(
+            f"{spec.name}: no row to learn from is {' or '.join(lacking)}; land such rows, or take it out of"
+            " label.classes and leave its rows out in label.sql"
+        )
 
 
 def limited(threads: int) -> Any:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipelines.catalog import ModelSpec, dataset, event_time
 from pipelines.contracts import EvergreenError, NothingToDo, TrainingSet
@@ -90,7 +90,7 @@ def labels(spec: ModelSpec, as_of: datetime, stores: Stores, version: int | None
     if rows.empty:
         raise EvergreenError(f"{spec.name}: no labels were known at {as_of}; land {spec.label.dataset} first")
     _asked_in_time(spec, rows)
-    return _in_utc(rows)
+    return _in_utc(_counted(spec, rows))
 
 
 def _asked_in_time(spec: ModelSpec, rows: "pd.DataFrame") -> None:
@@ -101,6 +101,24 @@ def _asked_in_time(spec: ModelSpec, rows: "pd.DataFrame") -> None:
             f"{spec.folder}/label.sql asks later than label.horizon ({horizon}) of spec.yaml before {event}, so its"
             f" rows know what nobody knows when serving is asked; write `{event} - $horizon as event_timestamp`"
         )
+
+
+def _counted(spec: ModelSpec, rows: "pd.DataFrame") -> "pd.DataFrame":
+    """Labels as the places of their classes in the spec's order, from 0; EvergreenError names one that is none."""
+    classes = spec.label.classes
+    if not classes:
+        return rows
+    known: dict[Any, int] = {each: place for place, each in enumerate(classes)}
+    words = isinstance(classes[0], str)
+    found = rows["label"].astype("object")
+    foreign = [each for each in found.unique() if isinstance(each, str) is not words or each not in known]
+    if foreign:
+        shown = ", ".join(repr(each) for each in foreign[:5])
+        raise EvergreenError(
+            f"{spec.folder}/label.sql gives {shown}, which is none of label.classes in spec.yaml"
+            f" ({', '.join(map(repr, classes))}); name it there, or leave such rows out in label.sql"
+        )
+    return rows.assign(label=found.map(known).astype("int64"))
 
 
 def _in_utc(rows: "pd.DataFrame") -> "pd.DataFrame":

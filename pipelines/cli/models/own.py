@@ -27,7 +27,7 @@ def new(
     key: Annotated[
         list[str], typer.Option(help="whose history is kept, such as a customer; may be given again")
     ] = [],  # noqa: B006
-    task: Annotated[str | None, typer.Option(help="classification or regression")] = None,
+    task: Annotated[str | None, typer.Option(help="classification, multiclass or regression")] = None,
     positive: Annotated[
         str | None, typer.Option(help="the value that counts as yes, against the rest")
     ] = None,
@@ -64,8 +64,8 @@ def new(
 
 
 def _task(text: str | None) -> Any:
-    if text not in (None, "classification", "regression"):
-        raise EvergreenError(f"--task is classification or regression, not {text!r}")
+    if text not in (None, "classification", "multiclass", "regression"):
+        raise EvergreenError(f"--task is classification, multiclass or regression, not {text!r}")
     return text
 
 
@@ -100,7 +100,7 @@ def _asked(said: "Said", found: "list[Facts]") -> "Said":
         and said.positive is None
         and said.task is None
         and label.kind == "string"
-        and label.distinct > 2
+        and label.distinct > answers.MOST_CLASSES
     ):
         values = ", ".join(label.examples)
         said = replace(said, positive=typer.prompt(f"Which value counts as yes ({values})?"))

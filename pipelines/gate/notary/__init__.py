@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.catalog import ModelSpec
 from pipelines.contracts import Decision, EvergreenError, Kind, Rule, Verdict
 from pipelines.gate import record
-from pipelines.gate.notary import arithmetic, asked_again, recount
+from pipelines.gate.notary import arithmetic, asked_again, classes, recount
 from pipelines.gate.notary.expected import Against, begin, demanded
 from pipelines.stores import Stores
 from pipelines.stores.tracking.registry import Version, file_digest
@@ -201,7 +201,7 @@ def _count(deed: Deed) -> recount.Count:
 
 def _hearing(deed: Deed) -> asked_again.Hearing:
     return asked_again.Hearing(
-        deed.spec, deed.rules, deed.held, lambda rows: _answers(deed.candidate, rows), CLOSE
+        deed.spec, deed.rules, deed.held, lambda rows: _answers(deed, deed.candidate, rows), CLOSE
     )
 
 
@@ -216,7 +216,7 @@ def _made_again(deed: Deed) -> Iterator[str]:
     again = rebuilt(deed.spec, deed.version, deed.stores)
     if again.rows != deed.version.tags["training_rows"]:
         yield f"its training set cannot be made again: the tables give other rows ({again.rows[:12]})"
-    said = deed.evidence["candidate"].to_numpy("float64")
+    said = classes.numbers(deed.evidence["candidate"])
     digest = hashlib.sha256(np.add(again.answers, 0.0, dtype="<f8").tobytes()).hexdigest()
     if digest != deed.version.tags["answers_digest"] or not _near(again.answers, said):
         yield f"its answers cannot be made again: {_gap(again.answers, said)}"
@@ -225,13 +225,13 @@ def _made_again(deed: Deed) -> Iterator[str]:
 def _near(again: "NDArray[Any]", said: "NDArray[Any]") -> bool:
     import numpy as np
 
-    return len(again) == len(said) and bool(np.allclose(again, said, rtol=0, atol=CLOSE))
+    return again.shape == said.shape and bool(np.allclose(again, said, rtol=0, atol=CLOSE))
 
 
 def _gap(again: "NDArray[Any]", said: "NDArray[Any]") -> str:
     if len(again) != len(said):
         return f"{len(again):,} come out, {len(said):,} were judged"
-    other = again != said
+    other = (again != said).reshape(len(said), -1).any(axis=1)
     return f"{int(other.sum()):,} of {len(said):,} rows answered otherwise, by up to {abs(again - said).max():.2f}"
 
 
@@ -246,13 +246,15 @@ def _true(deed: Deed) -> Iterator[str]:
         yield "the labels of the evidence are not those of the held-out rows"
     if not np.array_equal(deed.evidence["block"], _hours(deed.held)):
         yield "the hours of the evidence are not those of the held-out rows"
-    candidate = deed.evidence["candidate"]
+    candidate, many = deed.evidence["candidate"], deed.spec.outputs
     if deed.spec.task == "classification" and not candidate.between(0, 1).all():
         yield "an answer of the candidate is no probability"
+    if many > 1 and not classes.sound(classes.numbers(candidate), many):
+        yield "an answer of the candidate is no probability of each class"
     for who, said in _asked(deed):
         if who not in deed.evidence:
             yield f"the evidence lacks the answers of the {who}"
-        elif not np.allclose(deed.evidence[who], said, rtol=0, atol=CLOSE):
+        elif not _near(classes.numbers(deed.evidence[who]), said):
             yield f"the answers of the {who} in the evidence are not its answers"
 
 
@@ -266,8 +268,8 @@ def _hours(held: "pd.DataFrame") -> "pd.Series[Any]":
 def _asked(deed: Deed) -> "Iterator[tuple[str, NDArray[Any]]]":
     """Everybody's answers, from their files."""
     tracking, name, said = deed.stores.tracking, deed.spec.name, None
-    yield "candidate", _answers(deed.candidate, deed.held)
-    yield "baseline", _answers(tracking.load_baseline(deed.version), deed.held)
+    yield "candidate", _answers(deed, deed.candidate, deed.held)
+    yield "baseline", _answers(deed, tracking.load_baseline(deed.version), deed.held)
     for who, version in (("champion", deed.against.champion), ("anchor", deed.against.anchor)):
         if version is None or version.digest == deed.version.digest:
             continue
@@ -279,13 +281,21 @@ def _asked(deed: Deed) -> "Iterator[tuple[str, NDArray[Any]]]":
             rows = as_served(
                 deed.spec, rows[[str(c) for c in rows if "__" not in str(c)]], version, deed.stores
             )
-        said = _answers(tracking.load(name, version.version), rows)
+        said = _answers(deed, tracking.load(name, version.version), rows)
         yield who, said
 
 
-def _answers(model: Any, rows: "pd.DataFrame") -> "NDArray[Any]":
+def _answers(deed: Deed, model: Any, rows: "pd.DataFrame") -> "NDArray[Any]":
     import numpy as np
 
-    inputs = inputs_of(rows, model)
+    inputs, places = inputs_of(rows, model), range(deed.spec.outputs)
     predict = getattr(model, "predict_proba", None)
-    return np.asarray(predict(inputs)[:, 1] if predict else model.predict(inputs), dtype="float64")
+    if predict is None:
+        return np.asarray(model.predict(inputs), dtype="float64")
+    if len(places) == 1:
+        return np.asarray(predict(inputs)[:, 1], dtype="float64")
+    known, said = [int(place) for place in model.classes_], predict(inputs)
+    nothing = np.zeros(len(rows))
+    return np.column_stack([said[:, known.index(p)] if p in known else nothing for p in places]).astype(
+        "float64"
+    )

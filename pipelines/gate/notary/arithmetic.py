@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pipelines.contracts import Decision, Rule
+from pipelines.gate.notary import classes
 from pipelines.gate.notary.expected import Demand
 
 if TYPE_CHECKING:
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-MORE_IS_BETTER = {"roc_auc", "average_precision", "accuracy", "f1", "r2"}
+MORE_IS_BETTER = {"roc_auc", "average_precision", "accuracy", "balanced_accuracy", "f1", "r2"}
 DRAWS = 200
 NARROW = 0.6
 """An interval narrower than this share of a plain bootstrap's is not believed."""
@@ -33,7 +34,9 @@ def metric(name: str | None, labels: Any, said: Any) -> float:
     """A metric of answers, mostly as numpy's arithmetic on ranks and losses."""
     import numpy as np
 
-    labels, said = np.asarray(labels, dtype="float64"), np.asarray(said, dtype="float64")
+    labels, said = np.asarray(labels, dtype="float64"), classes.numbers(said)
+    if said.ndim > 1:
+        return classes.metric(str(name), labels, said)
     return float(_FUNCTIONS[str(name)](labels, said))
 
 
@@ -71,7 +74,7 @@ def _compared(rule: Rule, demand: Demand, evidence: "pd.DataFrame", close: float
         yield f"`{rule.name}`: the evidence lacks the {demand.who}"
         return
     sign = 1 if rule.metric in MORE_IS_BETTER else -1
-    labels, ours, theirs = (evidence[n].to_numpy("float64") for n in ("label", "candidate", str(demand.who)))
+    labels, ours, theirs = (classes.numbers(evidence[n]) for n in ("label", "candidate", str(demand.who)))
 
     def better(rows: Any) -> float:
         return sign * (

@@ -71,7 +71,7 @@ def _share(hearing: Hearing, test: Direction, rows: "pd.DataFrame") -> float:
     more = there.copy()
     for name, by in test.add.items():
         more[name] = there[name].astype("float64") + by
-    moves = hearing.said(more) - hearing.said(there)
+    moves = _of(hearing, test, hearing.said(more)) - _of(hearing, test, hearing.said(there))
     ups, downs = int((moves > STILL).sum()), int((moves < -STILL).sum())
     asked = {"up": ups, "down": downs, "not_down": len(moves) - downs, "not_up": len(moves) - ups}
     return asked[test.expect] / len(moves)
@@ -81,12 +81,21 @@ def _ranged(hearing: Hearing, test: Minimum) -> Iterator[str]:
     """The answer to one question; a range is in no rule's bound, so it is held against the spec here."""
     low, high = test.at_least, test.at_most
     bound = (low if high is None else high) if None in (low, high) else None
-    answer = float(hearing.said(_question(hearing, test.question))[0])
+    answer = float(_of(hearing, test, hearing.said(_question(hearing, test.question)))[0])
     yield from _told(hearing, test, bound, answer)
     rule = hearing.rules.get(_rule(test))
     outside = (low is not None and answer < low) or (high is not None and answer > high)
     if outside and rule is not None and rule.decision is Decision.PASS:
         yield f"`{rule.name}` passed, the answer is {answer:.6f}"
+
+
+def _of(hearing: Hearing, test: Direction | Minimum, said: "NDArray[Any]") -> "NDArray[Any]":
+    """Of several classes the probabilities of the one that the test names."""
+    if test.of is None:
+        return said
+    (place,) = (at for at, each in enumerate(hearing.spec.label.classes) if each == test.of)
+    of_class: NDArray[Any] = said.T[place]
+    return of_class
 
 
 def _question(hearing: Hearing, asked: Mapping[str, Any]) -> "pd.DataFrame":

@@ -48,7 +48,7 @@ def demanded(spec: ModelSpec, against: Against) -> Iterator[Demand]:
     for metric, bound in gate.ceilings.items():
         yield Demand(f"{metric} ceiling", metric, bound)
     for metric, bound in gate.suspicious.items():
-        if METRICS[metric][0] == spec.task:
+        if spec.task in METRICS[metric][0]:
             yield Demand(f"{metric} is believable", metric, bound)
     yield _comparison("baseline", gate.baseline)
     for comparison in (gate.champion, *gate.guards):
@@ -72,7 +72,8 @@ def begin(spec: ModelSpec, against: Against) -> list[str]:
     gate = spec.gate
     wanted = [rebuild.ROWS, rebuild.MODEL] if gate.rebuild else []
     wanted += [onnx.RULE] if spec.onnx is not None else []
-    wanted += ["calibration"] if gate.calibration is not None and spec.task == "classification" else []
+    wanted += ["calibration"] if gate.calibration is not None and spec.task != "regression" else []
+    wanted += [f"class {each} is found" for each in spec.label.classes if gate.each_class is not None]
     wanted += [f"fairness of {each.group}" for each in gate.fairness]
     wanted += [f"behaviour: {name}" for name in gate.behaviour.names]
     return wanted + ([f"slice {column}" for column in gate.slices.columns] if against.champion else [])

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.catalog import ModelSpec
 from pipelines.catalog.gate_spec import Calibration, Fairness
-from pipelines.contracts import Rule
-from pipelines.gate.notary import arithmetic
+from pipelines.contracts import Decision, Rule
+from pipelines.gate.notary import arithmetic, classes
 from pipelines.gate.notary.expected import Demand
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ def mistakes(count: Count) -> Iterator[str]:
     """What the rules say of how many rows there are, of slices, calibration or fairness, and the rows do not."""
     yield from _enough(count)
     yield from _slices(count)
-    if count.spec.gate.calibration is not None and count.spec.task == "classification":
+    yield from _classes(count)
+    if count.spec.gate.calibration is not None and count.spec.task != "regression":
         yield from _calibration(count, count.spec.gate.calibration)
     for asked in count.spec.gate.fairness:
         yield from _fairness(count, asked)
@@ -116,6 +117,9 @@ def _decidable(count: Count, rows: "pd.DataFrame") -> bool:
     """Whether a comparison means something in every part of these rows that leaves one hour out."""
     if count.spec.task == "regression":
         return bool(rows["block"].nunique() > 1)
+    if count.spec.task == "multiclass":
+        each = rows.groupby("label")["block"].nunique()
+        return len(each) > 1 and int(each.min()) > 1
     hours = [rows.loc[rows["label"] == label, "block"].nunique() for label in (POSITIVES, NEGATIVES)]
     return min(hours) > 1
 
@@ -139,12 +143,36 @@ def _bounded(count: Count, name: str, metric: str, bound: float, rows: "pd.DataF
 
 def _calibration(count: Count, asked: Calibration) -> Iterator[str]:
     """The gap as a whole to the digit, the gap over the bins to what drawing its noise again leaves open."""
-    labels, said = (count.evidence[name].to_numpy("float64") for name in ("label", "candidate"))
-    whole = abs(float((said - labels).mean()))
+    sides, blocks = list(_told(count)), count.evidence["block"].to_numpy()
+    whole = max(abs(float((said - labels).mean())) for labels, said in sides)
     yield from arithmetic.stated(count.rules, "calibration in the large", asked.mean, whole, count.close)
-    raw, noise = _gap_and_noise(labels, said, count.evidence["block"].to_numpy(), asked.bins)
-    quiet, name = max(0.0, raw - noise), f"calibration over {asked.bins} bins"
-    yield from arithmetic.stated(count.rules, name, asked.error, quiet, ROUGH + noise / 4)
+    gaps = [_gap_and_noise(labels, said, blocks, asked.bins) for labels, said in sides]
+    quiet, name = max(max(0.0, raw - noise) for raw, noise in gaps), f"calibration over {asked.bins} bins"
+    open_ = ROUGH + max(noise for _, noise in gaps) / 4
+    yield from arithmetic.stated(count.rules, name, asked.error, quiet, open_)
+
+
+def _told(count: Count) -> "Iterator[tuple[NDArray[Any], NDArray[Any]]]":
+    """What happened and what was said of it, for the positive class or for each of many."""
+    labels, said = (classes.numbers(count.evidence[name]) for name in ("label", "candidate"))
+    if said.ndim == 1:
+        yield labels, said
+    else:
+        yield from ((1.0 * (labels == place), said[:, place]) for place in range(said.shape[1]))
+
+
+def _classes(count: Count) -> Iterator[str]:
+    """Of every class how many rows there are, and the share of them that is taken for it."""
+    asked = count.spec.gate.each_class
+    if asked is None:
+        return
+    told = classes.found(*(classes.numbers(count.evidence[name]) for name in ("label", "candidate")))
+    for each, (share, rows) in zip(count.spec.label.classes, told, strict=True):
+        name = f"class {each} is found"
+        if rows >= asked.minimum_rows:
+            yield from arithmetic.stated(count.rules, name, asked.recall, share, count.close)
+        elif name in count.rules and count.rules[name].decision is Decision.PASS:
+            yield f"`{name}` passed on {rows:,} rows, {asked.minimum_rows:,} are needed"
 
 
 def _gap_and_noise(
@@ -184,15 +212,25 @@ def _rates(count: Count, asked: Fairness, rows: "pd.DataFrame") -> "Iterator[pd.
     if count.spec.task == "regression":
         yield abs(rows["label"] - rows["candidate"]).groupby(rows["group"]).mean()
         return
-    decided = (rows["candidate"] >= count.spec.threshold).astype("float64")
     wanted = {
         "demographic_parity_difference": (None,),
         "equal_opportunity_difference": (POSITIVES,),
         "equalized_odds_difference": (POSITIVES, NEGATIVES),
     }[asked.measure]
-    for label in wanted:
-        among = rows["label"] == label if label is not None else rows["label"].notna()
-        yield decided[among].groupby(rows.loc[among, "group"]).mean()
+    for happened, decided in _decisions(count, rows):
+        for label in wanted:
+            among = happened == label if label is not None else happened.notna()
+            yield decided[among].groupby(rows.loc[among, "group"]).mean()
+
+
+def _decisions(count: Count, rows: "pd.DataFrame") -> "Iterator[tuple[pd.Series[Any], pd.Series[Any]]]":
+    """What happened and what was decided, at the threshold or, of many classes, for each against the rest."""
+    if count.spec.task != "multiclass":
+        yield rows["label"], (rows["candidate"] >= count.spec.threshold).astype("float64")
+        return
+    taken = rows["candidate"].map(lambda said: int(list(said).index(max(said))))
+    for place in range(len(count.spec.label.classes)):
+        yield (rows["label"] == place).astype("float64"), (taken == place).astype("float64")
 
 
 def _spread(rates: "pd.Series[Any]") -> float:

@@ -6,6 +6,7 @@ from typing import Any
 from pipelines.gate.case import Case
 from pipelines.gate.report.explanations import importance
 from pipelines.gate.rules import calibration, fairness
+from pipelines.training.many_classes import decided, happened
 
 
 def details(case: Case) -> dict[str, Any]:
@@ -19,11 +20,15 @@ def details(case: Case) -> dict[str, Any]:
     }
     if not case.sound:
         return told
-    return told | {
-        "calibration": _curves(case),
-        "fairness": _fairness(case),
-        "importance": importance(case),
-    }
+    return (
+        told
+        | _classes(case)
+        | {
+            "calibration": _curves(case),
+            "fairness": _fairness(case),
+            "importance": importance(case),
+        }
+    )
 
 
 def _held_out(case: Case) -> str:
@@ -34,23 +39,51 @@ def _held_out(case: Case) -> str:
 
 
 def _curves(case: Case) -> dict[str, Any]:
-    """Mean predicted, share that happened and rows, per bin, of everybody who was asked."""
+    """Mean predicted, share that happened and rows, per bin, of everybody who was asked; of many classes, of each."""
     if case.spec.task != "classification":
         return {}
     bins = case.spec.gate.calibration.bins if case.spec.gate.calibration else 10
     return {who: calibration.curve(case.labels, said, bins) for who, said in case.answers.items()}
 
 
+def _classes(case: Case) -> dict[str, Any]:
+    """Of a multiclass: what was taken for what, rows by class and prediction, and each class's curves."""
+    names = [str(each) for each in case.spec.label.classes]
+    if not names:
+        return {}
+    truth, bins = happened(case.labels, len(names)), case.spec.gate.calibration
+    taken = happened(decided(case.answers["candidate"]), len(names))
+    curves = {
+        name: {
+            who: calibration.curve(truth[:, place], said[:, place], bins.bins if bins else 10)
+            for who, said in case.answers.items()
+        }
+        for place, name in enumerate(names)
+    }
+    return {
+        "classes": {
+            "names": names,
+            "confusion": (truth.T @ taken).astype(int).tolist(),
+            "calibration": curves,
+        }
+    }
+
+
 def _fairness(case: Case) -> list[dict[str, Any]]:
     return [
-        {"group": asked.group, "measure": asked.measure, "groups": _rates(case, asked)}
+        {"group": _titled(asked, side), "measure": asked.measure, "groups": _rates(case, asked, side)}
         for asked in case.spec.gate.fairness
         if asked.group in case.held
+        for side in fairness.sides(case)
     ]
 
 
-def _rates(case: Case, asked: Any) -> list[dict[str, Any]]:
-    found = fairness.table(case, asked)
+def _titled(asked: Any, side: fairness.Side) -> str:
+    return f"{asked.group}, {side.name} against the rest" if side.name else asked.group
+
+
+def _rates(case: Case, asked: Any, side: fairness.Side) -> list[dict[str, Any]]:
+    found = fairness.table(case, asked, side)
     return [
         {"group": str(group), "rows": int(row["rows"]), "judged": bool(row["judged"])}
         | {str(name): _known(rate) for name, rate in row.items() if name not in ("rows", "judged")}

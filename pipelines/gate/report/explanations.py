@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.gate.case import Case
-from pipelines.training.answers import answers, inputs_of
+from pipelines.training.answers import inputs_of
 from pipelines.training.metrics import measure
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 ROWS, REPEATS = 500, 2
 SHOWN = 20
-LOSSES = {"classification": "log_loss", "regression": "mae"}
+LOSSES = {"classification": "log_loss", "multiclass": "log_loss", "regression": "mae"}
 AT_ONCE = 40
 """How many shuffled copies of the rows are asked in one question: a call costs what many rows cost."""
 
@@ -61,7 +61,7 @@ def _grown(case: Case, rows: "pd.DataFrame", groups: Groups) -> list[dict[str, A
     import numpy as np
 
     labels, metric = rows["label"].to_numpy("float64"), LOSSES[case.spec.task]
-    before = measure(metric, labels, answers(case.model, rows))
+    before = measure(metric, labels, case.said(rows))
     losses = [measure(metric, labels, said) for said in _answered(case, _shuffled(rows, groups))]
     grown = np.reshape(losses, (len(groups), REPEATS)) - before
     means, spreads = grown.mean(axis=1), grown.std(axis=1)
@@ -87,7 +87,7 @@ def _answered(case: Case, copies: "Iterable[pd.DataFrame]") -> "Iterator[NDArray
 
     left = iter(copies)
     while together := list(islice(left, AT_ONCE)):
-        yield from np.split(answers(case.model, pd.concat(together)), len(together))
+        yield from np.split(case.said(pd.concat(together)), len(together))
 
 
 def _ranked(found: list[dict[str, Any]]) -> list[dict[str, Any]]:

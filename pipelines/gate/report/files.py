@@ -11,6 +11,7 @@ from pipelines.gate.report.details import details
 from pipelines.gate.report.page import page
 from pipelines.gate.report.plots import draw
 from pipelines.stores import Stores
+from pipelines.training.answers import from_column
 
 
 def write(spec: ModelSpec, version: int, rows: TrainingSet, stores: Stores) -> Path:
@@ -45,5 +46,5 @@ def _judged(spec: ModelSpec, version: int, rows: TrainingSet, stores: Stores) ->
     verdict, absent = record.read(found, stores), record.absent(found, stores)
     said = record.evidence(verdict, stores).drop(columns=["label", "block"])
     held = pd.read_parquet(rows.path, filters=[("split", "==", "holdout")]).reset_index(drop=True)
-    answers = {str(who): said[who].to_numpy("float64") for who in said}
+    answers = {str(who): from_column(said[who]) for who in said}
     return Case(spec, found, None, None, held, rows, stores, verdict.judged_at, answers, absent)

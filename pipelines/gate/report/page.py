@@ -10,6 +10,8 @@ from pipelines.gate.report import charts
 from pipelines.gate.report.look import SIGNS, head, pill, section, table
 from pipelines.stores.audit.licences import Licence
 
+DARK = 55
+"""Per cent of a class from which a cell is so dark that its count is written in the other colour."""
 LONGEST = 12
 """So many columns are shown by importance."""
 
@@ -47,6 +49,7 @@ def groups(rules: Iterable[Rule]) -> dict[str, list[Rule]]:
 
 
 _STARTS: dict[str, tuple[str, ...]] = {
+    "classes": ("class ",),
     "slices": ("slice ", "worst slice"),
     "calibration": ("calibration ",),
     "fairness": ("fairness of ",),
@@ -109,6 +112,7 @@ def _sections(verdict: Verdict, told: Mapping[str, Any]) -> list[str]:
     return [
         _comparisons(found["comparisons"]),
         _metrics(verdict.metrics),
+        _classes(found["classes"], told),
         _slices(found["slices"]),
         _calibration(found["calibration"], told),
         _fairness(found["fairness"], told),
@@ -176,10 +180,52 @@ def _slices(rules: Sequence[Rule]) -> str:
 
 
 def _calibration(rules: Sequence[Rule], told: Mapping[str, Any]) -> str:
+    inside = _plain(rules, cut="calibration ")
+    of_classes = (told.get("classes") or {}).get("calibration")
+    if of_classes:
+        return section("Calibration", inside + _small(of_classes))
     curves = told.get("calibration") or {}
     drawn = f'<div class="beside"><div>{charts.calibration(curves)}<p>{charts.legend(list(curves))}</p></div>'
-    inside = _plain(rules, cut="calibration ")
     return section("Calibration", f"{drawn}<div>{inside}</div></div>" if curves else inside)
+
+
+def _small(curves: Mapping[str, Mapping[str, Any]]) -> str:
+    """A small drawing per class, each on its own scale."""
+    drawn = "".join(
+        f"<figure>{charts.calibration(found)}<figcaption>{escape(name)}</figcaption></figure>"
+        for name, found in curves.items()
+    )
+    who = list(next(iter(curves.values())))
+    note = "<p class=soft>Each class against the rest: predicted probability, and the share that was of the class.</p>"
+    return f'{note}<p>{charts.legend(who)}</p><div class="small">{drawn}</div>'
+
+
+def _classes(rules: Sequence[Rule], told: Mapping[str, Any]) -> str:
+    """What every class is taken for, and whether enough of it is found."""
+    found = told.get("classes")
+    note = "<p class=soft>Held-out rows: down what they are, across what the candidate predicts.</p>"
+    crossed = note + _confusion(found["names"], found["confusion"]) if found else ""
+    return section("Classes", crossed + _plain(rules, cut="class "))
+
+
+def _confusion(names: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
+    """The counts, the darker the larger the share of a class."""
+    rows = [
+        [f"<b>{escape(name)}</b>", *(_shaded(count, sum(row), at == place) for at, count in enumerate(row))]
+        for place, (name, row) in enumerate(zip(names, counts, strict=True))
+    ]
+    return table(["", *map(escape, names)], rows, numbers=len(names))
+
+
+def _shaded(count: int, of: int, right: bool) -> str:
+    share = 100 * count / of if of else 0
+    colour = "var(--pass)" if right else "var(--fail)"
+    dark = " dark" if share > DARK else ""
+    return (
+        f'<span class="cell{dark}" style="--shade:{share:.0f}%;--of:{colour}">{count:,}</span>'
+        if count
+        else "&middot;"
+    )
 
 
 def _fairness(rules: Sequence[Rule], told: Mapping[str, Any]) -> str:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.catalog import ModelSpec
 from pipelines.gate.report import explanations
+from pipelines.gate.rules.calibration import curve
+from pipelines.training.many_classes import decided
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,9 +21,10 @@ def draw(
     spec: ModelSpec, labels: Any, scores: Mapping[str, Any], importance: dict[str, Any], folder: Path
 ) -> list[Path]:
     """PNG files: for a classification calibration, ROC, precision-recall and confusion at the threshold, for a
-    regression predicted against actual and residuals; importance for both."""
+    multiclass calibration and ROC of each class and the confusion of the likeliest, for a regression predicted against
+    actual and residuals; importance for all."""
     folder.mkdir(parents=True, exist_ok=True)
-    of_task = _regression if spec.task == "regression" else _classification
+    of_task = {"regression": _regression, "multiclass": _multiclass}.get(spec.task, _classification)
     drawn = of_task(spec, labels, scores) | {"importance": lambda axes: explanations.draw(axes, importance)}
     return [_figure(folder / f"{name}.png", painter) for name, painter in drawn.items()]
 
@@ -33,6 +36,48 @@ def _classification(spec: ModelSpec, labels: Any, scores: Mapping[str, Any]) -> 
         "precision_recall": lambda axes: _curve(axes, "pr", labels, scores),
         "confusion": lambda axes: _confusion(axes, spec, labels, scores["candidate"]),
     }
+
+
+def _multiclass(spec: ModelSpec, labels: Any, scores: Mapping[str, Any]) -> dict[str, Painter]:
+    classes, said = [str(each) for each in spec.label.classes], scores["candidate"]
+    return {
+        "calibration": lambda axes: _class_calibration(axes, classes, labels, said),
+        "roc": lambda axes: _class_curves(axes, classes, labels, said),
+        "confusion": lambda axes: _class_confusion(axes, classes, labels, said),
+    }
+
+
+def _class_calibration(axes: "Axes", classes: list[str], labels: Any, said: Any) -> None:
+    axes.plot([0, 1], [0, 1], color="grey", linestyle=":", label="perfect")
+    for place, name in enumerate(classes):
+        points = curve(1.0 * (labels == place), said[:, place], 10)
+        axes.plot([p for p, _, _ in points], [h for _, h, _ in points], marker="o", markersize=3, label=name)
+    axes.set(
+        title="The candidate's calibration, class by class",
+        xlabel="predicted probability",
+        ylabel="share of the class",
+    )
+    axes.legend(fontsize=7)
+
+
+def _class_curves(axes: "Axes", classes: list[str], labels: Any, said: Any) -> None:
+    from sklearn.metrics import RocCurveDisplay
+
+    for place, name in enumerate(classes):
+        if (labels == place).any() and (labels != place).any():
+            RocCurveDisplay.from_predictions(labels == place, said[:, place], name=name, ax=axes)
+    axes.set_title("The candidate's ROC, each class against the rest")
+    axes.legend(fontsize=7)
+
+
+def _class_confusion(axes: "Axes", classes: list[str], labels: Any, said: Any) -> None:
+    from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
+
+    counts = confusion_matrix(labels, decided(said), labels=range(len(classes)))
+    ConfusionMatrixDisplay(counts, display_labels=classes).plot(
+        ax=axes, colorbar=False, xticks_rotation="vertical"
+    )
+    axes.set_title("What the likeliest class was, and what it is")
 
 
 def _regression(spec: ModelSpec, labels: Any, scores: Mapping[str, Any]) -> dict[str, Painter]:

@@ -7,6 +7,7 @@ __all__ = [
     "behaviour",
     "bounds",
     "calibration",
+    "classes",
     "comparisons",
     "fairness",
     "onnx",

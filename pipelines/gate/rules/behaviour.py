@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 from pipelines.catalog.gate_spec import Direction, Invariance, Minimum
 from pipelines.contracts import Decision, Kind, Rule
 from pipelines.gate.case import Case
-from pipelines.training.answers import answers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +41,7 @@ def _invariance(case: Case, test: Invariance, rows: "pd.DataFrame", before: "NDA
     differs = (changed[list(test.change)].astype(str) != rows[list(test.change)].astype(str)).any(axis=1)
     if not differs.any():
         return _cannot(test.name, f"all {len(rows):,} rows hold these values already; change something else")
-    moved = float(abs(answers(case.model, changed) - before)[differs.to_numpy()].max())
+    moved = float(abs(case.said(changed) - before)[differs.to_numpy()].max())
     return Rule(
         title(test.name),
         Decision.PASS if moved <= test.within else Decision.FAIL,
@@ -65,12 +64,13 @@ def _direction(case: Case, test: Direction, rows: "pd.DataFrame", before: "NDArr
     if there.empty:
         return _cannot(test.name, f"none of {len(rows):,} rows has {', '.join(test.add)}; hold out more")
     more = there.assign(**{name: there[name].astype("float64") + by for name, by in test.add.items()})
-    share = _as_expected(answers(case.model, more) - before[known.to_numpy()], test.expect)
+    moves = case.said(more) - before[known.to_numpy()]
+    share = _as_expected(_of(case, test, moves), test.expect)
     asked = ", ".join(f"{name} {by:+g}" for name, by in test.add.items())
     return Rule(
         title(test.name),
         Decision.PASS if share >= test.share else Decision.FAIL,
-        f"with {asked} answers go {test.expect.replace('_', ' ')} in {share:.1%} of {len(there):,} rows, "
+        f"with {asked} answers{_named(test)} go {test.expect.replace('_', ' ')} in {share:.1%} of {len(there):,} rows, "
         f"{test.share:.0%} needed",
         value=share,
         bound=test.share,
@@ -78,6 +78,15 @@ def _direction(case: Case, test: Direction, rows: "pd.DataFrame", before: "NDArr
         metric=f"share that goes {test.expect.replace('_', ' ')}",
         rows=len(there),
     )
+
+
+def _of(case: Case, test: Direction | Minimum, said: "NDArray[Any]") -> "NDArray[Any]":
+    """The numbers a test is about: of several classes those of the one it names."""
+    return said if test.of is None else said[:, case.spec.label.classes.index(test.of)]
+
+
+def _named(test: Direction | Minimum) -> str:
+    return "" if test.of is None else f" for {test.of}"
 
 
 def _as_expected(moves: "NDArray[Any]", expect: str) -> float:
@@ -94,7 +103,7 @@ def _minimum(case: Case, test: Minimum) -> Rule:
     foreign = sorted(set(test.question) - set(map(str, case.held.columns)))
     if foreign:
         return _cannot(test.name, f"the model is not asked for {', '.join(foreign)}; mend spec.yaml")
-    said = float(answers(case.model, _question(case, test.question))[0])
+    said = float(_of(case, test, case.said(_question(case, test.question)))[0])
     low, high = test.at_least, test.at_most
     holds = (low is None or said >= low) and (high is None or said <= high)
     return _bounded(test, said, Decision.PASS if holds else Decision.FAIL)
@@ -110,7 +119,7 @@ def _bounded(test: Minimum, said: float, decision: Decision) -> Rule:
     return Rule(
         title(test.name),
         decision,
-        f"the answer to {_values(test.question) or 'the examples'} is {said:.4f}, {' and '.join(words)}",
+        f"the answer{_named(test)} to {_values(test.question) or 'the examples'} is {said:.4f}, {' and '.join(words)}",
         value=said,
         bound=None if kind is Kind.FACT else low if high is None else high,
         kind=kind,

@@ -14,7 +14,7 @@ def check(case: Case) -> list[Rule]:
     return rules + [
         _suspicious(case, metric, bound)
         for metric, bound in gate.suspicious.items()
-        if METRICS[metric][0] == case.spec.task
+        if case.spec.task in METRICS[metric][0]
     ]
 
 

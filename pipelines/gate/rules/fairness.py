@@ -1,11 +1,14 @@
 """Whether the candidate treats the groups of a column alike, by fairlearn's measures."""
 
+from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from pipelines.catalog.gate_spec import Fairness
 from pipelines.contracts import Decision, Rule
 from pipelines.gate.case import Case
 from pipelines.gate.resampling import CONFIDENCE, Estimate, Limit, at_most, estimate, sums, weights
+from pipelines.training.many_classes import decided, happened
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,15 +38,16 @@ def title(asked: Fairness) -> str:
     return f"fairness of {asked.group}: {asked.measure}"
 
 
-def table(case: Case, asked: Fairness) -> "pd.DataFrame":
-    """Per group its rows and rates, as fairlearn's MetricFrame has them, and whether it is judged."""
+def table(case: Case, asked: Fairness, side: "Side | None" = None) -> "pd.DataFrame":
+    """Per group its rows and rates, as fairlearn's MetricFrame has them, and whether it is judged; of a multiclass on
+    one side, by default its first class's."""
     import pandas as pd
     from fairlearn.metrics import MetricFrame
 
     found: pd.DataFrame = MetricFrame(
         metrics=_metrics(case.spec.task),
-        y_true=case.labels,
-        y_pred=_decisions(case),
+        y_true=(side or sides(case)[0]).labels,
+        y_pred=(side or sides(case)[0]).decided,
         sensitive_features=pd.Series(_groups(case, asked.group), name=asked.group),
     ).by_group
     found.insert(0, "rows", pd.Series(_groups(case, asked.group)).value_counts())
@@ -70,13 +74,16 @@ def _rule(case: Case, asked: Fairness) -> Rule:
     if len(judged) < 2:
         return _cannot(asked, f"{len(judged)} groups have {asked.minimum_rows} rows, two are needed{told}")
     rows = _among(groups, judged)
-    lacking = _lacking(case, asked, groups, judged)
+    lacking = [each for side in sides(case) for each in _lacking(side, asked, groups, judged)]
     if lacking:
         return _cannot(asked, f"{', '.join(lacking)}: a rate of nothing; hold out more rows{told}")
     best = _difference(case, asked, groups, rows)
+    worst = max(sides(case), key=lambda side: _measured(side, asked, groups, rows))
+    named = f"; {worst.name} against the rest is the worst of {len(sides(case))}" if worst.name else ""
+    extremes = _extremes(table(case, asked, worst) if worst.name else found, asked)
     why = (
         f"between the {len(judged)} groups of {asked.group} {best.value:.4f} ({CONFIDENCE:.0%} interval "
-        f"{best.low:.4f} to {best.high:.4f}), at most {asked.at_most}; {_extremes(found, asked)}{told}"
+        f"{best.low:.4f} to {best.high:.4f}), at most {asked.at_most}{named}; {extremes}{told}"
     )
     return at_most(Limit(title(asked), asked.measure, asked.at_most, int(rows.sum())), best, why)
 
@@ -97,17 +104,34 @@ def _among(groups: "NDArray[Any]", judged: list[str]) -> "NDArray[Any]":
     return np.isin(groups.astype(str), judged)
 
 
-def _decisions(case: Case) -> "NDArray[Any]":
-    """What the candidate decides at the spec's threshold, or a regression's values."""
-    said = case.answers["candidate"]
-    return said if case.spec.task == "regression" else (said >= case.spec.threshold).astype("float64")
+@dataclass(frozen=True)
+class Side:
+    """One question that is decided of every row: what was so, and what the candidate decided or, a value, said.
+
+    A multiclass has one per class, that class against the rest; any other has one, without a name.
+    """
+
+    name: str
+    labels: "NDArray[Any]"
+    decided: "NDArray[Any]"
 
 
-def _parts(case: Case, rate: str) -> tuple["NDArray[Any]", "NDArray[Any]"]:
+def sides(case: Case) -> list[Side]:
+    """Every question that the candidate decides, at the spec's threshold or as the likeliest class."""
+    said, labels, classes = case.answers["candidate"], case.labels, case.spec.label.classes
+    if case.spec.task == "regression":
+        return [Side("", labels, said)]
+    if not classes:
+        return [Side("", labels, (said >= case.spec.threshold).astype("float64"))]
+    of_class = zip(happened(labels, len(classes)).T, happened(decided(said), len(classes)).T, strict=True)
+    return [Side(str(name), *pair) for name, pair in zip(classes, of_class, strict=True)]
+
+
+def _parts(side: Side, rate: str) -> tuple["NDArray[Any]", "NDArray[Any]"]:
     """A rate is the sum of the first over the sum of the second."""
     import numpy as np
 
-    labels, decided = case.labels, _decisions(case)
+    labels, decided = side.labels, side.decided
     if rate == "true_positive_rate":
         return decided * labels, labels
     if rate == "false_positive_rate":
@@ -115,13 +139,13 @@ def _parts(case: Case, rate: str) -> tuple["NDArray[Any]", "NDArray[Any]"]:
     return (abs(labels - decided) if rate == "mean_absolute_error" else decided), np.ones_like(labels)
 
 
-def _lacking(case: Case, asked: Fairness, groups: "NDArray[Any]", judged: list[str]) -> list[str]:
+def _lacking(side: Side, asked: Fairness, groups: "NDArray[Any]", judged: list[str]) -> list[str]:
     """The judged groups in which a rate has no row to be a rate of."""
     return [
-        f"{group} has no row for the {rate}"
+        f"{group} has no row for the {rate}{f' of {side.name}' if side.name else ''}"
         for rate in RATES[asked.measure]
         for group in judged
-        if not _parts(case, rate)[1][groups == group].any()
+        if not _parts(side, rate)[1][groups == group].any()
     ]
 
 
@@ -135,18 +159,19 @@ def _difference(case: Case, asked: Fairness, groups: "NDArray[Any]", rows: "NDAr
     names, among = np.unique(groups[rows].astype(str), return_inverse=True)
     codes = np.unique(case.blocks[rows], return_inverse=True)[1]
     drawn, gaps = weights(int(codes.max()) + 1), []
-    for rate in RATES[asked.measure]:
-        above, below = (drawn @ sums(codes, p[rows], among, len(names)) for p in _parts(case, rate))
+    for side, rate in product(sides(case), RATES[asked.measure]):
+        above, below = (drawn @ sums(codes, p[rows], among, len(names)) for p in _parts(side, rate))
         rates = np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
         gaps.append(np.nanmax(rates, axis=1) - np.nanmin(rates, axis=1))
-    return estimate(_measured(case, asked, groups, rows), np.max(gaps, axis=0))
+    value = max(_measured(side, asked, groups, rows) for side in sides(case))
+    return estimate(value, np.max(gaps, axis=0))
 
 
-def _measured(case: Case, asked: Fairness, groups: "NDArray[Any]", rows: "NDArray[Any]") -> float:
+def _measured(side: Side, asked: Fairness, groups: "NDArray[Any]", rows: "NDArray[Any]") -> float:
     from fairlearn import metrics
 
-    labels, decided, among = case.labels[rows], _decisions(case)[rows], groups[rows]
-    if asked.task == "regression":
+    labels, decided, among = side.labels[rows], side.decided[rows], groups[rows]
+    if "regression" in asked.tasks:
         frame = metrics.MetricFrame(
             metrics=_metrics("regression"), y_true=labels, y_pred=decided, sensitive_features=among
         )

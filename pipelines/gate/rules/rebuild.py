@@ -6,7 +6,7 @@ otherwise, however good it looks.
 
 from pipelines.contracts import Decision, EvergreenError, Rule
 from pipelines.gate.case import Case, fact
-from pipelines.training.answers import digest_of
+from pipelines.training.answers import apart, digest_of
 from pipelines.training.rebuild import Rebuild, rebuilt
 
 ROWS, MODEL = "its rows can be made again", "its answers can be made again"
@@ -38,9 +38,9 @@ def _answers(case: Case, again: Rebuild) -> Rule:
 def _apart(case: Case, again: Rebuild) -> str:
     """How far the answers are from those of the candidate."""
     said = case.answers["candidate"]
-    if len(said) != len(again.answers):
+    if said.shape != again.answers.shape:
         return f"{len(again.answers):,} rows are held out of those that come out, not {len(said):,}"
-    gaps = abs(again.answers - said)
+    gaps = apart(again.answers, said)
     return f"{int((gaps > 0).sum()):,} of {len(gaps):,} rows answered otherwise, by up to {gaps.max(initial=0):.4g}"
 
 

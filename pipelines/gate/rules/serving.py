@@ -18,9 +18,11 @@ from pipelines.contracts import Decision, EvergreenError, Kind, Rule, as_json
 from pipelines.gate.case import Case, fact
 from pipelines.gate.probes import START, Asking
 from pipelines.processes import processors
+from pipelines.training.answers import apart as furthest
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
 CLOSE = 1e-12
 """One row and many may go through different arithmetic; further apart than this they are different answers."""
@@ -105,10 +107,15 @@ def _given(case: Case) -> str:
 
     Of the gate it gets what bounds it, and nothing of how the model was found.
     """
-    spec = case.spec.model_dump(by_alias=True, exclude={"search", "parameters"})
+    spec = case.spec.model_dump(by_alias=True, exclude={"search", "parameters", *_unsaid(case)})
     spec["gate"] = {name: spec["gate"][name] for name in ("floors", "serving")}
     plain = {"settings": case.stores.settings.model_dump(), "spec": spec, "version": as_json(case.version)}
     return json.dumps(plain, default=_written)
+
+
+def _unsaid(case: Case) -> set[str]:
+    """What a spec of many classes must not say."""
+    return {"threshold"} if case.spec.outputs > 1 else set()
 
 
 def _written(value: Any) -> Any:
@@ -175,10 +182,20 @@ def _answers(case: Case, seen: dict[str, Any], rows: "pd.DataFrame") -> list[Rul
         fact(
             "serves: without any feature",
             degraded is not None,
-            f"with every feature missing it answers {degraded}",
+            f"with every feature missing it answers {_plainly(degraded)}",
             "it cannot answer when the feature store is down",
         ),
     ]  # fmt: skip
+
+
+def _plainly(answer: Any) -> str:
+    """An answer as people read it; of several classes a few digits each."""
+    return ", ".join(f"{chance:.4g}" for chance in answer) if isinstance(answer, list) else str(answer)
+
+
+def _size(said: "NDArray[Any]") -> "NDArray[Any]":
+    """How large the answers to each row are."""
+    return furthest(said, 0 * said)
 
 
 def _as_judged(case: Case, seen: dict[str, Any], rows: "pd.DataFrame") -> Rule:
@@ -186,15 +203,16 @@ def _as_judged(case: Case, seen: dict[str, Any], rows: "pd.DataFrame") -> Rule:
     import numpy as np
 
     name, judged = "serves: as the gate was answered", case.answers["candidate"][rows.index.to_numpy()]
-    there = np.array([np.nan if answer is None else answer for answer in seen["answers"]], dtype="float64")
-    asked = np.isfinite(there)
+    none = np.full_like(judged[0], np.nan) if len(judged) else np.nan
+    there = np.array([none if answer is None else answer for answer in seen["answers"]], dtype="float64")
+    asked = np.isfinite(there) if there.ndim == 1 else np.isfinite(there).all(axis=1)
     if len(there) != len(rows):
         raise EvergreenError(
             f"the probe answered {len(there)} of {len(rows)} questions; see that it is this code's"
         )
     if not asked.any():
         return Rule(name, Decision.FAIL, f"serving can be asked none of {len(rows)} held-out rows")
-    apart = np.abs(there[asked] - judged[asked]) / np.maximum(1, np.abs(judged[asked]))
+    apart = furthest(there[asked], judged[asked]) / np.maximum(1, _size(judged[asked]))
     worst, same = float(apart.max()), int((apart == 0).sum())
     left = f"; {int((~asked).sum())} rows serving cannot be asked" if not asked.all() else ""
     return Rule(

@@ -83,5 +83,8 @@ def _libraries(case: Case) -> Rule:
 
 
 def _sound(case: Case) -> Rule:
-    why = case.absent.get("candidate", "an answer is no number (or no probability), or labels have one class")
+    wrong = "an answer is no number (or no probability), or labels have one class"
+    if case.spec.task == "multiclass":
+        wrong = "an answer is no probability of each class, or does not sum to one, or labels have one class"
+    why = case.absent.get("candidate", wrong)
     return fact("sound answers", case.sound, f"all {len(case.held):,} answers are numbers", why)

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from pipelines.gate.case import Case
-from pipelines.gate.intervals import losses
+from pipelines.gate.estimates import losses
 from pipelines.training.answers import inputs_of
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ RUNS = 8
 VALUES = 20
 """Of a column of words its most frequent values are tried."""
 DEPTH = 2
-STAND_IN = {"classification": "log_loss", "regression": "mae"}
+STAND_IN = {"classification": "log_loss", "multiclass": "log_loss", "regression": "mae"}
 """What the search goes by where the slices' metric is no mean over rows."""
 MEANS = ("log_loss", "brier", "accuracy", "mae", "rmse")
 

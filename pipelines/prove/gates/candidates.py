@@ -13,6 +13,7 @@ from pipelines.prove.gates.bench import Bench, Fit
 from pipelines.training import train
 from pipelines.training.answers import NOT_INPUT
 from pipelines.training.checkout import libraries
+from pipelines.training.many_classes import decided
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,6 +79,18 @@ def inverted(spec: ModelSpec, inputs: "pd.DataFrame", labels: Any) -> Any:
     return _own(spec).fit(inputs, labels.max() + labels.min() - labels)
 
 
+def swapped(spec: ModelSpec, inputs: "pd.DataFrame", labels: Any) -> Any:
+    """Takes the two most frequent classes for each other."""
+    one, other = labels.value_counts().index[:2]
+    return _own(spec).fit(inputs, labels.replace({one: other, other: one}))
+
+
+def blind(spec: ModelSpec, inputs: "pd.DataFrame", labels: Any) -> Any:
+    """Has never seen the rarest class, and never predicts it."""
+    seen = (labels != labels.value_counts().index[-1]).to_numpy()
+    return _own(spec).fit(inputs[seen], labels[seen])
+
+
 def constant(spec: ModelSpec, inputs: "pd.DataFrame", labels: Any) -> Any:
     return _alone(pieces.constant(spec)).fit(inputs, labels)
 
@@ -98,9 +111,12 @@ def _alone(last: Any) -> Any:
 
 
 def miscalibrated(spec: ModelSpec, inputs: "pd.DataFrame", labels: Any) -> Any:
-    """Every positive four times: the order of answers stays, what they promise does not."""
+    """Every positive four times: the order of answers stays, what they promise does not. Of many classes, two rows in
+    five are said to be of the most frequent."""
     import numpy as np
 
+    if spec.outputs > 1:
+        return _own(spec).fit(inputs, labels.where(_dice().random(len(labels)) > 0.4, labels.mode()[0]))
     many = np.repeat(np.arange(len(labels)), np.where(labels == 1, 4, 1))
     return _own(spec).fit(inputs.iloc[many], labels.iloc[many])
 
@@ -213,7 +229,8 @@ def itself(bench: Bench) -> tuple[Candidate, None]:
 
 def _leak(bench: Bench, data: "pd.DataFrame") -> "pd.DataFrame":
     """The answer in a feature."""
-    column = next(str(c) for c in data if "__" in str(c) and data[c].dtype.kind == "f")
+    numbers = [str(c) for c in data if c not in NOT_INPUT and data[c].dtype.kind == "f"]
+    column = next((name for name in numbers if "__" in name), numbers[0])
     return data.assign(**{column: data["label"].astype("float64")})
 
 
@@ -222,7 +239,9 @@ def _own_predictions(bench: Bench, data: "pd.DataFrame") -> "pd.DataFrame":
     from pipelines.training.answers import answers
 
     champion = bench.stores.tracking.load(bench.spec.name, bench.champion or 0)
-    said = answers(champion, data)
+    said = answers(champion, data, bench.spec.outputs)
+    if bench.spec.task == "multiclass":
+        said = decided(said)
     if bench.spec.task == "classification":
         said = (said >= bench.spec.threshold).astype(int)
     return data.assign(label=data["label"].where(data["split"] == "holdout", said))
@@ -258,6 +277,10 @@ def _edited_rows(bench: Bench, data: "pd.DataFrame") -> "pd.DataFrame":
     return pd.concat([data, held.head(len(held) // 2)], ignore_index=True)
 
 
+def _asks_of_each(spec: ModelSpec) -> bool:
+    return spec.gate.each_class is not None and spec.gate.each_class.recall > 0
+
+
 BETTER, REBUILD = "than the champion's", "made again"
 CANDIDATES: tuple[Bad, ...] = (
     Bad("tied: the champion's twin with another seed", BETTER, _fitted(tied)),
@@ -266,8 +289,10 @@ CANDIDATES: tuple[Bad, ...] = (
     Bad("answers the wrong way round", "floor", _fitted(inverted)),
     Bad("answers a constant", "than the baseline's", _fitted(constant)),
     Bad("answers NaN", "sound answers", _fitted(not_a_number)),
-    Bad("miscalibrated: positives counted four times", "calibration", _fitted(miscalibrated),
-        lambda s: s.gate.calibration is not None and s.task == "classification"),
+    Bad("takes two classes for each other", "is found", _fitted(swapped), _asks_of_each),
+    Bad("never predicts the rarest class", "is found", _fitted(blind), _asks_of_each),
+    Bad("miscalibrated: one answer told of far too often", "calibration", _fitted(miscalibrated),
+        lambda s: s.gate.calibration is not None and s.task != "regression"),
     Bad("a slice regressed", "slice", _fitted(regressed), lambda s: bool(s.gate.slices.columns)),
     Bad("unfair to a group", "fairness", _fitted(unfair), lambda s: bool(s.gate.fairness)),
     Bad("a direction reversed", "behaviour", _fitted(backwards),

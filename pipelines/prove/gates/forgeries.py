@@ -10,7 +10,7 @@ from pipelines.gate import record
 from pipelines.prove.gates.bench import Bench
 from pipelines.stores.tracking.registry import CHAMPION
 from pipelines.training import rebuild
-from pipelines.training.answers import answers
+from pipelines.training.answers import answers, as_column
 
 
 def edited_record(bench: Bench, bad: int, good: int) -> None:
@@ -46,7 +46,7 @@ def own_rebuild(bench: Bench, bad: int, good: int) -> None:
     path = rebuild.path_of(asked, stores)
     signed = pq.read_table(path).schema.metadata
     held = pd.read_parquet(bench.rows.path, filters=[("split", "==", "holdout")]).reset_index(drop=True)
-    own = answers(stores.tracking.load(spec.name, bad), held)
+    own = as_column(answers(stores.tracking.load(spec.name, bad), held, spec.outputs))
     pq.write_table(pa.table({"answers": own}).replace_schema_metadata(signed), path)
 
 

@@ -9,11 +9,13 @@ from unittest.mock import patch
 from pipelines import gate
 from pipelines.contracts import Candidate, Decision, EvergreenError, Kind, Rule
 from pipelines.gate import case
+from pipelines.gate.estimates import losses
 from pipelines.gate.rules import bounds, comparisons, rebuild, slices
 from pipelines.prove.gates import forgeries
 from pipelines.prove.gates.bench import Bench, weakened, with_parameters
 from pipelines.prove.gates.candidates import memorised
 from pipelines.stores.tracking.registry import Tracking
+from pipelines.training.many_classes import decided
 
 TWIN = {"random_state": 7, "C": 0.9, "alpha": 1.1, "n_neighbors": 7}
 Hand = Callable[[Bench], Any]
@@ -153,7 +155,7 @@ def low_confidence(bench: Bench) -> Any:
 def swapped_metric(bench: Bench) -> Any:
     """Another metric under the name of the one that was asked for, one that does not see the difference."""
     real = comparisons.paired
-    other = {"classification": "accuracy", "regression": "median_ae"}[bench.spec.task]
+    other = "median_ae" if bench.spec.task == "regression" else "accuracy"
 
     def swapped(who: str, comparison: Any, found: Any) -> Rule:
         rule = real(
@@ -181,6 +183,8 @@ def own_labels(bench: Bench) -> Any:
 
     def believed(self: case.Case) -> Any:
         said = self.answers["candidate"]
+        if self.spec.outputs > 1:
+            return decided(said).astype("float64")
         return said if self.spec.task == "regression" else (said > 0.5).astype("float64")
 
     return _patched((case.Case, "labels", property(believed)))
@@ -206,12 +210,19 @@ def picked_rows(bench: Bench) -> Any:
     """Only rows on which the candidate does better than the champion, of either class."""
 
     def picked(found: case.Case) -> Any:
-        far = [abs(found.labels - found.answers[who]) for who in ("champion", "candidate")]
+        far = [_away(found, who) for who in ("champion", "candidate")]
         rows = found.held.assign(gain=far[0] - far[1]).sort_values("gain")
-        best = rows.groupby("label" if bench.spec.task == "classification" else "split").tail(len(rows) // 4)
+        kinds, by = max(2, bench.spec.outputs), "split" if bench.spec.task == "regression" else "label"
+        best = rows.groupby(by).tail(len(rows) // (2 * kinds))
         return best.drop(columns="gain").sort_index()
 
     return _on_rows(picked)
+
+
+def _away(found: case.Case, who: str) -> Any:
+    """How far an answer to each row is from what happened."""
+    said = found.answers[who]
+    return losses("log_loss", found.labels, said) if said.ndim > 1 else abs(found.labels - said)
 
 
 def _on_rows(chosen: Callable[[case.Case], Any]) -> Any:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pipelines.catalog import ModelSpec
 from pipelines.contracts import Decision, EvergreenError
@@ -200,7 +200,7 @@ class Trial:
         if server.served is None:
             return None
         asked = server.request_model.model_validate(example(self.bench.spec))
-        return server.answer(server.served, asked, server.features(server.served, asked))
+        return cast(float, server.answer(server.served, asked, server.features(server.served, asked)))
 
     def _made(self) -> bool:
         return self.canary.exists()

@@ -162,7 +162,7 @@ def _labels(metric: str, truth: "Numbers", draw: "np.random.Generator") -> "Numb
     """What happened: yes or no, or a number with heavy tails (Student's t, 5)."""
     import numpy as np
 
-    if METRICS[metric][0] == "regression":
+    if "regression" in METRICS[metric][0]:
         return np.asarray(truth + draw.standard_t(5, len(truth)))
     return np.asarray(draw.random(len(truth)) < 1 / (1 + np.exp(-truth)), dtype="float64")
 
@@ -171,6 +171,6 @@ def _answers(metric: str, said: "Numbers") -> "Numbers":
     """A number, or a probability; for f1 shifted to where its cut is best, or more noise would make f1 better."""
     import numpy as np
 
-    if METRICS[metric][0] == "regression":
+    if "regression" in METRICS[metric][0]:
         return said
     return np.asarray(1 / (1 + np.exp(-said - (F1_SHIFT if metric == "f1" else 0.0))))

@@ -1,4 +1,4 @@
-"""What is to be told: which column, whether yes or no or a number, and as SQL."""
+"""What is to be told: which column, whether yes or no, one of several classes or a number, and as SQL."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,24 +18,43 @@ YES = ("1", "true", "yes", "y", "t", "positive", "1.0", "churned", "fraud", "lat
 FEW = 10
 """Whole numbers with so few values may be classes as well as amounts."""
 LEAST_ROWS, LEAST_OF_A_CLASS = 100, 20
+MOST_CLASSES = 20
+"""So many classes are told apart at most; more are a number, or one of them against the rest."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The column to be told. `positive` is the value that counts as yes, as it is written; None for a number."""
+    """The column to be told. `positive` is the value that counts as yes, as it is written; None for a number, and for
+    several `classes`, which are as spec.yaml names them, `counts` the rows of each."""
 
     facts: Facts
     task: Task
     positive: str | None
     others: tuple[str, ...]
     why: str
+    classes: tuple[str | int, ...] = ()
+    counts: tuple[int, ...] = ()
+
+    @property
+    def rarest(self) -> int:
+        """How many rows the rarest class has."""
+        return min(self.counts)
 
     def sql(self, column: str) -> str:
-        """The label of a row, as a number, from a column of this name."""
+        """The label of a row from a column of this name: a number, or the class as spec.yaml names it."""
+        if self.classes:
+            return column if self.facts.kind == "string" else f"cast({column} as bigint)"
         if self.positive is None:
             return column if self.facts.kind == "float" else f"cast({column} as double)"
         value = self.positive if self.facts.kind in ("integer", "float") else literal(self.positive)
         return f"cast({column} = {value} as integer)"
+
+    def number(self, column: str) -> str:
+        """The label as a number in any case: the place of a class."""
+        if not self.classes:
+            return self.sql(column)
+        listed = ", ".join(literal(each) if isinstance(each, str) else str(each) for each in self.classes)
+        return f"list_position([{listed}], {self.sql(column)}) - 1"
 
 
 def literal(text: str) -> str:
@@ -57,12 +76,14 @@ def guessed(found: Sequence[Facts]) -> Facts:
 
 
 def answer(facts: Facts, task: Task | None, positive: str | None, source: Source) -> Answer:
-    """How a column is told; EvergreenError if one number per row cannot say it, with what would."""
+    """How a column is told; EvergreenError if neither a class nor a number can say it, with what would."""
     if facts.kind == "timestamp" or facts.distinct < 2:
         what = "is a time" if facts.kind == "timestamp" else f"has {facts.distinct} value"
         raise EvergreenError(f"{facts.header!r} {what} and cannot be told; name another column with --label")
     if task == "regression" or (task is None and positive is None and _is_amount(facts)):
         return _number(facts, source)
+    if positive is None and (task == "multiclass" or facts.distinct > 2):
+        return _classes(facts, source)
     return _class(facts, positive, source)
 
 
@@ -84,13 +105,6 @@ def _number(facts: Facts, source: Source) -> Answer:
 
 def _class(facts: Facts, positive: str | None, source: Source) -> Answer:
     values = _values(facts, source)
-    if positive is None and facts.distinct > 2:
-        shown = ", ".join(list(values)[:8]) + (", ..." if facts.distinct > 8 else "")
-        number = ", or `--task regression` takes it as a number" if facts.kind != "string" else ""
-        raise EvergreenError(
-            f"{facts.header!r} has {facts.distinct:,} values ({shown}), and the gate judges one number per row;"
-            f" `--positive VALUE` tells one of them against the rest{number}"
-        )
     chosen = _positive(values, positive, facts)
     count = values[chosen]
     _enough(facts, min(count, facts.filled - count))
@@ -99,6 +113,46 @@ def _class(facts: Facts, positive: str | None, source: Source) -> Answer:
     return Answer(
         facts, "classification", chosen, others, f"{chosen} ({count / facts.filled:.1%}) against {rest}"
     )
+
+
+def _classes(facts: Facts, source: Source) -> Answer:
+    """Every value is a class, numbers in their order, words in the alphabet's."""
+    values = _values(facts, source)
+    shown = ", ".join(list(values)[:8]) + (", ..." if facts.distinct > 8 else "")
+    ways = "`--positive VALUE` tells one of them against the rest"
+    ways += ", or `--task regression` takes it as a number" if facts.kind != "string" else ""
+    if facts.distinct < 3:
+        raise EvergreenError(
+            f"{facts.header!r} has {facts.distinct} values ({shown}), which `--task classification` tells"
+        )
+    if facts.distinct > MOST_CLASSES:
+        raise EvergreenError(
+            f"{facts.header!r} has {facts.distinct:,} values ({shown}), and up to {MOST_CLASSES} classes are told"
+            f" apart; {ways}, or put rare ones together in the data"
+        )
+    if any(not value.strip() for value in values) or (facts.kind == "float" and any(map(_fraction, values))):
+        raise EvergreenError(f"{facts.header!r} has values that are no names of classes ({shown}); {ways}")
+    _enough_of_each(facts, values, ways)
+    named = {value if facts.kind == "string" else int(float(value)): count for value, count in values.items()}
+    ordered = dict(sorted(named.items()))
+    rarest = min(ordered, key=ordered.__getitem__)
+    why = f"{len(ordered)} classes, the rarest {rarest} ({ordered[rarest] / facts.filled:.1%}); {ways}"
+    return Answer(facts, "multiclass", None, (), why, tuple(ordered), tuple(ordered.values()))
+
+
+def _fraction(value: str) -> bool:
+    return not float(value).is_integer()
+
+
+def _enough_of_each(facts: Facts, values: dict[str, int], ways: str) -> None:
+    rare = {value: count for value, count in values.items() if count < LEAST_OF_A_CLASS}
+    _enough(facts, facts.filled)
+    if rare:
+        told = ", ".join(f"{value} ({count})" for value, count in rare.items())
+        raise EvergreenError(
+            f"{facts.header!r} has classes of too few rows: {told}; {LEAST_OF_A_CLASS} of each are needed to learn it"
+            f" and to judge it: bring more, put rare ones together in the data, or {ways}"
+        )
 
 
 def _values(facts: Facts, source: Source) -> dict[str, int]:

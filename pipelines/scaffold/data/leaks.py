@@ -18,7 +18,7 @@ FEW = 0.05
 
 def leaks(found: Sequence[Facts], answer: Answer, source: Source) -> dict[str, str]:
     """Place -> why the column tells the answer, for those that do."""
-    label = answer.sql(answer.facts.place)
+    label = answer.number(answer.facts.place)
     source.connection.execute(
         f"create or replace table judged as select *, cast({label} as double) as answer from typed"
         f" where {answer.facts.place} is not null order by hash(rowid) limit {SAMPLE}"
@@ -34,7 +34,7 @@ def leaks(found: Sequence[Facts], answer: Answer, source: Source) -> dict[str, s
 
 
 def strongest(found: Sequence[Facts], source: Source) -> float:
-    """The best AUC that a number among these has by itself; 0.5 if there is none."""
+    """The best AUC that a number among these has by itself; 0.5 if there is none, or no answer is 1."""
     aucs = [
         _auc(each.place, source) for each in found if each.kind in ("integer", "float") and each.distinct > 1
     ]
@@ -53,6 +53,10 @@ def _why(facts: Facts, answer: Answer, source: Source) -> str:
         auc = _auc(place, source)
         best = max(auc, 1 - auc)
         return f"alone it tells the answer apart (AUC {best:.4f})" if best >= ALONE else ""
+    if answer.task == "multiclass":
+        turns = _turns(place, source)
+        few = len(answer.classes) - 1 + facts.filled // 1000
+        return f"in its order each class follows the one before ({turns} turns)" if turns <= few else ""
     straight = _correlation(place, source)
     return (
         f"it follows the answer without error (correlation {straight:.5f})"
@@ -90,6 +94,16 @@ def _auc(place: str, source: Source) -> float:
         f" sum(answer) over () as p from judged where {place} is not null) group by p"
     )
     return 0.5 if found is None else float(found)
+
+
+def _turns(place: str, source: Source) -> int:
+    """How often the answer changes as the value grows; of one value it counts as many times as it has answers."""
+    found = source.one(
+        "select coalesce(sum(cast(least <> before as integer) + most - least), 0) from (select min(answer) as least,"
+        f" max(answer) as most, lag(max(answer)) over (order by {place}) as before from judged"
+        f" where {place} is not null group by {place})"
+    )
+    return int(found or 0)
 
 
 def _correlation(place: str, source: Source) -> float:

@@ -27,6 +27,7 @@ class Sizes:
     hours: int
     base: float
     spread: float
+    shares: tuple[float, ...]
     linear: bool
     why: str
     believable: float | None
@@ -49,18 +50,35 @@ class Sizes:
 
     @property
     def spoken(self) -> float:
-        """The Brier score of always answering the base rate; 0 where the answer is no yes or no."""
+        """The Brier score of always answering the base rate, or each class's share; 0 where the answer is a number."""
+        if self.shares:
+            return 1 - sum(share**2 for share in self.shares)
         return max(0.0, self.base * (1 - self.base))
+
+    @property
+    def varied(self) -> float:
+        """How much what happened varies around the mean answer, of the class where that is most."""
+        return max((share * (1 - share) for share in self.shares), default=self.spoken)
+
+    @property
+    def rarest(self) -> int:
+        """How many held-out rows are of the rarest class."""
+        return int(min(self.shares, default=0.0) * self.held)
+
+    @property
+    def class_rows(self) -> int:
+        """Held-out rows of a class that can tell something of it."""
+        return min(50, max(20, self.rarest // 2))
 
     @property
     def mean_error(self) -> float:
         """How far the mean of so few answers may be from what happened by chance, three times out of a thousand."""
-        chance = 3 * math.sqrt(self.spoken / max(1, self.gate_rows))
+        chance = 3 * math.sqrt(self.varied / max(1, self.gate_rows))
         return round(min(0.5, max(0.08, chance)), 2)
 
     @property
     def bin_error(self) -> float:
-        chance = 2 * math.sqrt(self.spoken * self.bins / max(1, self.gate_rows))
+        chance = 2 * math.sqrt(self.varied * self.bins / max(1, self.gate_rows))
         return round(min(0.5, max(0.1, chance)), 2)
 
 
@@ -79,7 +97,7 @@ def span(clock: Clock | None, source: Source) -> tuple[datetime, datetime]:
 
 def sized(answer: Answer, clock: Clock | None, horizon: timedelta, alone: float, source: Source) -> Sizes:
     """The sizes for an answer; EvergreenError if the newest rows cannot be held out."""
-    label = answer.sql(answer.facts.place)
+    label = answer.number(answer.facts.place)
     base, spread = _usual(source)
     believable = _believable(answer, clock, alone, label, source)
     if clock is None:
@@ -88,7 +106,12 @@ def sized(answer: Answer, clock: Clock | None, horizon: timedelta, alone: float,
         held = int(rows * share)
         hours = min(held, int(MADE_DAYS * share * 24))
         return _sizes(
-            MADE_DAYS * DAY, MADE_DAYS * share * DAY, (rows - held, held, hours), (base, spread), believable
+            MADE_DAYS * DAY,
+            MADE_DAYS * share * DAY,
+            (rows - held, held, hours),
+            (base, spread),
+            believable,
+            answer,
         )
     first, last = span(clock, source)
     holdout = _holdout(answer, clock, last, source)
@@ -98,7 +121,7 @@ def sized(answer: Answer, clock: Clock | None, horizon: timedelta, alone: float,
             f"{clock.facts.header!r} has too few different moments to hold the newest rows out ({counted[1]:,} rows of"
             f" {counted[2]} hours); `--time none` holds out a random sample instead"
         )
-    return _sizes(last - first, holdout, counted, (base, spread), believable)
+    return _sizes(last - first, holdout, counted, (base, spread), believable, answer)
 
 
 def _sizes(
@@ -107,14 +130,16 @@ def _sizes(
     counted: tuple[int, int, int],
     usual: tuple[float, float],
     believable: float | None,
+    answer: Answer,
 ) -> Sizes:
     learned, held, hours = counted
+    shares = tuple(count / sum(answer.counts) for count in answer.counts)
     linear = learned < FEW
     why = (
         f"{learned:,} rows are {'few, of which a linear model makes most' if linear else 'enough for trees'}"
     )
     window = DAY * max(365, math.ceil(length / DAY * 1.25) + 1)
-    return Sizes(window, holdout, learned, held, hours, usual[0], usual[1], linear, why, believable)
+    return Sizes(window, holdout, learned, held, hours, usual[0], usual[1], shares, linear, why, believable)
 
 
 def _usual(source: Source) -> tuple[float, float]:
@@ -161,7 +186,7 @@ def _believable(
             return 1.0  # so few rows of such data are told apart by many an honest model
         bound = 1 - (1 - alone) / 20
         return round(min(bound, 0.9999), 4) if bound > 0.99 else None
-    if clock is None:
+    if clock is None or answer.task == "multiclass":
         return None
     keys = ", ".join(clock.by)
     part, listed = (f"partition by {keys} ", f"{keys}, ") if keys else ("", "")

@@ -48,14 +48,15 @@ def write(design: Design, source: Source, folder: Path) -> Path:
 
 
 def sample(design: Design, source: Source, path: Path) -> None:
-    """A few labelled rows, of each answer where there are two."""
+    """A few labelled rows, of each answer where there are two or some more."""
     label = design.label.name
-    by = f"partition by {design.answer.sql(label)} " if design.answer.positive is not None else ""
+    kinds = len(design.answer.classes) or (2 if design.answer.positive is not None else 1)
+    by = f"partition by {design.answer.sql(label)} " if kinds > 1 else ""
     order = f"order by hash({', '.join(design.row_key)})"
     counted = (
         f"select *, row_number() over ({by}{order}) as nth from ({rows(design)}) where {label} is not null"
     )
-    some = f"select * exclude nth from ({counted}) where nth <= {SAMPLED // 2 if by else SAMPLED}"
+    some = f"select * exclude nth from ({counted}) where nth <= {SAMPLED // kinds}"
     _copy(source, f"{some} order by {design.time}", path)
 
 

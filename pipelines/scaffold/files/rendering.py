@@ -100,11 +100,12 @@ def _json(value: dict[str, Any]) -> str:
 def _facts(design: Design, source: Source, owner: str) -> dict[str, Any]:
     """Everything that a template names."""
     kept = history(design) if design.clock else None
-    asked, sizes, classes = design.of("asked"), design.sizes, design.answer.task == "classification"
+    asked, sizes, classes = design.of("asked"), design.sizes, design.answer.task != "regression"
     examples = _examples(design, source)
     spread = _three(sizes.spread) or 1.0
     facts: dict[str, Any] = {
         "name": design.name, "owner": owner, "task": design.answer.task, "classification": classes,
+        "many": bool(design.answer.classes), "classes": list(design.answer.classes), "class_rows": sizes.class_rows,
         "timed": design.clock is not None, "series": design.series, "keys": design.keys, "time": design.time,
         "row_key": list(design.row_key), "marks": _marks(design), "landed": _landed(design), "label": design.label.name,
         "label_sql": design.answer.sql(design.label.name), "asked": [c.name for c in asked],
@@ -117,17 +118,26 @@ def _facts(design: Design, source: Source, owner: str) -> dict[str, Any]:
         "holdout": written(sizes.holdout), "held": f"{sizes.held / (sizes.held + sizes.learned):.0%}",
         "minimum_rows": sizes.minimum_rows, "new_rows": min(500, max(1, sizes.learned // 50)),
         "gate_rows": sizes.gate_rows, "gate_hours": sizes.gate_hours, "bins": sizes.bins, "bin_error": sizes.bin_error,
-        "mean_error": sizes.mean_error, "base": f"{sizes.base:.1%}", "threshold": _threshold(sizes.base),
-        "plain": f"{sizes.base * (1 - sizes.base):.3f}" if classes else f"{spread:g}",
+        "mean_error": sizes.mean_error, "base": f"{max(sizes.shares, default=sizes.base):.1%}",
+        "threshold": _threshold(sizes.base),
+        "plain": f"{sizes.spoken:.3f}" if classes else f"{spread:g}",
         "ceiling": round(sizes.spoken * 1.05, 4), "decay": "log_loss" if classes else "mae",
         "margin": 0.01 if classes else _three(spread * 0.02), "wide": 0.05 if classes else _three(spread * 0.1),
-        "believable": sizes.believable, "suspicious": "roc_auc" if classes else "r2",
-        "believable_why": "one column alone comes near" if classes else "the last value alone comes near",
+        "believable": sizes.believable,
+        "suspicious": "accuracy" if design.answer.classes else "roc_auc" if classes else "r2",
+        "believable_why": _believable(design),
         "baseline": wording.baseline(design), "slices": _slices(design), "slice_rows": max(30, sizes.gate_rows // 2),
         "watch": written(sizes.holdout), "purpose": wording.purpose(design), "data": wording.data(design),
         "judged": wording.judged(design), "limits": wording.limits(design),
     }  # fmt: skip
     return facts | parameters(design) | _estimator(design, asked) | _view(design, kept)
+
+
+def _believable(design: Design) -> str:
+    if design.answer.classes:
+        return "on so few rows an honest model can be right each time"
+    numbers = design.answer.task == "regression"
+    return "the last value alone comes near" if numbers else "one column alone comes near"
 
 
 def _landed(design: Design) -> list[dict[str, Any]]:
@@ -236,10 +246,11 @@ def parameters(design: Design) -> dict[str, Any]:
     """What the estimator begins with, and the space in which a search looks for better."""
     learned, linear = design.sizes.learned, design.sizes.linear
     if linear:
-        name = "C" if design.answer.task == "classification" else "alpha"
+        name = "alpha" if design.answer.task == "regression" else "C"
         return {"parameters": {name: 1.0}, "space": {name: {"low": 0.001, "high": 100.0, "log": True}}}
+    rounds, rate = (100, 0.1) if design.answer.classes else (200, 0.05)  # a round is a tree for each class
     begin: dict[str, int | float] = {
-        "max_iter": 200, "learning_rate": 0.05, "max_leaf_nodes": 31 if learned > MANY else 15,
+        "max_iter": rounds, "learning_rate": rate, "max_leaf_nodes": 31 if learned > MANY else 15,
         "min_samples_leaf": min(100, max(5, learned // 150)), "l2_regularization": 1.0, "random_state": 0,
     }  # fmt: skip
     return {"parameters": begin, "space": {name: spread | {"log": True} for name, spread in SPACE.items()}}

@@ -39,9 +39,11 @@ def of_view(view: str, keys: list[str]) -> dict[str, Any]:
 
 def _column(column: Column, design: Design) -> list[Expectation]:
     facts, rules = column.facts, []
-    classes = [design.answer.positive, *design.answer.others]
-    if column.role == "answer" and facts.kind == "string" and design.answer.others:
-        why = "is one of the two answers that the model knows"
+    classes: list[Any] = [*design.answer.classes] or [design.answer.positive, *design.answer.others]
+    told = bool(design.answer.classes) or (facts.kind == "string" and bool(design.answer.others))
+    if column.role == "answer" and told:
+        count = len(classes) if design.answer.classes else "two"
+        why = f"is one of the {count} answers that the model knows"
         rules.append(_rule("column_values_to_be_in_set", why, column=column.name, value_set=classes))
     elif column.kind in ("float", "integer"):
         rules.append(_between(column))
@@ -83,7 +85,7 @@ def _volume(design: Design) -> list[Expectation]:
         _rule("table_row_count_to_be_between", many, warn=True, max_value={"$PARAMETER": "rows_high"}),
         _rule("column_max_to_be_between", late, warn=True, **time),
     ]
-    if design.label.kind == "float":
+    if design.label.kind == "float" and not design.answer.classes:
         name = design.label.name
         low, high = ({"$PARAMETER": f"{name}_mean_{end}"} for end in ("low", "high"))
         why = "distribution: answers far from those of earlier batches deserve a look"

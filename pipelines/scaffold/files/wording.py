@@ -44,15 +44,19 @@ def question(design: Design) -> str:
 
 def description(design: Design) -> str:
     """One sentence: what the model tells."""
-    what = (
-        f"The probability that {design.label.name} is {plain(design.answer.positive)}"
-        if design.answer.positive is not None
-        else f"The value of {design.label.name}"
-    )
+    what = _told(design)
     if design.clock is None:
         return f"{what}, from what else the row says."
     whose = f" of a {' and '.join(design.keys)}" if not design.series else ""
     return f"{what}{whose}, as known {in_sql(design.horizon)} before {design.time}."
+
+
+def _told(design: Design) -> str:
+    if design.answer.classes:
+        return f"Which {design.label.name} of {len(design.answer.classes)} it is, and how likely each of them"
+    if design.answer.positive is not None:
+        return f"The probability that {design.label.name} is {plain(design.answer.positive)}"
+    return f"The value of {design.label.name}"
 
 
 def history_title(design: Design) -> str:
@@ -67,6 +71,7 @@ def baseline(design: Design) -> str:
 def purpose(design: Design) -> str:
     yes = design.answer.positive is not None
     what = "Ranking rows by how likely it is" if yes else "Planning with what is to be expected"
+    what = "Sorting rows by what they most likely are" if design.answer.classes else what
     return f"{what}. It was not made for decisions about people, and not tried for them."
 
 

@@ -27,7 +27,7 @@ from pipelines.serving.metrics import Metrics
 from pipelines.serving.predictor import Predictor
 from pipelines.serving.probing.inherited import NOTHING, Inherited, status
 from pipelines.serving.schemas import example
-from pipelines.serving.served import Found, Served
+from pipelines.serving.served import Found, Said, Served
 from pipelines.settings import Settings, settings
 from pipelines.stores import Stores
 from pipelines.stores.audit.licences import Licence
@@ -50,8 +50,9 @@ SLOWEST = 10
 class Seen:
     """What was seen; `phase` is what was being tried last.
 
-    `answers` has one number per question, None where serving cannot be asked it; `degraded` is the answer to the
-    spec's example with every feature missing. `changed` counts questions that were answered otherwise the second time.
+    `answers` has one number per question, or one per class, None where serving cannot be asked it; `degraded` is the
+    answer to the spec's example with every feature missing. `changed` counts questions that were answered otherwise the
+    second time.
     """
 
     phase: str = "starting"
@@ -60,8 +61,8 @@ class Seen:
     peak_mb: float | None = None
     p50_ms: float | None = None
     p99_ms: float | None = None
-    answers: list[float | None] = field(default_factory=list)
-    degraded: float | None = None
+    answers: list[Said | None] = field(default_factory=list)
+    degraded: Said | None = None
     changed: int = 0
     again: int = 0
     errors: list[str] = field(default_factory=list)
@@ -152,14 +153,14 @@ class Probe:
 
     def _timed(
         self, predictor: Predictor, served: Served, source: Rows, record: Mapping[Any, Any]
-    ) -> tuple[float | None, float]:
+    ) -> tuple[Said | None, float]:
         """An answer, and after how many milliseconds it was there."""
         begun = time.perf_counter()
         return self._asked(predictor, served, source, record), (time.perf_counter() - begun) * 1e3
 
     def _asked(
         self, predictor: Predictor, served: Served, source: Rows, record: Mapping[Any, Any]
-    ) -> float | None:
+    ) -> Said | None:
         """The answer to one held-out row; None if serving could not be asked it, or it was not answered."""
         source.now = record
         try:
@@ -168,7 +169,7 @@ class Probe:
             return None
         return self._answer(predictor, served, asked)
 
-    def _answer(self, predictor: Predictor, served: Served, asked: Any) -> float | None:
+    def _answer(self, predictor: Predictor, served: Served, asked: Any) -> Said | None:
         limit = max(5.0, SLOWEST * self.spec.gate.serving.p99_ms / 1e3)
         with _at_most(limit):
             try:

@@ -45,7 +45,10 @@ def _converted(model: Any, inputs: "pd.DataFrame", exact: bool) -> bytes:
 
 
 def _answers(model: Any, rows: "pd.DataFrame") -> Any:
-    return model.predict_proba(rows)[:, 1] if hasattr(model, "predict_proba") else model.predict(rows)
+    if not hasattr(model, "predict_proba"):
+        return model.predict(rows)
+    said = model.predict_proba(rows)
+    return said if said.shape[1] > 2 else said[:, 1]
 
 
 def _without_form(model: Any, wrong: str) -> str:
@@ -68,11 +71,16 @@ class OnnxModel:
         self.feature_names_in_ = [each.name for each in self._session.get_inputs()]
 
     def answers(self, rows: "pd.DataFrame") -> "NDArray[Any]":
-        """One number per row: P(label = 1), or a regression's value."""
+        """One number per row: P(label = 1), or a regression's value; of more than two classes the probability of each.
+
+        Their order is the model's, which is the spec's: a candidate has learned from rows of every class.
+        """
         import numpy as np
 
         kinds = {each.name: each.type for each in self._session.get_inputs()}
         found = self._session.run(None, {name: _column(rows[name], kind) for name, kind in kinds.items()})
+        if len(found) > 1 and found[1].shape[1] > 2:
+            return np.asarray(found[1], dtype="float64")
         numbers = found[1][:, 1] if len(found) > 1 else found[0]
         return np.asarray(numbers, dtype="float64").ravel()
 

@@ -191,7 +191,9 @@ def _judged(spec: ModelSpec, parameters: dict[str, Any], part: "Fold") -> float:
         raise EvergreenError(
             f"{spec.name} cannot be fitted with {parameters}: {error}; mend search.space in spec.yaml"
         ) from error
-    return measure(asked(spec).metric, judged["label"].to_numpy("float64"), answered(model, judged))
+    return measure(
+        asked(spec).metric, judged["label"].to_numpy("float64"), answered(model, judged, spec.outputs)
+    )
 
 
 def _told(study: "Study", trial: "FrozenTrial", number: int, count: int, metric: str) -> str:

@@ -45,9 +45,11 @@ def _spans(
 
 
 def _usable(spec: ModelSpec, learned: "pd.DataFrame", judged: "pd.DataFrame") -> None:
+    whole = learned["label"].nunique() >= spec.outputs
     for part in (learned, judged):
-        if not defined(spec.task, part["label"].to_numpy(dtype="float64")):
+        if not whole or not defined(spec.task, part["label"].to_numpy(dtype="float64")):
+            wanted = "not every class" if spec.outputs > 1 else "not both classes"
             raise EvergreenError(
                 f"{spec.name}: a fold of the search has {len(learned):,} rows to learn from and {len(judged):,} to be "
-                "judged on, and not both classes in each; land more data or lower search.folds"
+                f"judged on, and {wanted} in each; land more data or lower search.folds"
             )

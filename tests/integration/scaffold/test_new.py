@@ -126,6 +126,16 @@ def test_a_model_without_a_time_needs_no_entity_and_no_feature(project: Path) ->
     assert 0 <= found["answer"] <= 1
 
 
+def test_a_model_of_three_classes_runs_through_the_whole_loop(project: Path) -> None:
+    _new(project, flowers(900), "flower")
+    found = _tried(project, "flower")
+    assert found["decision"] == "PASS", found["failed"]
+    assert sum(found["answer"].values()) == pytest.approx(1)
+    assert set(found["answer"]) == {"setosa", "virginica", "o'hara; --"}
+    own = _run(project, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/models")
+    assert "3 passed" in own.stdout, own.stdout
+
+
 def test_a_series_is_forecast_better_than_by_its_last_value(project: Path) -> None:
     _new(project, series(), "daily_sales")
     found = _tried(project, "daily_sales")

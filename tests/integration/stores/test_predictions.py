@@ -36,6 +36,21 @@ def test_what_is_recorded_is_read_back_to_the_last_bit(stores: Stores) -> None:
     assert found == replace(FIRST, request=written)
 
 
+def test_an_answer_of_many_classes_is_read_back_whole_beside_those_of_one_number(stores: Stores) -> None:
+    chances = {"late": 0.1 + 0.2, "on time": 0.7}
+    of_classes = replace(
+        FIRST, prediction_id="c", threshold=None, prediction="on time", probabilities=chances
+    )
+    for each in (FIRST, of_classes, replace(of_classes, prediction_id="d", prediction=3)):
+        stores.predictions.record(each)
+    found = {
+        p.prediction_id: (p.prediction, p.probabilities) for p in stores.predictions.recent(FIRST.model, 9)
+    }
+    assert found == {FIRST.prediction_id: (None, None), "c": ("on time", chances), "d": (3, chances)}
+    with pytest.raises(SQLAlchemyError):
+        stores.predictions.record(of_classes)
+
+
 def test_an_empty_log_counts_nothing_and_knows_no_answer(stores: Stores) -> None:
     assert stores.predictions.count("flight_delays") == 0
     assert stores.predictions.get("none") is None

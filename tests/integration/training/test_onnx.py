@@ -8,6 +8,10 @@ import pytest
 pytest.importorskip("skl2onnx", reason="`make onnx` installs what makes ONNX files")
 pytest.importorskip("onnxruntime", reason="`make onnx` installs what runs ONNX files")
 
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
 from pipelines.catalog import Onnx
 from pipelines.contracts import Decision, EvergreenError
 from pipelines.gate import opened
@@ -50,6 +54,16 @@ def test_a_forest_on_scaled_numbers_answers_otherwise_in_onnx() -> None:
     gaps = abs(OnnxModel(exported(model, inputs)).answers(inputs) - wanted)
     assert gaps.max() > 1e-3
     assert (gaps > 1e-5).mean() < 0.05
+
+
+def test_an_onnx_form_answers_all_of_many_classes_in_their_order() -> None:
+    data = frame(1000, 0, 2.0)
+    inputs = data[["distance", "origin_congestion__mean_departure_delay_1h"]].astype("float64")
+    labels = np.digitize(inputs.iloc[:, 1], [-0.5, 0.5, 1.5])
+    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(inputs, labels)
+    said = OnnxModel(exported(model, inputs)).answers(inputs)
+    assert said.shape == (1000, 4)
+    assert abs(said - model.predict_proba(inputs)).max() < 1e-6
 
 
 @pytest.mark.usefixtures("convertible")

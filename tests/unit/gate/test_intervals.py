@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 from pipelines.catalog import Comparison
 from pipelines.catalog.gate_spec import METRICS, NOT_WORSE
 from pipelines.contracts import Decision, Rule
-from pipelines.gate import intervals, overall
-from pipelines.gate.intervals import Improvement, decide, improvement, losses, needed, paired_improvement
+from pipelines.gate import estimates, overall
+from pipelines.gate.estimates import losses
+from pipelines.gate.intervals import Improvement, decide, improvement, needed, paired_improvement
 from pipelines.training.metrics import measure
+from tests.judging import of_classes
 
 BETTER, NOT_WORSE_RULE = Comparison(rule="better"), Comparison(rule="not_worse", margin=0.01)
 
@@ -80,22 +82,29 @@ def test_losses_are_what_scikit_learn_says() -> None:
     assert losses("brier", labels, chances).mean() == pytest.approx(brier_score_loss(labels, chances))
 
 
-def rows_of(metric: str, seed: int, rows: int = 600, hours: int = 40) -> tuple[np.ndarray, ...]:
+MEASURED = [(metric, task) for metric, (tasks, _) in METRICS.items() for task in tasks]
+
+
+def rows_of(
+    metric: str, seed: int, rows: int = 600, hours: int = 40, task: str | None = None
+) -> tuple[np.ndarray, ...]:
     """Labels, two models' answers (rounded, so that some tie) and unequal hours."""
-    draw = np.random.default_rng(seed)
+    draw, task = np.random.default_rng(seed), task or METRICS[metric][0][0]
+    if task == "multiclass":
+        return (*of_classes(seed, rows), draw.integers(0, hours, rows) ** 2 // hours)
     truth, blocks = draw.normal(size=rows), draw.integers(0, hours, rows) ** 2 // hours
     ours, theirs = (np.round(truth + draw.normal(0, 0.5, rows), 1) for _ in range(2))
-    if METRICS[metric][0] == "regression":
+    if task == "regression":
         return truth + draw.standard_t(5, rows), ours, theirs, blocks
     chances = [1 / (1 + np.exp(-said)) for said in (truth, ours, theirs)]
     return (draw.random(rows) < chances[0]).astype(float), chances[1], chances[2], blocks
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize(("metric", "task"), MEASURED)
 def test_an_improvement_is_the_metrics_own_difference_and_positive_where_the_candidate_is_better(
-    metric: str,
+    metric: str, task: str
 ) -> None:
-    labels, ours, theirs, blocks = rows_of(metric, 0)
+    labels, ours, theirs, blocks = rows_of(metric, 0, task=task)
     found = paired_improvement(metric, labels, ours, theirs, blocks, 0.9)
     sign = 1 if METRICS[metric][1] else -1
     assert found.mean == pytest.approx(
@@ -105,19 +114,19 @@ def test_an_improvement_is_the_metrics_own_difference_and_positive_where_the_can
     assert paired_improvement(metric, labels, ours, theirs, blocks, 0.9) == found
 
 
-@pytest.mark.parametrize("metric", sorted(intervals._METHODS))
-def test_leaving_a_block_out_at_once_is_leaving_its_rows_out_and_asking_again(metric: str) -> None:
-    labels, ours, _, blocks = rows_of(metric, 1)
+@pytest.mark.parametrize(("metric", "task"), [pair for pair in MEASURED if pair[0] in estimates._METHODS])
+def test_leaving_a_block_out_at_once_is_leaving_its_rows_out_and_asking_again(metric: str, task: str) -> None:
+    labels, ours, _, blocks = rows_of(metric, 1, task=task)
     codes = np.unique(blocks, return_inverse=True)[1]
-    found = intervals._METHODS[metric](metric, labels, ours, codes)
+    found = estimates.estimated(metric, labels, ours, codes)
     again = [measure(metric, labels[codes != code], ours[codes != code]) for code in range(codes.max() + 1)]
     assert len(again) > 10
     np.testing.assert_allclose(found.without, again, atol=1e-12)
 
 
-@pytest.mark.parametrize("metric", METRICS)
-def test_identical_answers_are_no_improvement_at_all(metric: str) -> None:
-    labels, ours, _, blocks = rows_of(metric, 2)
+@pytest.mark.parametrize(("metric", "task"), MEASURED)
+def test_identical_answers_are_no_improvement_at_all(metric: str, task: str) -> None:
+    labels, ours, _, blocks = rows_of(metric, 2, task=task)
     found = paired_improvement(metric, labels, ours, ours.copy(), blocks, NOT_WORSE)
     assert (found.mean, found.low, found.high) == (0, 0, 0)
     assert decide(BETTER, found) is Decision.INCONCLUSIVE
@@ -125,10 +134,17 @@ def test_identical_answers_are_no_improvement_at_all(metric: str) -> None:
     assert needed(found, 0.01, NOT_WORSE, 600) is None
 
 
-@pytest.mark.parametrize("metric", ["log_loss", "roc_auc", "f1", "mae", "r2", "median_ae"])
-def test_models_that_know_equally_much_are_seldom_told_apart(metric: str) -> None:
+@pytest.mark.parametrize(
+    ("metric", "task"),
+    [
+        *(("log_loss", "classification"), ("roc_auc", "classification"), ("f1", "classification")),
+        *(("log_loss", "multiclass"), ("f1", "multiclass")),
+        *(("mae", "regression"), ("r2", "regression"), ("median_ae", "regression")),
+    ],
+)
+def test_models_that_know_equally_much_are_seldom_told_apart(metric: str, task: str) -> None:
     """10% may be; 200 tries of 10% exceed 34 in one case of 600."""
-    found = [paired_improvement(metric, *rows_of(metric, seed), 0.9) for seed in range(200)]
+    found = [paired_improvement(metric, *rows_of(metric, seed, task=task), 0.9) for seed in range(200)]
     wrong = sum(one.low > 0 or one.high < 0 for one in found)
     assert 1 <= wrong <= 34
 

@@ -12,10 +12,13 @@ from pipelines.gate.notary import follows
 from pipelines.gate.notary.arithmetic import metric, mistakes
 from pipelines.gate.notary.expected import Demand
 from pipelines.training.metrics import measure
+from tests.judging import of_classes
 
 
 def answered(task: str, seed: int, rows: int = 300) -> tuple[np.ndarray, np.ndarray]:
     draw = np.random.default_rng(seed)
+    if task == "multiclass":
+        return tuple(of_classes(seed, rows, rare=3.0)[:2])
     if task == "regression":
         labels = draw.normal(10, 3, rows)
         return labels, labels + draw.normal(size=rows)
@@ -25,11 +28,13 @@ def answered(task: str, seed: int, rows: int = 300) -> tuple[np.ndarray, np.ndar
     return labels, chances
 
 
-@pytest.mark.parametrize("name", sorted(METRICS))
+@pytest.mark.parametrize(
+    ("name", "task"), [(name, task) for name, (tasks, _) in sorted(METRICS.items()) for task in tasks]
+)
 @settings(deadline=None, max_examples=30)
 @given(seed=st.integers(0, 10_000))
-def test_the_notarys_numbers_are_the_gates(name: str, seed: int) -> None:
-    labels, said = answered(METRICS[name][0], seed)
+def test_the_notarys_numbers_are_the_gates(name: str, task: str, seed: int) -> None:
+    labels, said = answered(task, seed)
     assert metric(name, labels, said) == pytest.approx(measure(name, labels, said), abs=1e-9)
 
 

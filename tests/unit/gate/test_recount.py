@@ -13,10 +13,11 @@ from pipelines.catalog import ModelSpec
 from pipelines.contracts import Decision, Rule
 from pipelines.gate.case import Case
 from pipelines.gate.notary.recount import Count, mistakes
-from pipelines.gate.rules import calibration, fairness, slices, soundness
+from pipelines.gate.rules import calibration, classes, fairness, slices, soundness
 from pipelines.prove.statistics.pairs import Drawn
 from pipelines.prove.statistics.pairs import case as pair
-from tests.judging import spec
+from pipelines.training.answers import as_column
+from tests.judging import of_classes, spec
 
 GATE = {
     "slices": {
@@ -30,6 +31,7 @@ GATE = {
     ],
     "calibration": {"error": 0.1, "mean": 0.08},
 }
+TASKS = ["classification", "multiclass", "regression"]
 REGRESSION = {
     "slices": {"columns": ["origin", "distance"], "metric": "mae", "ceilings": {"mae": 9.0}},
     "fairness": [{"group": "origin", "measure": "mean_absolute_error_difference", "at_most": 2.0}],
@@ -37,8 +39,8 @@ REGRESSION = {
 
 
 @cache
-def honest() -> Count:
-    count = judged(1, spec(**GATE))
+def honest(task: str = "classification") -> Count:
+    count = judged(1, spec(task, **GATE))
     assert list(mistakes(count)) == []
     return count
 
@@ -52,6 +54,8 @@ def judged(seed: int, asked: ModelSpec, rows: int = 1500) -> Count:
     if asked.task == "classification":
         said = [1 / (1 + np.exp(-one)) for one in said]
         labels = (draw.random(rows) < 1 / (1 + np.exp(-truth))).astype(float)
+    if asked.task == "multiclass":
+        labels, *said = of_classes(seed, rows)
     inputs = {
         "origin": np.where(draw.random(rows) < 0.1, None, draw.choice(["EWR", "JFK", "LGA"], rows)),
         "distance": np.where(draw.random(rows) < 0.1, np.nan, draw.integers(1, 90, rows) ** 2),
@@ -67,16 +71,17 @@ def counted(found: Case) -> Count:
         *slices.check(found),
         *calibration.check(found),
         *fairness.check(found),
+        *classes.check(found),
     ]
-    evidence = pd.DataFrame({"label": found.labels, "block": found.blocks, **found.answers})
+    said = {who: as_column(answers) for who, answers in found.answers.items()}
+    evidence = pd.DataFrame({"label": found.labels, "block": found.blocks, **said})
     return Count(found.spec, {rule.name: rule for rule in rules}, found.held, evidence)
 
 
 @settings(max_examples=8, deadline=None)
-@given(seed=st.integers(0, 10_000), rows=st.integers(1000, 3000), regression=st.booleans())
-def test_the_notary_counts_what_the_gate_counted(seed: int, rows: int, regression: bool) -> None:
-    asked = spec("regression", **REGRESSION) if regression else spec(**GATE)
-    found = judged(seed, asked, rows)
+@given(seed=st.integers(0, 10_000), rows=st.integers(1000, 3000), task=st.sampled_from(TASKS))
+def test_the_notary_counts_what_the_gate_counted(seed: int, rows: int, task: str) -> None:
+    found = judged(seed, spec(task, **(REGRESSION if task == "regression" else GATE)), rows)
     assert len([rule for rule in found.rules.values() if rule.value is not None]) > 5
     assert list(mistakes(found)) == []
 
@@ -90,6 +95,7 @@ def told(count: Count, name: str, **changed: object) -> list[str]:
     return list(mistakes(replace(count, rules=rules)))
 
 
+@pytest.mark.parametrize("task", TASKS[:2])
 @pytest.mark.parametrize(
     "name",
     [
@@ -99,11 +105,20 @@ def told(count: Count, name: str, **changed: object) -> list[str]:
         "fairness of origin: equalized_odds_difference", "fairness of few: demographic_parity_difference",
     ],
 )  # fmt: skip
-def test_a_rule_that_was_left_out_moved_or_loosened_is_seen(name: str) -> None:
-    count = honest()
+def test_a_rule_that_was_left_out_moved_or_loosened_is_seen(name: str, task: str) -> None:
+    count = honest(task)
     rule: Rule = count.rules[name]
     assert rule.value is not None
     for change in ({}, {"value": rule.value + 0.03}, {"bound": (rule.bound or 0) * 2}):
+        assert any(name in said for said in told(count, name, **change)), change
+
+
+@pytest.mark.parametrize("name", ["class early is found", "class never is found"])
+def test_a_class_that_was_left_out_moved_or_loosened_is_seen(name: str) -> None:
+    count = honest("multiclass")
+    rule = count.rules[name]
+    assert rule.value is not None
+    for change in ({}, {"value": rule.value + 0.03}, {"bound": rule.bound * 2}):
         assert any(name in said for said in told(count, name, **change)), change
 
 

@@ -49,9 +49,55 @@ def test_without_a_time_rows_have_made_up_ones_and_a_name_each(tmp_path: Path) -
     assert "random sample" in made.reasons["time"][1]
 
 
-def test_three_classes_are_refused_with_what_would_do(tmp_path: Path) -> None:
-    with pytest.raises(EvergreenError, match=r"one number per row.*--positive VALUE"):
-        decided(flowers(), tmp_path)
+def test_three_classes_are_told_apart_in_their_order_and_one_of_them_against_the_rest_if_said(
+    tmp_path: Path,
+) -> None:
+    made = decided(flowers(), tmp_path)
+    assert (made.answer.task, made.answer.classes) == ("multiclass", ("o'hara; --", "setosa", "virginica"))
+    assert sum(made.sizes.shares) == pytest.approx(1)
+    assert made.sizes.class_rows >= 20
+    assert decided(flowers(), tmp_path, positive="setosa").answer.task == "classification"
+
+
+def test_whole_numbers_are_classes_where_they_are_few_or_where_it_is_said(tmp_path: Path) -> None:
+    frame = flowers(2000)
+    frame["grade"] = np.arange(len(frame)) % 15 + 1.0
+    with_grade = frame.drop(columns="species")
+    assert decided(with_grade, tmp_path, label="grade").answer.task == "regression"
+    made = decided(with_grade, tmp_path, label="grade", task="multiclass")
+    assert made.answer.classes == tuple(range(1, 16))
+    assert made.answer.sql("grade") == "cast(grade as bigint)"
+    few = with_grade.assign(grade=with_grade["grade"].clip(upper=4).astype(int))
+    assert decided(few, tmp_path, label="grade").answer.classes == (1, 2, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "rare", "why"),
+    [
+        (21, 0, r"has 21 values.*up to 20 classes.*--positive VALUE"),
+        (3, 19, r"classes of too few rows: k0 \(19\); 20"),
+    ],
+)
+def test_too_many_classes_and_too_few_rows_of_one_are_refused_with_what_would_do(
+    kinds: int, rare: int, why: str, tmp_path: Path
+) -> None:
+    frame = flowers(1000)
+    frame["species"] = [f"k{n % kinds}" for n in range(len(frame))]
+    if rare:
+        mine = np.flatnonzero(frame["species"] == "k0")
+        frame = frame.drop(index=mine[rare:])
+    with pytest.raises(EvergreenError, match=why):
+        decided(frame, tmp_path)
+
+
+def test_a_column_in_whose_order_the_classes_follow_each_other_tells_the_answer(tmp_path: Path) -> None:
+    frame = flowers()
+    order = frame["species"].map({"setosa": 0.0, "o'hara; --": 1.0, "virginica": 2.0})
+    frame.insert(0, "score", order + np.random.default_rng(3).uniform(0, 0.9, len(frame)).round(4))
+    made = decided(frame, tmp_path)
+    parts = _parts(made)
+    assert parts["score"] == "unused"
+    assert {parts["petal"], parts["sepal"]} == {"asked"}
 
 
 def test_a_value_that_is_not_there_is_refused(tmp_path: Path) -> None:
