@@ -39,6 +39,7 @@ class Labels(Spec):
 
     @model_validator(mode="after")
     def classes_differ(self) -> "Labels":
+        """`classes` are words or whole numbers, not both, each of them once and none of them blank or very long."""
         kinds = {type(each) for each in self.classes}
         if len(kinds) > 1:
             raise ValueError(

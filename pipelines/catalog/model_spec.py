@@ -211,6 +211,7 @@ class ModelSpec(File):
 
     @model_validator(mode="after")
     def event_time_is_asked(self) -> "ModelSpec":
+        """`label.event_time` is a timestamp under `request`."""
         name = self.label.event_time
         if name is not None and (name not in self.request or self.request[name].type != "timestamp"):
             raise ValueError(f"label.event_time: {name} is no timestamp under `request`; add it there")
@@ -218,6 +219,7 @@ class ModelSpec(File):
 
     @model_validator(mode="after")
     def classes_fit_task(self) -> "ModelSpec":
+        """A multiclass names three `label.classes` or more and has no `threshold`; no other task has classes."""
         named = len(self.label.classes)
         if self.task != "multiclass" and named:
             raise ValueError(f"label.classes: a {self.task} has none; say `task: multiclass`, or remove them")

@@ -23,7 +23,7 @@ COLUMNS = (
     "pipelines.serving.bodies", "pipelines.serving.__main__", "pipelines.serving.access",
     "pipelines.serving.app", "pipelines.serving.docs", "pipelines.stores.feature_store.registry",
     "pipelines.stores.offline", "pipelines.stores.online", "pipelines.stores.tables",
-    "pipelines.upstream.nycflights13",
+    "pipelines.upstream.cards", "pipelines.upstream.nycflights13",
     "pipelines.validation.validate",
 )  # fmt: skip
 """Modules, or packages of them, whose every function works on columns, models or a server: they import what they are

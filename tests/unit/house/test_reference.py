@@ -87,8 +87,22 @@ def spec(*path: str | int, to: Any) -> dict[str, Any]:
 
 
 QUIET = {"from": "05:00", "to": "07:00", "zone": "UTC"}
+CLASSES = {"name": "x", "dataset": "x", "horizon": "1h"}
+PUSH = {"name": "x", "add": {"x": 1}, "expect": "up"}
 REFUSED: dict[tuple[str, str], list[Any]] = {
     ("ModelSpec", "knows_something"): [spec("entities", to={}), {**FLIGHTS, "features": [], "request": {}}],
+    ("ModelSpec", "event_time_is_asked"): [
+        spec("label", "event_time", to="nowhere"), spec("label", "event_time", to="distance"),
+    ],
+    ("ModelSpec", "classes_fit_task"): [
+        spec("label", "classes", to=["a", "b", "c"]), {**FLIGHTS, "task": "multiclass"},
+        spec("label", to=FLIGHTS["label"] | {"classes": ["a", "b", "c"]}) | {"task": "multiclass", "threshold": 0.4},
+    ],
+    ("ModelSpec", "behaviour_fits_task"): [spec("gate", "behaviour", to={"directions": [{**PUSH, "class": "a"}]})],
+    ("Labels", "classes_differ"): [
+        {**CLASSES, "classes": given}
+        for given in (["a", 1, "b"], ["a", "b", "a"], ["a", "b", " "], ["a", "b", "c" * 201])
+    ],
     ("ModelSpec", "gate_fits_task"): [spec("gate", "floors", to={"r2": 0.1})],
     ("ModelSpec", "decay_fits_task"): [spec("monitor", "decay", "metric", to="mae")],
     ("ModelSpec", "search_fits"): [
