@@ -43,7 +43,7 @@ class _Outcomes:
             self.ended[report.nodeid] = (good, datetime.now(UTC).isoformat())
 
     def pytest_sessionfinish(self) -> None:
-        if self.ended and self.config.cache is not None:
+        if self.ended and getattr(self.config, "cache", None) is not None:
             known = self.config.cache.get("evergreen/outcomes", {})
             self.config.cache.set("evergreen/outcomes", {**known, **self.ended})
 
