@@ -1,6 +1,7 @@
 """What every test may lean on: stores of its own under a temporary home, and no setting from outside."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from multiprocessing import forkserver
@@ -10,8 +11,11 @@ import prometheus_client  # noqa: F401 - as in serving: once Feast is there firs
 import pytest
 from hypothesis import settings as hypothesis_settings
 
+from pipelines.places import sqlite_url
 from pipelines.settings import Settings, settings
 from pipelines.stores import Stores
+from pipelines.stores.tracking.registry import Tracking
+from tests.once import once
 
 os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
 """Spark's Java lives a minute here, most of which it would spend on making itself faster for hours."""
@@ -63,6 +67,29 @@ def _forks_of_its_own() -> Iterator[None]:
     """A module's processes are forked from one that has imported what they need, not what the module before did."""
     yield
     forkserver._forkserver._stop()  # type: ignore[attr-defined]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _mlflows_tables_are_made_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """MLflow makes its tables by fifty migrations; in a home without them it finds a copy of what they made first."""
+    opened = Tracking.client.func
+
+    def made(home: Path) -> None:
+        client = opened(Stores(Settings(_env_file=None, home=home)).tracking)
+        assert client.search_experiments()
+        assert not client.search_registered_models()
+
+    def client(self: Tracking) -> object:
+        file = self.settings.home / "mlflow.db"
+        if self.settings.mlflow_uri == sqlite_url(file) and not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            copy = shutil.copy(once(tmp_path_factory, "mlflow", made) / file.name, f"{file}.{os.getpid()}")
+            Path(copy).replace(file)
+        return opened(self)
+
+    Tracking.client.func = client
+    yield
+    Tracking.client.func = opened
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ import pytest
 from pipelines import catalog
 from pipelines.contracts import Batch, BatchState, IngestResult
 from pipelines.features import compute
-from pipelines.settings import Settings
+from pipelines.prove.worlds import sandbox
 from pipelines.stores import Stores
 from pipelines.stores.tables import silver_schema
 from tests.integration.conftest import AS_OF
@@ -53,8 +53,9 @@ def correct(
 
 
 def copy(home: Path, to: Path) -> Stores:
+    """A home whose views have no suites: what is asked here is their time, not their quality."""
     shutil.copytree(home, to)
-    return Stores(Settings(_env_file=None, home=to))
+    return sandbox(to)
 
 
 def table(stores: Stores, view: str) -> pd.DataFrame:
