@@ -27,7 +27,16 @@ hypothesis_settings.register_profile("evergreen", deadline=None)
 hypothesis_settings.load_profile("evergreen")
 """Rules are not timed: how long an example takes says more of who else is at work."""
 
-FIRST = ("test_journey", "test_views", "journey", "test_prove", "integration")
+FIRST = (
+    "journey/",
+    "test_production",
+    "test_gates",
+    "test_awkward",
+    "test_spark",
+    "prove/",
+    "integration/",
+    "dags/",
+)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

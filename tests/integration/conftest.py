@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.catalog import dataset, model
+from pipelines.features import leakage
 from pipelines.features.compute import compute
 from pipelines.ingestion.ingest import ingest_dataset
 from pipelines.loop.replay import replay
@@ -47,6 +48,12 @@ def computed(january: Path, tmp_path_factory: pytest.TempPathFactory) -> Stores:
         assert sum(compute(AS_OF, stores).rows.values()) > 1000
 
     return Stores(Settings(_env_file=None, home=once(tmp_path_factory, "computed", made)))
+
+
+@pytest.fixture
+def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No view is tried for reading the future, which has rules of its own and costs more than computing it."""
+    monkeypatch.setattr(leakage, "check", lambda *_: None)
 
 
 @pytest.fixture

@@ -37,10 +37,7 @@ def prove(name: str, rows: int, steps: int, seed: int, say: Say) -> Proof:
     the one that knows all; they must be equal to the bit. Then features that read the future are planted.
     """
     with scratch() as home:
-        scene = staged(model(name), home, rows, seed, say)
-        lived, failures = as_it_became_known(scene, steps, seed, say)
-        tried, let_through = planted(scene, say)
-    return Proof(PROMISE, [*lived, *tried], [*failures, *let_through])
+        return held(staged(model(name), home, rows, seed, say), steps, seed, say)
 
 
 @dataclass(frozen=True)
@@ -67,6 +64,13 @@ def staged(spec: ModelSpec, home: Path, rows: int, seed: int, say: Say) -> Scene
     asked = labels(_all(spec, end - source.begin), end, hindsight.stores).drop(columns="split")
     asked = asked.nsmallest(rows, "event_timestamp").reset_index(drop=True)
     return Scene(spec, source, home, end, hindsight.stores, asked)
+
+
+def held(scene: Scene, steps: int, seed: int, say: Say) -> Proof:
+    """The proof, on a scene that is staged."""
+    lived, failures = as_it_became_known(scene, steps, seed, say)
+    tried, let_through = planted(scene, say)
+    return Proof(PROMISE, [*lived, *tried], [*failures, *let_through])
 
 
 def _all(spec: ModelSpec, lived: timedelta) -> ModelSpec:

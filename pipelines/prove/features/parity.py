@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.catalog import ModelSpec, dataset, event_time, model
@@ -43,27 +44,45 @@ def prove(name: str, lookups: int, steps: int, seed: int, say: Say) -> Proof:
 
     Then every logged feature is recomputed offline. A second serving, skewed on purpose, must be found out.
     """
-    spec = model(name)
     with scratch() as home:
-        world = World(Upstream(spec), sandbox(home))
-        days = max(4, steps // 4)
-        begin = world.source.begin
-        end = min(world.source.end, begin + timedelta(days=days))
-        world.source.plant(begin, end, SHARE, seed)
-        names = world.stores.features.feature_names(spec)
-        views = len({feature.split("__")[0] for feature in names})
-        moments = _steps(begin, end, steps, seed)
-        log = _lived(spec, world, moments, -(-lookups // (views * steps)), seed, say)
-        say(f"{len(log):,} predictions logged; recomputing their features offline")
-        found = parity(spec, log, world.stores)
-        rows = [_row(view) for view in found]
-        failures = [str(d) for view in found for d in view.examples]
-        failures += [
-            f"{v.view}: {v.unexplained} look-ups do not say what they knew" for v in found if v.unexplained
-        ]
-        if sum(view.lookups for view in found) < lookups:
-            failures.append(f"only {sum(view.lookups for view in found)} look-ups were compared")
-        canary, missed = _canaries(spec, world.stores, moments[-1], seed)
+        return held(lived(model(name), home, lookups, steps, seed, say), lookups, seed, say)
+
+
+@dataclass(frozen=True)
+class Life:
+    """A deployment that lived until a moment, and the predictions that it logged meanwhile."""
+
+    spec: ModelSpec
+    stores: Stores
+    until: datetime
+    log: list[Prediction]
+
+
+def lived(spec: ModelSpec, home: Path, lookups: int, steps: int, seed: int, say: Say) -> Life:
+    """Real rows land, with corrections and late ones among them, and questions are asked in so many steps."""
+    world = World(Upstream(spec), sandbox(home))
+    begin = world.source.begin
+    end = min(world.source.end, begin + timedelta(days=max(4, steps // 4)))
+    world.source.plant(begin, end, SHARE, seed)
+    names = world.stores.features.feature_names(spec)
+    views = len({feature.split("__")[0] for feature in names})
+    moments = _steps(begin, end, steps, seed)
+    log = _asked(spec, world, moments, -(-lookups // (views * steps)), seed, say)
+    return Life(spec, world.stores, moments[-1], log)
+
+
+def held(life: Life, lookups: int, seed: int, say: Say) -> Proof:
+    """The proof, on what a deployment logged; at least so many look-ups must be in it."""
+    say(f"{len(life.log):,} predictions logged; recomputing their features offline")
+    found = parity(life.spec, life.log, life.stores)
+    rows = [_row(view) for view in found]
+    failures = [str(d) for view in found for d in view.examples]
+    failures += [
+        f"{v.view}: {v.unexplained} look-ups do not say what they knew" for v in found if v.unexplained
+    ]
+    if sum(view.lookups for view in found) < lookups:
+        failures.append(f"only {sum(view.lookups for view in found)} look-ups were compared")
+    canary, missed = _canaries(life.spec, life.stores, life.until, seed)
     return Proof(PROMISE, [*rows, *canary], [*failures, *missed])
 
 
@@ -83,7 +102,7 @@ def _steps(begin: datetime, end: datetime, steps: int, seed: int) -> list[dateti
     return [begin + timedelta(seconds=s) for s in sorted(dice.sample(seconds, steps))]
 
 
-def _lived(
+def _asked(
     spec: ModelSpec, world: World, moments: Sequence[datetime], questions: int, seed: int, say: Say
 ) -> list[Prediction]:
     """Questions after each step, asked of the serving app; what it logged, read back."""

@@ -19,6 +19,7 @@ from pipelines.ingestion import ingest as stage
 from pipelines.ingestion.ingest import ingest_dataset
 from pipelines.ingestion.quarantine import find, release
 from pipelines.loop.steps import something_new
+from pipelines.prove.worlds import sandbox
 from pipelines.reading import schema
 from pipelines.reading.records import digest_of
 from pipelines.stores import Stores
@@ -26,6 +27,16 @@ from tests.integration.ingestion.test_ingest import DATA, GOOD, LINES, SPEC, lan
 
 BAD = b"".join(LINES[:11])
 LAST = b"".join([LINES[0], *LINES[21:]])
+
+
+@pytest.fixture
+def stores(tmp_path: Path) -> Stores:
+    """Empty stores whose suites have one expectation each: these are rules of faults, whatever is expected."""
+    found = sandbox(tmp_path)
+    for suite in found.settings.expectations.glob("*.json"):
+        kept = json.loads(suite.read_text())
+        suite.write_text(json.dumps(kept | {"expectations": kept["expectations"][:1]}))
+    return found
 
 
 class PanicException(BaseException):

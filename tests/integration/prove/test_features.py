@@ -1,5 +1,7 @@
 """The promises about features, small: they hold, and each of them can fail."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,25 +10,30 @@ from pipelines.catalog import model
 from pipelines.features import leakage, view_rows
 from pipelines.prove.features import as_of, materialization, parity
 from pipelines.prove.features.as_of import Scene
+from pipelines.prove.features.parity import Life
 
 
 def quiet(_: str) -> None:
     """Nobody looks on."""
 
 
-def test_training_rows_do_not_know_the_future() -> None:
-    proof = as_of.prove("flight_delays", rows=400, steps=3, seed=3, say=quiet)
-    assert proof.holds, proof.failures
-    assert proof.rows[0]["number"] == 400
-    assert sum(row.get("refused") == "yes" for row in proof.rows) >= 6
-
-
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
-    """Real rows in a deployment that knows them all; views are not checked, which is not what is asked here."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(leakage, "check", lambda *_: None)
-        return as_of.staged(model("flight_delays"), tmp_path_factory.mktemp("scene"), 200, 3, quiet)
+def staged(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    """Real rows in a deployment that knows them all; to be read, not changed."""
+    return as_of.staged(model("flight_delays"), tmp_path_factory.mktemp("scene"), 200, 3, quiet)
+
+
+@pytest.fixture
+def scene(staged: Scene, tmp_path: Path) -> Scene:
+    """The scene, with a folder of its own for what is tried beside it."""
+    return replace(staged, home=tmp_path)
+
+
+def test_training_rows_do_not_know_the_future(scene: Scene) -> None:
+    proof = as_of.held(scene, steps=3, seed=3, say=quiet)
+    assert proof.holds, proof.failures
+    assert proof.rows[0]["number"] == 200
+    assert sum(row.get("refused") == "yes" for row in proof.rows) >= 6
 
 
 def test_a_world_in_which_corrections_are_seen_too_early_is_found_out(
@@ -45,18 +52,26 @@ def test_a_check_that_lets_leaks_through_is_found_out(scene: Scene, monkeypatch:
     assert any("was not refused" in failure for failure in failures)
 
 
-def test_serving_and_training_see_the_same() -> None:
-    proof = parity.prove("flight_delays", lookups=600, steps=3, seed=5, say=quiet)
+@pytest.fixture(scope="module")
+def life(tmp_path_factory: pytest.TempPathFactory) -> Life:
+    """A deployment and what it logged; its views are not checked, which is not what is asked here."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(leakage, "check", lambda *_: None)
+        return parity.lived(model("flight_delays"), tmp_path_factory.mktemp("life"), 600, 3, 5, quiet)
+
+
+def test_serving_and_training_see_the_same(life: Life) -> None:
+    proof = parity.held(life, 600, 5, quiet)
     assert proof.holds, proof.failures
     assert sum(row["look-ups"] for row in proof.rows if "canary" not in row["view"]) >= 600
 
 
-def test_a_parity_that_sees_no_difference_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_parity_that_sees_no_difference_is_found_out(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
     def same(*_: Any) -> bool:
         return True
 
     monkeypatch.setattr("pipelines.features.parity._same", same)
-    proof = parity.prove("flight_delays", lookups=50, steps=1, seed=5, say=quiet)
+    proof = parity.held(life, 600, 5, quiet)
     assert any("canary" in failure for failure in proof.failures)
 
 
