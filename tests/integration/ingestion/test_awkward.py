@@ -31,6 +31,7 @@ from pipelines.prove.awkward.runner import PATIENCE, apart
 from pipelines.reading import files
 from pipelines.stores.tables import Tables
 
+pytestmark = pytest.mark.timeout(1200)  # one fixture tries seventy cases: half a minute on an idle machine
 SEED = 2013
 
 
