@@ -1,4 +1,4 @@
-"""`evergreen new`, `try` and `check`: a model of one's own, from a file to a verdict, and whether it is sound."""
+"""`evergreen new`, `try`, `check` and `upgrade`: one's own model, from a file to a verdict, and whether it is sound."""
 
 import sys
 from datetime import timedelta

@@ -80,7 +80,8 @@ def answer(facts: Facts, task: Task | None, positive: str | None, source: Source
     if facts.kind == "timestamp" or facts.distinct < 2:
         what = "is a time" if facts.kind == "timestamp" else f"has {facts.distinct} value"
         raise EvergreenError(f"{facts.header!r} {what} and cannot be told; name another column with --label")
-    if task == "regression" or (task is None and positive is None and _is_amount(facts)):
+    unsaid = task is None and positive is None
+    if task == "regression" or (unsaid and (_is_amount(facts) or _counts(facts, source))):
         return _number(facts, source)
     if positive is None and (task == "multiclass" or facts.distinct > 2):
         return _classes(facts, source)
@@ -91,6 +92,13 @@ def _is_amount(facts: Facts) -> bool:
     if facts.kind == "float":
         return facts.distinct > 2
     return facts.kind == "integer" and facts.distinct > FEW
+
+
+def _counts(facts: Facts, source: Source) -> bool:
+    """Whether a few whole numbers count something, as some of them are too rare to be classes."""
+    if facts.kind != "integer" or facts.distinct < 3:
+        return False
+    return min(_values(facts, source).values()) < LEAST_OF_A_CLASS
 
 
 def _number(facts: Facts, source: Source) -> Answer:

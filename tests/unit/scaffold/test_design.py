@@ -181,3 +181,13 @@ def test_a_table_in_which_nothing_tells_the_answer_is_refused_with_what_would(tm
     table = pd.DataFrame({"id": range(300), "height": np.random.default_rng(0).normal(size=300)})
     with pytest.raises(EvergreenError, match=r"nothing is left.*'id': it numbers the rows.*--time"):
         decided(table, tmp_path)
+
+
+def test_whole_numbers_of_which_some_are_rare_count_something(tmp_path: Path) -> None:
+    chance = np.random.default_rng(0)
+    age = chance.normal(50, 9, 900)
+    visits = np.minimum(chance.poisson(age / 40), 7)
+    assert 3 <= len(np.unique(visits)) <= 10
+    assert decided(pd.DataFrame({"age": age, "visits": visits}), tmp_path).answer.task == "regression"
+    few = np.minimum(visits, 2)
+    assert decided(pd.DataFrame({"age": age, "visits": few}), tmp_path).answer.task == "multiclass"
