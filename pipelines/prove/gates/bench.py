@@ -115,16 +115,27 @@ class Planted:
 def built(spec: ModelSpec, home: Path, days: int | None, seed: int, say: Say) -> Bench:
     """Real rows land, features are computed, and two training sets a week apart are joined.
 
-    Without `days`, as many as give five weeks to learn from. At least two weeks are held out: one week of real weather
-    may not tell even a good model from a poor one.
+    Without `days`, as many as give five weeks to learn from, and the rows that the spec asks for. At least two weeks
+    are held out: one week of real weather may not tell even a good model from a poor one.
     """
     held = max(spec.training.holdout, 2 * WEEK)
     spec = spec.model_copy(update={"training": spec.training.model_copy(update={"holdout": held})})
     world = World(Upstream(spec), sandbox(home))
-    lived = LEARNED + held + _lateness(spec, world.source) if days is None else timedelta(days=days)
+    lived = _learned(spec, world.source) + held + _lateness(spec, world.source)
+    lived = lived if days is None else timedelta(days=days)
     as_of = world.source.begin + timedelta(days=seed % 28) + lived
     earlier, rows = (_joined(spec, world, day, say) for day in (as_of - WEEK, as_of))
     return Bench(spec, world, as_of, rows, earlier)
+
+
+def _learned(spec: ModelSpec, source: Upstream) -> timedelta:
+    """How many whole days have so many questions as a training needs at least."""
+    its = f"select event_timestamp from ({spec.label_sql}) where event_timestamp >= $begin"
+    query = f"{its} order by 1 offset $rows limit 1"
+    asked = {"begin": source.begin, "rows": spec.training.minimum_rows} | training_set.given(spec)
+    found = source.connection.execute(query, asked).fetchone()
+    needed = found[0].astimezone(UTC) - source.begin if found else timedelta(0)
+    return max(LEARNED, timedelta(days=needed.days + 1))
 
 
 def _lateness(spec: ModelSpec, source: Upstream) -> timedelta:
