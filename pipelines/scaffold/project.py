@@ -15,6 +15,6 @@ def copied(folder: Path) -> Path:
         shutil.copytree(PROJECT / name, folder / name, ignore=LEAVINGS)
     shutil.copy(PROJECT / "pyproject.toml", folder / "pyproject.toml")
     (folder / "tests").mkdir()
-    for name in ("__init__.py", "conftest.py"):
+    for name in ("__init__.py", "conftest.py", "once.py"):
         shutil.copy(PROJECT / "tests" / name, folder / "tests" / name)
     return folder
