@@ -128,7 +128,7 @@ def test_the_session_listens_on_loopback_without_a_ui_and_counts_in_utc() -> Non
 def test_what_is_missing_is_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(EvergreenError, match=r"pyspark and sqlglot.*locks/spark\.txt"):
-        engines.prove("2013-01", lambda _: None)
+        engines.prove(None, "2013-01", lambda _: None)
 
 
 def test_importing_the_stage_and_the_proof_loads_no_spark() -> None:
