@@ -113,7 +113,7 @@ def as_it_became_known(
 
     spec, hindsight, asked = scene.spec, scene.hindsight, scene.asked
     then, chosen = World(scene.source, sandbox(scene.home / "then")), _known(asked, scene.end, seed)
-    moments = sorted({*_moments(asked, steps - len(chosen), scene.end, seed), *chosen})
+    moments = sorted({*_moments(asked, max(1, steps - len(chosen)), scene.end, seed), *chosen})
     say(f"{len(asked):,} labels; now as they became known, in {len(moments)} steps")
     names = hindsight.features.feature_names(spec)
     parts, same, failures, since = [], 0, [], pd.Timestamp(scene.source.begin - timedelta(days=1))

@@ -30,7 +30,7 @@ def scene(staged: Scene, tmp_path: Path) -> Scene:
 
 
 def test_training_rows_do_not_know_the_future(scene: Scene) -> None:
-    proof = as_of.held(scene, steps=3, seed=3, say=quiet)
+    proof = as_of.held(scene, steps=5, seed=3, say=quiet)
     assert proof.holds, proof.failures
     assert proof.rows[0]["number"] == 200
     assert sum(row.get("refused") == "yes" for row in proof.rows) >= 6
