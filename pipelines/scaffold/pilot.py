@@ -113,9 +113,9 @@ def _tried(design: Design, texts: dict[str, str], rows: "pd.DataFrame") -> Tried
         learned, judged = rows[: int(len(rows) * first)], rows[int(len(rows) * first) : int(len(rows) * last)]
         made = (module.build(parameters(design)["parameters"]), module.baseline())
         losses.append([_loss(each, learned, judged, design) for each in made])
-    found = np.nanmean(np.array(losses, dtype="float64"), axis=0)
     if design.answer.task != "multiclass":
-        return Tried(float(found[0][0]), float(found[1][0]))
+        return Tried(*(float(loss) for loss in np.nanmean(np.array(losses)[..., 0], axis=0)))
+    found = np.nanmean(np.array(losses), axis=0)
     return Tried(float(found[0][0]), float(found[1][0]), float(found[0][1]))
 
 
