@@ -15,6 +15,7 @@ from pipelines.prove.worlds import sandbox
 from pipelines.settings import PROJECT
 from pipelines.stores import Stores
 from pipelines.stores.feature_store.described import remembered
+from tests.flown import FLOWN
 
 EDITS: dict[str, tuple[str, Callable[[str], str]]] = {
     "another owner": ("carrier_delays.py", lambda text: text.replace("flight-operations", "somebody-else")),
@@ -104,7 +105,7 @@ def test_a_memory_that_cannot_be_read_is_made_anew(text: str, tmp_path: Path, re
 
 def test_how_far_a_view_came_online_is_told_without_feast(computed: Stores) -> None:
     stores = Stores(computed.settings)
-    for version in stores.features.current.values():
+    for version in map(stores.features.version, FLOWN):
         online = computed.features.store._get_provider().online_store
         said = online.materialized(computed.features.store.config, computed.features.definition(version))
         assert stores.features.materialized(version) == said is not None

@@ -16,6 +16,7 @@ from pipelines.features.watermark import watermark
 from pipelines.prove.worlds import sandbox
 from pipelines.stores import Stores
 from pipelines.training.training_set import build, labels
+from tests.flown import DATASETS, FLOWN
 from tests.integration.conftest import AS_OF
 
 SPEC = catalog.model("flight_delays")
@@ -38,9 +39,8 @@ def test_a_table_computed_in_steps_equals_one_computed_at_once(january: Path, tm
     flown = sandbox(Path(shutil.copytree(january, tmp_path / "home")))
     for hours in (100, 61, 24, 7, 0):
         compute.compute(AS_OF - timedelta(hours=hours), flown)
-    views = [view.name for view in flown.features.views()]
-    assert len(views) >= 9
-    for view in views:
+    assert len(FLOWN) >= 9
+    for view in FLOWN:
         start = datetime(2012, 12, 31, tzinfo=UTC)
         at_once = compute.rows(flown.features.version(view), start, AS_OF, flown)
         kept = table(flown, view)
@@ -174,7 +174,7 @@ def test_features_of_nothing_say_that_there_is_nothing(stores: Stores) -> None:
 
 
 def test_a_dataset_that_is_late_holds_the_others_back_only_so_long(flown: Stores) -> None:
-    needed = list(catalog.datasets().values())
+    needed = [catalog.dataset(name) for name in DATASETS]
     newest = max(flown.ledger.watermark(spec.name) for spec in needed if not spec.reference)
     assert newest - timedelta(hours=36) <= watermark(flown, needed, timedelta(hours=36)) <= newest
     assert watermark(flown, needed, timedelta(0)) == newest

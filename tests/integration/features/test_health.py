@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines.catalog import REFERENCE, dataset, model, models
+from pipelines.catalog import dataset
 from pipelines.contracts import EvergreenError, TransientError
 from pipelines.features.health import alerts, examine, overview, published
 from pipelines.features.health.bounds import ENOUGH
@@ -25,15 +25,12 @@ from pipelines.features.health.suites import load
 from pipelines.settings import PROJECT, Settings
 from pipelines.stores import Stores
 from pipelines.stores.feature_store.health import Health, ViewHealth
+from tests.flown import DATASETS, FLOWN
 from tests.integration.stores.test_postgresql import BIN, on_postgresql, url  # noqa: F401 - fixtures
 
 AS_OF = datetime(2013, 1, 5, tzinfo=UTC)
 SUITES = PROJECT / "expectations" / "features"
 VIEWS = sorted(path.stem for path in (PROJECT / "feature_repo").glob("*.sql"))
-DATASETS = model(REFERENCE).datasets
-FLOWN = sorted(
-    {view for spec in models().values() if {*spec.datasets} <= {*DATASETS} for view in spec.features_by_view}
-)
 HOUR = timedelta(hours=1)
 
 
