@@ -19,8 +19,9 @@ def tracked(computed: Stores, monkeypatch: pytest.MonkeyPatch) -> Stores:
     tags = {"feature_views": json.dumps({"carrier_delays": 1, "aircraft": 1})}
     made = Version("flight_delays", 4, "run", "d" * 64, AS_OF, "source", tags)
     tracking = type(computed.tracking)
-    monkeypatch.setattr(tracking, "versions", lambda *_: [made])
-    monkeypatch.setattr(tracking, "aliased", lambda self, model, alias: made if alias == "champion" else None)
+    its = {(made.model, "champion"): made}
+    monkeypatch.setattr(tracking, "versions", lambda self, model: [made] if model == made.model else [])
+    monkeypatch.setattr(tracking, "aliased", lambda self, model, alias: its.get((model, alias)))
     monkeypatch.setattr(tracking, "inputs", lambda *_: ["carrier", "carrier_delays__late_share_3h"])
     return computed
 

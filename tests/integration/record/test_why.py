@@ -172,7 +172,7 @@ def test_a_version_that_is_not_there_is_answered_with_those_that_are(
 def test_an_unknown_model_lists_what_there_is() -> None:
     code, said = told("flight_delay")
     assert code == 1
-    assert "no model named 'flight_delay'; there are: flight_delays" in said
+    assert "no model named 'flight_delay'; there are: airport_hours, card_fraud, flight_delays" in said
 
 
 def test_a_model_without_version_or_champion_names_the_remedy(stores: Stores, kept: Stores) -> None:
