@@ -41,7 +41,7 @@ def test_a_world_in_which_corrections_are_seen_too_early_is_found_out(
 ) -> None:
     monkeypatch.setattr(view_rows.Silver, "corrections", lambda *_: [])
     monkeypatch.setattr(leakage, "check", lambda *_: None)
-    rows, failures = as_of.as_it_became_known(scene, 3, 3, quiet)
+    rows, failures = as_of.as_it_became_known(scene, 6, 3, quiet)
     assert rows[0]["know the future"] > 0
     assert any("with hindsight" in failure for failure in failures)
 
