@@ -39,11 +39,11 @@ def features() -> None:
         run = stage(steps.features, (params or {}).get("as_of"))
         for alert in run["alerts"]:
             tell(alert)
-        if not run["rows"]:
+        if not run["rows"] and not run["failed"]:
             stage(NothingToDo.say, "the features were up to date")
         return run
 
-    @task(trigger_rule="none_failed")
+    @task
     def all_computed(run: dict) -> None:
         from pipelines.loop import steps
 

@@ -65,6 +65,12 @@ def test_every_dag_is_woken_by_the_clock_and_by_data(dags: dict) -> None:
         assert "AssetOrTimeSchedule" in kind, (dag.dag_id, kind)
 
 
+def test_where_no_features_were_computed_nothing_asks_whether_all_were(dags: dict) -> None:
+    task = dags["features"].get_task("all_computed")
+    assert task.upstream_task_ids == {"compute_and_materialize"}
+    assert task.trigger_rule == "all_success"
+
+
 def test_the_retraining_reads_from_plan_to_promotion(dags: dict) -> None:
     dag = dags["retrain_flight_delays"]
     chain = ["plan", "training_set", "train", "evaluate", "promote", "report"]
