@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from pipelines.catalog import LOADER, explained
+from pipelines.catalog import explained, parsed
 from pipelines.catalog.dataset_spec import DatasetSpec
 from pipelines.catalog.formats import MIGRATIONS, format_of, newest, reasons, refusal
 from pipelines.catalog.model_spec import FORMAT_LINE, HERE, ModelSpec
@@ -80,7 +80,7 @@ def upgrade(path: Path, kind: type[File]) -> Upgrade:
     with path.open(encoding="utf-8", newline="") as file:
         text = file.read()
     try:
-        given = yaml.load(text, LOADER)  # noqa: S506 - the safe loader, in C
+        given = parsed(text)
     except yaml.YAMLError as error:
         raise EvergreenError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(given, dict):
@@ -94,7 +94,7 @@ def upgrade(path: Path, kind: type[File]) -> Upgrade:
 
 def _faults(path: Path, text: str, kind: type[File]) -> str | None:
     try:
-        kind.model_validate(yaml.load(text, LOADER))  # noqa: S506 - the safe loader, in C
+        kind.model_validate(parsed(text))
     except ValidationError as error:
         return explained(path, text, error)
     return None

@@ -114,13 +114,9 @@ def reached(stores: Stores, model: str) -> str:
 
 def serving_version(settings: Settings, model: str) -> int | None:
     """The version that answers; None while none does."""
-    url = f"http://{settings.host}:{settings.serving_port}/v1/models/{model}"
-    try:
-        with urllib.request.urlopen(url, timeout=5) as reply:
-            version = json.load(reply).get("version")
-    except (urllib.error.URLError, TimeoutError):
-        return None
-    return None if version is None else int(version)
+    from pipelines.local.answering import status
+
+    return (status(settings, model) or {}).get("version")
 
 
 def example(spec: catalog.ModelSpec, values: dict[str, str]) -> dict[str, Any]:

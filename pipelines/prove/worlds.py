@@ -121,10 +121,10 @@ def _landed(spec: DatasetSpec, model: ModelSpec, connection: duckdb.DuckDBPyConn
     files, kind = landed(spec, model, (here.landing_path, here.home / "archive"))
     if kind != "parquet":
         raise EvergreenError(f"{spec.name}: its files are {kind}, which say no types; a proof takes Parquet")
-    listed = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
     columns = ", ".join(f'"{name}"' for name in spec.columns)
     connection.execute(
-        f"create table {spec.name} as select distinct {columns} from read_parquet([{listed}], union_by_name = true)"
+        f"create table {spec.name} as select distinct {columns} from read_parquet(?, union_by_name = true)",
+        [[str(file) for file in files]],
     )
 
 

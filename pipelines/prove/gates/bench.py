@@ -121,8 +121,9 @@ def built(spec: ModelSpec, home: Path, days: int | None, seed: int, say: Say) ->
     held = max(spec.training.holdout, 2 * WEEK)
     spec = spec.model_copy(update={"training": spec.training.model_copy(update={"holdout": held})})
     world = World(Upstream(spec), sandbox(home))
-    lived = _learned(spec, world.source) + held + _lateness(spec, world.source)
-    lived = lived if days is None else timedelta(days=days)
+    lived = (
+        timedelta(days=days) if days else _learned(spec, world.source) + held + _lateness(spec, world.source)
+    )
     as_of = world.source.begin + timedelta(days=seed % 28) + lived
     earlier, rows = (_joined(spec, world, day, say) for day in (as_of - WEEK, as_of))
     return Bench(spec, world, as_of, rows, earlier)

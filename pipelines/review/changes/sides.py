@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 import yaml
 from pydantic import ValidationError
 
-from pipelines.catalog import LOADER, DatasetSpec, ModelSpec
+from pipelines.catalog import DatasetSpec, ModelSpec, parsed
 from pipelines.catalog.model_spec import LEAVINGS
 from pipelines.review.changes import git
 from pipelines.review.changes.views import View, views_of
@@ -85,7 +85,7 @@ class Side:
 
     def _spec(self, path: str, kind: type[SPEC]) -> Written[SPEC]:
         try:
-            raw = yaml.load(self.text(path) or "", LOADER)  # noqa: S506 - the safe loader, in C
+            raw = parsed(self.text(path) or "")
         except yaml.YAMLError as error:
             return Written({}, None, f"{path} is no YAML: {str(error).splitlines()[0]}")
         if not isinstance(raw, dict):
