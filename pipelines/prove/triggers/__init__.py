@@ -61,7 +61,13 @@ class Bench:
         def noticed() -> bool:
             return self.announced(dataset) > before or not lies.exists()
 
-        self.site.until(noticed, 30, f"{landed.name} makes an event")
+        self.site.until(noticed, PATIENCE, f"{landed.name} makes an event")
+        return landed
+
+    def land_and_post(self, dataset: str) -> Landed:
+        """A file that is told of by an outside system: Airflow ends its own watcher of a DAG that is paused."""
+        landed = self.land(dataset)
+        self.post(landed)
         return landed
 
     def post(self, landed: Landed) -> None:
@@ -127,8 +133,10 @@ def separate_events(bench: Bench) -> dict[str, Any]:
 
 def paused(bench: Bench) -> dict[str, Any]:
     bench.site.airflow.pause("ingest_weather", True)
-    bench.site.until(lambda: not bench.site.airflow.working("ingest_weather"), 60, "the last run is over")
-    landed = [bench.land_as_event("weather") for _ in range(bench.events)]
+    bench.site.until(
+        lambda: not bench.site.airflow.working("ingest_weather"), PATIENCE, "the last run is over"
+    )
+    landed = [bench.land_and_post("weather") for _ in range(bench.events)]
     early = [batch for batch in bench.site.stores.ledger.batches("weather") if batch.silver]
     if {batch.digest for batch in early} & {file.digest for file in landed}:
         bench.failures.append("paused: a file was taken in while the DAG was paused")
@@ -168,7 +176,7 @@ def lost_and_late(bench: Bench) -> list[dict[str, Any]]:
     before = bench.woken("departures")
     for file in [*late, *landed]:
         bench.post(file)
-    bench.site.until(lambda: bench.woken("departures") > before, 30, "a posted event starts a run")
+    bench.site.until(lambda: bench.woken("departures") > before, PATIENCE, "a posted event starts a run")
     bench.settle(late)
     bench.site.start()
     for file in late:
@@ -196,19 +204,19 @@ def killed(bench: Bench, service: Literal["scheduler", "triggerer"]) -> dict[str
 def sensor(bench: Bench) -> dict[str, Any]:
     """A DAG of somebody's own waits for a file, in the triggerer and without a process of a worker."""
     airflow, site = bench.site.airflow, bench.site
-    site.until(lambda: SENSOR in site.dags(), 60, f"Airflow knows {SENSOR}")
+    site.until(lambda: SENSOR in site.dags(), PATIENCE, "Airflow knows {SENSOR}")
     run = airflow.call("POST", f"/api/v2/dags/{SENSOR}/dagRuns", {"logical_date": None})["dag_run_id"]
 
     def state() -> str:
         return str(airflow.tasks(SENSOR, run)[0]["state"])
 
-    site.until(lambda: state() == "deferred", 60, "the sensor is parked")
+    site.until(lambda: state() == "deferred", PATIENCE, "the sensor is parked")
     identity = airflow.tasks(SENSOR, run)[0]["id"]
     site.until(
         lambda: not any(identity in p.title for p in processes(site.sessions)), 15, "no worker is held"
     )
     landed = [bench.land_as_event("weather")]
-    site.until(lambda: state() == "success", 60, "the sensor goes on")
+    site.until(lambda: state() == "success", PATIENCE, "the sensor goes on")
     bench.settle(landed)
     return bench.conclude("a sensor waits for a file", landed, "1 sensor, parked without a worker's process")
 
