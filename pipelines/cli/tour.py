@@ -5,6 +5,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import date, timedelta
 from typing import Any, Literal
 
@@ -16,6 +17,9 @@ from pipelines.contracts import EvergreenError
 from pipelines.settings import Settings
 from pipelines.stores import Stores
 
+PARSED = 60.0
+"""Within so many seconds Airflow has read the DAG files; who is not known by then is not waited for."""
+
 
 def run(settings: Settings, console: Console, model: str, days: int) -> None:
     """Land the opening of a model's story in bulk and `days` days one by one, waiting for Airflow to do the work."""
@@ -26,7 +30,10 @@ def run(settings: Settings, console: Console, model: str, days: int) -> None:
     started(settings, console)
     stores = Stores(settings)
     land(settings, console, model, told.begin, told.opening, "bulk")
-    await_champion(stores, console, model, told.opening, "the first champion is trained, judged and served")
+    with undisturbed(spec, settings, console):
+        await_champion(
+            stores, console, model, told.opening, "the first champion is trained, judged and served"
+        )
     console.print(predicted(ask(spec, example(spec, {}), settings)))
     console.print(f"First served prediction {time.monotonic() - begun:.0f} s after the start.", style="bold")
     for day in _days(told.opening, days):
@@ -49,6 +56,31 @@ def started(settings: Settings, console: Console) -> None:
         services = start(settings, lambda text: status.update(text))
     for line in services.told():
         console.print(line)
+
+
+@contextmanager
+def undisturbed(spec: catalog.ModelSpec, settings: Settings, console: Console) -> Iterator[None]:
+    """Models that learn from the same files are trained later: their retraining is paused in Airflow meanwhile."""
+    from pipelines.local.rest import Airflow
+
+    airflow, begun = Airflow(settings), time.monotonic()
+    others = [
+        f"retrain_{m.name}"
+        for m in catalog.models().values()
+        if m != spec and {*m.datasets} & {*spec.datasets}
+    ]
+    while {*others} - {*airflow.dags()} and time.monotonic() - begun < PARSED:
+        time.sleep(0.5)
+    held = [dag for dag in others if airflow.dags().get(dag) is False]
+    for dag in held:
+        airflow.pause(dag, True)
+    if held:
+        console.print(f"Paused until then, as they learn from the same files: {', '.join(held)}")
+    try:
+        yield
+    finally:
+        for dag in held:
+            airflow.pause(dag, False)
 
 
 def land(

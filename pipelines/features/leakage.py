@@ -36,8 +36,7 @@ def check(version: ViewVersion, start: datetime, as_of: datetime, stores: Stores
 
     A version that stood this over enough data is not tried again.
     """
-    mark = f"{version.consumer}:as-of"
-    if stores.progress.reached(mark) is not None:
+    if stores.progress.reached(_mark(version)) is not None:
         return
     end = min(as_of, start + REACH)
     with (
@@ -49,7 +48,16 @@ def check(version: ViewVersion, start: datetime, as_of: datetime, stores: Stores
             since = max(start, cut - SPAN)
             compare(version, within(known, version, since, cut), (since, cut), connection, stores)
     if end - start >= ENOUGH:
-        stores.progress.mark(mark, (), end)
+        stood(version, end, stores)
+
+
+def stood(version: ViewVersion, end: datetime, stores: Stores) -> None:
+    """A version stood `check` over data up to `end`, perhaps in another deployment, and is not tried here again."""
+    stores.progress.mark(_mark(version), (), end)
+
+
+def _mark(version: ViewVersion) -> str:
+    return f"{version.consumer}:as-of"
 
 
 def cuts(version: ViewVersion, start: datetime, end: datetime) -> Iterator[datetime]:

@@ -1,5 +1,6 @@
 """One row's way: real Airflow, real files, and an answer from the model that learned from them."""
 
+import io
 import json
 import socket
 import time
@@ -10,17 +11,19 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from pipelines import catalog
 from pipelines.cli import tour
 from pipelines.features.silver import connect
 from pipelines.local import supervisor
+from pipelines.local.rest import Airflow
 from pipelines.loop.replay import replay
 from pipelines.settings import PROJECT, Settings
 from pipelines.stores import Stores
 
 DATA = PROJECT / "tests" / "data"
-MODEL = "flight_delays"
+MODEL, OTHER = "flight_delays", "retrain_airport_hours"
 
 
 def free_port() -> int:
@@ -52,29 +55,11 @@ def until(condition: Callable[[], object], stores: Stores, seconds: float = 480)
         time.sleep(0.5)
 
 
-class Airflow:
-    """Airflow's REST API as its admin."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.base = f"http://127.0.0.1:{settings.airflow_port}"
-        password = json.loads((settings.home / "secrets" / "airflow_passwords.json").read_text())["admin"]
-        self.token = self.call("/auth/token", {"username": "admin", "password": password})["access_token"]
-
-    def call(self, path: str, body: dict | None = None) -> dict:
-        headers = {"Content-Type": "application/json"}
-        if hasattr(self, "token"):
-            headers["Authorization"] = f"Bearer {self.token}"
-        data = None if body is None else json.dumps(body).encode()
-        with urllib.request.urlopen(urllib.request.Request(self.base + path, data, headers)) as reply:
-            return json.load(reply)
-
-    def page(self, path: str, known: bool = True) -> str:
-        headers = {"Authorization": f"Bearer {self.token}"} if known else {}
-        with urllib.request.urlopen(urllib.request.Request(self.base + path, None, headers)) as reply:
-            return reply.read().decode()
-
-    def runs(self, dag: str) -> list[dict]:
-        return self.call(f"/api/v2/dags/{dag}/dagRuns?limit=100")["dag_runs"]
+def page(airflow: Airflow, path: str, known: bool = True) -> str:
+    """A page of ours in Airflow's UI, as its admin sees it or as a stranger does."""
+    headers = {"Authorization": f"Bearer {airflow._token}"} if known else {}
+    with urllib.request.urlopen(urllib.request.Request(airflow.base + path, None, headers)) as reply:
+        return reply.read().decode()
 
 
 def test_before_anything_landed_serving_says_that_there_is_no_champion(stores: Stores) -> None:
@@ -85,7 +70,13 @@ def test_before_anything_landed_serving_says_that_there_is_no_champion(stores: S
 def test_landed_files_become_a_served_model_by_themselves(stores: Stores) -> None:
     landing = stores.settings.landing_path
     list(replay(MODEL, date(2013, 1, 1), date(2013, 2, 28), "bulk", landing))
-    until(lambda: tour.serving_version(stores.settings, MODEL) == 1, stores)
+    airflow, told = Airflow(stores.settings), io.StringIO()
+    with tour.undisturbed(catalog.model(MODEL), stores.settings, Console(file=told, width=200)):
+        assert airflow.dags()[OTHER]
+        until(lambda: tour.serving_version(stores.settings, MODEL) == 1, stores)
+    assert OTHER in told.getvalue()
+    assert not airflow.dags()[OTHER]
+    airflow.pause(OTHER, True)  # what another model learns is not asked here
     assert stores.tracking.champion(MODEL).version == 1
     until(lambda: not list(landing.glob("*.csv")), stores)
 
@@ -159,20 +150,20 @@ def test_the_run_links_to_a_page_of_arrivals_and_to_each_batchs_report_for_those
     stores: Stores,
 ) -> None:
     airflow, path = Airflow(stores.settings), "/evergreen/arrivals/ingest_flights"
-    [plugin] = [p for p in airflow.call("/api/v2/plugins")["plugins"] if p["name"] == "evergreen"]
+    [plugin] = [p for p in airflow.call("GET", "/api/v2/plugins")["plugins"] if p["name"] == "evergreen"]
     assert {view["destination"] for view in plugin["external_views"]} == {"dag", "dag_run"}
-    page = airflow.page(path)
-    assert "flights_broken_row.csv" in page
-    assert "required column missing" in page
+    arrivals = page(airflow, path)
+    assert "flights_broken_row.csv" in arrivals
+    assert "required column missing" in arrivals
     reported = next(b for b in stores.ledger.batches("flights") if b.report)
-    assert f"ingest_flights/{reported.digest}" in page
-    assert "expect_column_values_to_be_between(distance)" in airflow.page(f"{path}/{reported.digest}")
+    assert f"ingest_flights/{reported.digest}" in arrivals
+    assert "expect_column_values_to_be_between(distance)" in page(airflow, f"{path}/{reported.digest}")
     for hidden in (path, f"{path}/{reported.digest}"):
         with pytest.raises(urllib.error.HTTPError) as refused:
-            airflow.page(hidden, known=False)
+            page(airflow, hidden, known=False)
         assert refused.value.code in {401, 403}
     with pytest.raises(urllib.error.HTTPError) as missing:
-        airflow.page(f"{path}/{'0' * 64}")
+        page(airflow, f"{path}/{'0' * 64}")
     assert missing.value.code == 404
 
 
@@ -180,10 +171,10 @@ def test_a_person_starts_a_retraining_by_the_form_and_bad_values_are_refused_the
     airflow = Airflow(stores.settings)
     path = f"/api/v2/dags/retrain_{MODEL}/dagRuns"
     with pytest.raises(urllib.error.HTTPError) as refused:
-        airflow.call(path, {"logical_date": None, "conf": {"as_of": "yesterday"}})
+        airflow.call("POST", path, {"logical_date": None, "conf": {"as_of": "yesterday"}})
     assert refused.value.code in {400, 422}
     conf = {"as_of": "2013-02-27T00:00:00Z", "force": True, "reason": "journey"}
-    run = airflow.call(path, {"logical_date": None, "conf": conf})
+    run = airflow.call("POST", path, {"logical_date": None, "conf": conf})
     assert run["run_type"] == "manual"
     until(
         lambda: any(v.tags["trigger"] == "person: journey" for v in stores.tracking.versions(MODEL)), stores

@@ -113,6 +113,8 @@ def as_it_became_known(
 
     spec, hindsight, asked = scene.spec, scene.hindsight, scene.asked
     then, chosen = World(scene.source, sandbox(scene.home / "then")), _known(asked, scene.end, seed)
+    for version in then.stores.features.current.values():
+        leakage.stood(version, scene.end, then.stores)  # in hindsight's deployment, over all of the data
     moments = sorted({*_moments(asked, max(1, steps - len(chosen)), scene.end, seed), *chosen})
     say(f"{len(asked):,} labels; now as they became known, in {len(moments)} steps")
     names = hindsight.features.feature_names(spec)

@@ -18,9 +18,9 @@ from pydantic import SecretStr
 
 from pipelines.contracts import EvergreenError
 from pipelines.local import supervisor
+from pipelines.local.rest import Airflow
 from pipelines.places import sqlite_url
 from pipelines.prove import Say
-from pipelines.prove.triggers.rest import Airflow
 from pipelines.settings import PROJECT, Settings
 from pipelines.stores import Stores
 
@@ -116,14 +116,10 @@ class Site:
         from pipelines.catalog import datasets, models
 
         expected = len(datasets()) + 1 + 2 * len(models())
-        self.until(lambda: len(self.dags()) >= expected, 60, "Airflow knows every DAG")
-        for dag in self.dags():
+        self.until(lambda: len(self.airflow.dags()) >= expected, 60, "Airflow knows every DAG")
+        for dag in self.airflow.dags():
             if dag.startswith(BUSY):
                 self.airflow.pause(dag, True)
-
-    def dags(self) -> list[str]:
-        """The DAGs Airflow knows."""
-        return [dag["dag_id"] for dag in self.airflow.call("GET", "/api/v2/dags?limit=100")["dags"]]
 
     def kill(self, service: str, whole: bool = False) -> None:
         """SIGKILL a service's first process; `whole`: with everything it started."""

@@ -37,6 +37,11 @@ class Airflow:
         """From now on the DAG starts no run, or starts them again."""
         self.call("PATCH", f"/api/v2/dags/{dag}", {"is_paused": paused})
 
+    def dags(self) -> dict[str, bool]:
+        """Every DAG Airflow knows by now, and whether it is paused."""
+        found = self.call("GET", "/api/v2/dags?limit=1000&exclude_stale=true")["dags"]
+        return {str(dag["dag_id"]): bool(dag["is_paused"]) for dag in found}
+
     def asset(self, name: str) -> int:
         """The number by which Airflow knows an asset; LookupError if it does not."""
         if name not in self._assets:
