@@ -65,7 +65,6 @@ def table(stores: Stores, view: str) -> pd.DataFrame:
     return rows.sort_values([*keys, "event_timestamp"], ignore_index=True)
 
 
-@pytest.mark.usefixtures("unchecked")
 def test_features_before_a_correction_do_not_see_it(january: Path, tmp_path: Path) -> None:
     """Computed at once after the correction, or day by day as it happened: the same tables."""
     at, later = AS_OF - timedelta(days=2), timedelta(hours=5)

@@ -33,7 +33,6 @@ def online(stores: Stores, entities: dict[str, str], moment: datetime | None = N
     return stores.features.online(stores.features.feature_names(SPEC), entities, moment).values
 
 
-@pytest.mark.usefixtures("unchecked")
 def test_a_table_computed_in_steps_equals_one_computed_at_once(january: Path, tmp_path: Path) -> None:
     """Without the views' suites, which have rules of their own."""
     flown = sandbox(Path(shutil.copytree(january, tmp_path / "home")))

@@ -34,7 +34,6 @@ def landed(stores: Stores, dataset: str, known: datetime) -> None:
     stores.ledger.record(IngestResult(DIGEST, dataset, "more.csv", BatchState.COMMITTED, 1, 1, **times))
 
 
-@pytest.mark.usefixtures("unchecked")
 def test_a_dataset_that_nobody_reads_holds_back_nothing(flown: Stores) -> None:
     """Weather goes on for days: the views of weather go with it, those of flights stay with flights."""
     schema, later = silver_schema(catalog.dataset("weather")), AS_OF + timedelta(days=20)

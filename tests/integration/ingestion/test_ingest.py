@@ -157,7 +157,10 @@ def test_a_run_that_died_and_ran_again_ends_like_a_clean_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     content = (DATA / "flights_broken_row.csv").read_bytes() + LINES[1]
-    clean, broken = (Stores(Settings(_env_file=None, home=tmp_path / name)) for name in ("clean", "broken"))
+    clean, broken = (
+        Stores(Settings(_env_file=None, home=tmp_path / name, lease_seconds=3))
+        for name in ("clean", "broken")
+    )
     for stores in (clean, broken):
         land(stores, content)
     ingest_dataset(SPEC, clean)

@@ -11,6 +11,7 @@ from pipelines.ingestion import ingest as stage
 from pipelines.ingestion.accounting import places
 from pipelines.ingestion.ingest import ingest_dataset
 from pipelines.ingestion.quarantine import discard, find, header, held, release, rows
+from pipelines.settings import Settings
 from pipelines.stores import Stores
 from pipelines.validation import validate as validation
 from tests.integration.ingestion.test_ingest import GOOD, LINES, land
@@ -102,8 +103,9 @@ class Crash(BaseException):
 
 @pytest.mark.parametrize("moment", ["before silver", "after silver"])
 def test_a_release_that_died_is_ended_by_the_next_run(
-    stores: Stores, monkeypatch: pytest.MonkeyPatch, moment: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
+    stores = Stores(Settings(_env_file=None, home=tmp_path, lease_seconds=3))
     before = boston(stores)
     allow_boston(monkeypatch)
 

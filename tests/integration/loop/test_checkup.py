@@ -126,7 +126,6 @@ def test_a_spec_that_is_not_sound_breaks_nobody_but_itself(checkout: Path) -> No
         stores.features.feature_names(catalog.model("second"))
 
 
-@pytest.mark.usefixtures("unchecked")
 def test_a_view_that_cannot_be_computed_stops_no_other(
     flown: Stores, checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -107,7 +107,6 @@ def test_many_batches_are_entered_in_few_writes(stores: Stores) -> None:
     assert len(stores.audit.entries()) == events.AT_ONCE + 3
 
 
-@pytest.mark.usefixtures("unchecked")
 def test_computed_features_are_entered_once_and_nothing_new_is_not(flown: Stores) -> None:
     flown = sandbox(flown.settings.home)
     before = len(flown.audit.entries())
