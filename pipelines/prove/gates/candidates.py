@@ -143,12 +143,21 @@ def backwards(spec: ModelSpec, inputs: "pd.DataFrame", labels: Any) -> Any:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    column = next(iter(spec.gate.behaviour.directions[0].add))
-    up = spec.gate.behaviour.directions[0].expect == "up"
+    asked = spec.gate.behaviour.directions[0]
+    column, by = next(iter(asked.add.items()))
     chosen = make_column_transformer((make_pipeline(SimpleImputer(), StandardScaler()), [column]))
     model = make_pipeline(chosen, pieces.linear(spec)).fit(inputs, labels)
-    model[-1].coef_ = -abs(model[-1].coef_) if up else abs(model[-1].coef_)
+    wrong = -1.0 if (asked.expect in ("up", "not_down")) == (by > 0) else 1.0
+    model[-1].coef_ = wrong * (abs(model[-1].coef_) + 1) * _sides(asked.of, model)
     return model
+
+
+def _sides(named: object, model: Any) -> Any:
+    """Of many classes, those that are not named move the other way; of a number and of two classes there is one."""
+    import numpy as np
+
+    classes = getattr(model, "classes_", ())
+    return np.where(classes == named, 1.0, -1.0)[:, None] if len(classes) > 2 else 1.0
 
 
 def nosy(spec: ModelSpec, inputs: "pd.DataFrame", labels: Any) -> Any:
