@@ -93,9 +93,10 @@ def _run(project: Path, *words: str) -> tuple[Any, float]:
 
 
 def _quality(found: dict[str, Any]) -> str:
-    """Model, plain scikit-learn and the rule of thumb, in AUC or the root of the mean squared error."""
+    """Model, plain scikit-learn and the rule of thumb: AUC, of many classes the accuracy, of numbers the RMSE."""
     metrics = found["metrics"]
-    metric = "roc_auc" if "roc_auc" in metrics["candidate"] else "rmse"
+    many = isinstance(found["answer"], dict)
+    metric = "accuracy" if many else "roc_auc" if "roc_auc" in metrics["candidate"] else "rmse"
     ours, rule = (metrics[who][metric] for who in ("candidate", "baseline"))
     return f"{metric} {ours:.4g} / {_plain(found['training_set'], metric):.4g} / {rule:.4g}"
 
@@ -104,7 +105,7 @@ def _plain(training_set: dict[str, Any], metric: str) -> float:
     """scikit-learn's gradient boosting as it comes, on what the rows themselves say."""
     import pandas as pd
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-    from sklearn.metrics import roc_auc_score, root_mean_squared_error
+    from sklearn.metrics import accuracy_score, roc_auc_score, root_mean_squared_error
 
     rows = pd.read_parquet(training_set["path"])
     own = [
@@ -117,8 +118,10 @@ def _plain(training_set: dict[str, Any], metric: str) -> float:
         elif str(values[name].dtype).startswith("datetime"):
             values[name] = values[name].astype("int64") / 1e15
     learned, held = rows["split"] == "train", rows["split"] == "holdout"
-    if metric == "roc_auc":
+    if metric != "rmse":
         model = HistGradientBoostingClassifier(random_state=0).fit(values[learned], rows["label"][learned])
+        if metric == "accuracy":
+            return float(accuracy_score(rows["label"][held], model.predict(values[held])))
         return float(roc_auc_score(rows["label"][held], model.predict_proba(values[held])[:, 1]))
     model = HistGradientBoostingRegressor(random_state=0).fit(values[learned], rows["label"][learned])
     return float(root_mean_squared_error(rows["label"][held], model.predict(values[held])))

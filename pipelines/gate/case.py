@@ -117,3 +117,11 @@ def _other(case: Case, version: Version) -> "NDArray[Any]":
         plain = rows[[str(name) for name in rows if "__" not in str(name)]]
         rows = as_served(case.spec, plain, version, case.stores)
     return answers(case.stores.tracking.load(case.spec.name, version.version), rows, case.spec.outputs)
+
+
+def with_columns(rows: "pd.DataFrame", values: dict[str, Any]) -> "pd.DataFrame":
+    """A copy of the rows with other values in some columns, whatever their names: `assign` takes none named self."""
+    changed = rows.copy()
+    for name, value in values.items():
+        changed[name] = value
+    return changed

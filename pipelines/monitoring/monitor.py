@@ -68,7 +68,7 @@ def monitor(
 def _whole(reference: "pd.DataFrame", current: "pd.DataFrame") -> "pd.DataFrame":
     """The current rows with every column of the reference: one that does not come any more is missing in each row."""
     absent = [str(name) for name in reference if name not in current and name not in NOT_INPUT]
-    return current.assign(**dict.fromkeys(absent, float("nan")))
+    return current.reindex(columns=[*current, *absent])
 
 
 def _against_truth(

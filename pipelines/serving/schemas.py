@@ -21,7 +21,7 @@ WORDS = {
 
 class Strict(BaseModel):
     model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=()
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, serialize_by_alias=True
     )
 
 
@@ -67,13 +67,16 @@ def request_model(spec: ModelSpec) -> type[BaseModel]:
 
 
 def _fields(title: str, fields: dict[str, RequestField], empty: set[str]) -> type[BaseModel]:
-    """Every field must be there; null is a value of those whose column of the label's dataset may be empty."""
+    """Every field must be there; null is a value of those whose column of the label's dataset may be empty.
+
+    A field is named by its alias alone: as attributes, columns such as `copy` or `model_config` would be pydantic's.
+    """
     made: dict[str, Any] = {
-        name: (
+        f"field_{number}": (
             TYPES[f.type] | None if name in empty else TYPES[f.type],
-            Field(description=f.description, examples=[f.example]),
+            Field(alias=name, description=f.description, examples=[f.example]),
         )
-        for name, f in fields.items()
+        for number, (name, f) in enumerate(fields.items())
     }
     return create_model(title, __base__=Strict, **made)
 

@@ -5,7 +5,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.gate.case import Case
+from pipelines.gate.case import Case, with_columns
 from pipelines.training.answers import inputs_of
 from pipelines.training.metrics import measure
 
@@ -77,7 +77,7 @@ def _shuffled(rows: "pd.DataFrame", groups: Groups) -> "Iterator[pd.DataFrame]":
     for names in groups.values():
         for _ in range(REPEATS):
             moved = rows[list(names)].iloc[draws.permutation(len(rows))].set_axis(rows.index)
-            yield rows.assign(**{name: moved[name] for name in names})
+            yield with_columns(rows, {name: moved[name] for name in names})
 
 
 def _answered(case: Case, copies: "Iterable[pd.DataFrame]") -> "Iterator[NDArray[Any]]":

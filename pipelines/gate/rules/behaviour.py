@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.catalog.gate_spec import Direction, Invariance, Minimum
 from pipelines.contracts import Decision, Kind, Rule
-from pipelines.gate.case import Case
+from pipelines.gate.case import Case, with_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +37,7 @@ def _invariance(case: Case, test: Invariance, rows: "pd.DataFrame", before: "NDA
     lacking = sorted(set(test.change) - set(map(str, rows.columns)))
     if lacking:
         return _cannot(test.name, f"the rows have no {', '.join(lacking)}; mend spec.yaml")
-    changed = rows.assign(**{name: _as(value, rows[name]) for name, value in test.change.items()})
+    changed = with_columns(rows, {name: _as(value, rows[name]) for name, value in test.change.items()})
     differs = (changed[list(test.change)].astype(str) != rows[list(test.change)].astype(str)).any(axis=1)
     if not differs.any():
         return _cannot(test.name, f"all {len(rows):,} rows hold these values already; change something else")
@@ -63,7 +63,7 @@ def _direction(case: Case, test: Direction, rows: "pd.DataFrame", before: "NDArr
     there = rows[known]
     if there.empty:
         return _cannot(test.name, f"none of {len(rows):,} rows has {', '.join(test.add)}; hold out more")
-    more = there.assign(**{name: there[name].astype("float64") + by for name, by in test.add.items()})
+    more = with_columns(there, {name: there[name].astype("float64") + by for name, by in test.add.items()})
     moves = case.said(more) - before[known.to_numpy()]
     share = _as_expected(_of(case, test, moves), test.expect)
     asked = ", ".join(f"{name} {by:+g}" for name, by in test.add.items())

@@ -7,6 +7,7 @@ from unittest.mock import patch
 
 from pipelines.catalog import ModelSpec
 from pipelines.contracts import Candidate, TrainingSet
+from pipelines.gate.case import with_columns
 from pipelines.gate.rules.slices import slices
 from pipelines.prove.gates import pieces
 from pipelines.prove.gates.bench import Bench, Fit
@@ -240,7 +241,7 @@ def _leak(bench: Bench, data: "pd.DataFrame") -> "pd.DataFrame":
     """The answer in a feature."""
     numbers = [str(c) for c in data if c not in NOT_INPUT and data[c].dtype.kind == "f"]
     column = next((name for name in numbers if "__" in name), numbers[0])
-    return data.assign(**{column: data["label"].astype("float64")})
+    return with_columns(data, {column: data["label"].astype("float64")})
 
 
 def _own_predictions(bench: Bench, data: "pd.DataFrame") -> "pd.DataFrame":

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from pipelines.contracts import Decision, Kind, Rule
+from pipelines.gate.case import with_columns
 from pipelines.gate.notary import follows
 from pipelines.gate.notary.asked_again import Hearing, mistakes
 from pipelines.gate.rules.behaviour import check
@@ -170,3 +171,9 @@ def test_the_columns_that_flight_delays_speaks_of_are_its_own(stores) -> None:
     named |= {name for test in tests.minimums for name in test.question}
     assert len(named) >= 8
     assert named <= {*REAL.entities, *REAL.request, *stores.features.feature_names(REAL)}
+
+
+def test_a_column_may_be_named_as_pythons_own_words_are() -> None:
+    """Values are changed in it as in any other."""
+    told = with_columns(pd.DataFrame({"self": [1, 2], "copy": [3, 4]}), {"self": [5, 6], "cls": 7})
+    assert told.to_dict("list") == {"self": [5, 6], "copy": [3, 4], "cls": [7, 7]}

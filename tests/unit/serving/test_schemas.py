@@ -38,6 +38,18 @@ def test_the_specs_own_examples_are_accepted_and_times_come_out_in_utc() -> None
     assert asked.model_dump()["request"]["scheduled_departure"] == datetime(2013, 4, 1, 13, 15, tzinfo=UTC)
 
 
+def test_a_column_may_have_any_name_that_python_and_pydantic_use_themselves() -> None:
+    names = ["self", "cls", "copy", "json", "schema", "model_config", "model_dump", "field_0", "title"]
+    kind = SPEC.request["distance"].model_copy(update={"example": 5})
+    spec = SPEC.model_copy(update={"request": dict.fromkeys(names, kind)})
+    made = request_model(spec)
+    assert made.model_validate(example(spec)).model_dump() == example(spec)
+    assert [*made.model_json_schema()["$defs"]["FlightDelaysFields"]["properties"]] == names
+    with pytest.raises(ValidationError) as caught:
+        made.model_validate(example(spec) | {"request": {**example(spec)["request"], "copy": "five"}})
+    assert caught.value.errors()[0]["loc"] == ("request", "copy")
+
+
 @pytest.mark.parametrize(
     ("path", "value"),
     [
