@@ -1,11 +1,7 @@
 """Rules of reproduction: a version is made again from its record alone, and what differs is named."""
 
 import json
-import os
-import re
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +18,7 @@ from pipelines.training.rebuild import record
 from pipelines.training.reproduce import Reproduction, reproduce
 from pipelines.training.train import train
 from pipelines.training.training_set import build
+from tests.commands import ran
 from tests.integration.conftest import AS_OF
 
 NOW = datetime(2026, 3, 4, 15, 0, tzinfo=UTC)
@@ -184,31 +181,10 @@ def clone(tmp_path: Path) -> Path:
     return there
 
 
-COMMANDS = """
-import json, sys
-from pipelines.cli import app
-for words in json.loads(sys.argv[1]):
-    try:
-        app(words)
-    except SystemExit as end:
-        print("code", end.code, file=sys.stderr)
-"""
-
-
-def evergreen(checkout: Path, home: Path, *commands: list[str]) -> tuple[str, str, list[str]]:
-    """What one process of a checkout says on stdout and stderr, and with which codes its commands end."""
-    outside = {**os.environ, "EVERGREEN_HOME": str(home), "PYTHONPATH": str(checkout)}
-    done = subprocess.run(
-        [sys.executable, "-c", COMMANDS, json.dumps(commands)],
-        cwd=checkout, env=outside, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    return done.stdout, done.stderr, re.findall(r"(?m)^code (\d+)$", done.stderr)
-
-
 def test_another_checkout_makes_the_same_digests(trained: Path, clone: Path) -> None:
-    said, errors, codes = evergreen(clone, trained, ["reproduce", "flight_delays@1", "--json"])
-    assert codes == ["0"], said + errors
-    answer = json.loads(said)
+    (done,) = ran(clone, trained, ("reproduce", "flight_delays@1", "--json"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    answer = json.loads(done.stdout)
     assert answer["reproduced"]
     assert len(answer["compared"]) == 3
     assert all(each["equal"] for each in answer["compared"])
@@ -218,12 +194,12 @@ def test_a_checkout_with_another_model_is_refused_and_tried_anyway(trained: Path
     path = clone / "pipelines/models/flight_delays/spec.yaml"
     assert "holdout: 7d" in path.read_text()
     path.write_text(path.read_text().replace("holdout: 7d", "holdout: 6d"))
-    asked = ["reproduce", "flight_delays@1"]
-    said, errors, codes = evergreen(clone, trained, asked, [*asked, "--anyway", "--json"])
-    assert codes == ["1", "1"]
-    refused = errors.partition("code 1")[0]
-    assert "spec.yaml changed" in refused
-    assert "holdout: 6d" in refused
-    answer = json.loads(said)
+    asked = ("reproduce", "flight_delays@1")
+    refused, tried = ran(clone, trained, asked, (*asked, "--anyway", "--json"))
+    assert refused.returncode == 1
+    assert "spec.yaml changed" in refused.stderr
+    assert "holdout: 6d" in refused.stderr
+    assert tried.returncode == 1
+    answer = json.loads(tried.stdout)
     assert not answer["reproduced"]
     assert "rows" in next(each["how"] for each in answer["compared"] if each["what"] == "training set")
