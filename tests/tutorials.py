@@ -15,6 +15,8 @@ from tests.documented import played, shown
 from tests.once import once
 
 TUTORIAL = PROJECT / "docs" / "tutorial.md"
+FOREIGN = ("EVERGREEN_", "PYTHONDONTWRITEBYTECODE")
+"""A person's shell has none of it; without bytecode each command would compile the clone's code again."""
 
 
 def tutorial(factory: pytest.TempPathFactory) -> Path:
@@ -44,7 +46,7 @@ def environment(clone: Path) -> dict[str, str]:
     """That of a person's shell, with this clone's code first and a port that is free."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("EVERGREEN_")}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
     who = {f"GIT_{role}_{what}": "ada" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     own = {
         "PYTHONPATH": str(clone),

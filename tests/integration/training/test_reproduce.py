@@ -1,10 +1,8 @@
 """Rules of reproduction: a version is made again from its record alone, and what differs is named."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,10 +13,12 @@ from pipelines import catalog
 from pipelines.contracts import EvergreenError
 from pipelines.settings import PROJECT, Settings
 from pipelines.stores import Stores
+from pipelines.stores.audit.log import Entry
 from pipelines.training.rebuild import record
-from pipelines.training.reproduce import reproduce
+from pipelines.training.reproduce import Reproduction, reproduce
 from pipelines.training.train import train
 from pipelines.training.training_set import build
+from tests.commands import ran
 from tests.integration.conftest import AS_OF
 
 NOW = datetime(2026, 3, 4, 15, 0, tzinfo=UTC)
@@ -59,8 +59,33 @@ def files(home: Path) -> dict[str, int]:
     }
 
 
-def test_the_same_checkout_makes_the_same_rows_answers_and_model(trained: Path) -> None:
-    answer = reproduce(SPEC, 1, at(trained), NOW)
+@dataclass(frozen=True)
+class Once:
+    """A version made again once, and what the home held before and after."""
+
+    answer: Reproduction
+    before: tuple[dict[str, int], int]
+    after: tuple[dict[str, int], int]
+    entry: Entry
+
+
+@pytest.fixture(scope="module")
+def made(trained: Path) -> Once:
+    """Of a version whose MLmodel was fetched before, as whoever asks for its columns first does."""
+    stores = at(trained)
+    assert stores.tracking.inputs(stores.tracking.version(SPEC.name, 1))
+
+    def held() -> tuple[dict[str, int], int]:
+        return files(trained), len(stores.tracking.client.search_runs(["1"]))
+
+    before = held()
+    answer, after = reproduce(SPEC, 1, stores, NOW), held()
+    (entry,) = stores.audit.entries("model:flight_delays@1", "reproduce", limit=1)
+    return Once(answer, before, after, entry)
+
+
+def test_the_same_checkout_makes_the_same_rows_answers_and_model(made: Once) -> None:
+    answer = made.answer
     assert {each.what: each.equal for each in answer.compared} == {
         "training set": True, "answers": True, "model": True,
     }  # fmt: skip
@@ -69,38 +94,39 @@ def test_the_same_checkout_makes_the_same_rows_answers_and_model(trained: Path) 
     assert answer.rows > 500
 
 
-def test_nothing_is_written_but_an_entry_in_the_audit_log(trained: Path) -> None:
-    stores = at(trained)
-    before, runs = files(trained), stores.tracking.client.search_runs(["1"])
-    assert before
+def test_nothing_is_written_but_an_entry_in_the_audit_log(made: Once) -> None:
+    there, runs = made.before
+    assert there
     assert runs
-    assert reproduce(SPEC, 1, stores, NOW).reproduced
-    assert files(trained) == before
-    assert len(stores.tracking.client.search_runs(["1"])) == len(runs)
-    [entry] = stores.audit.entries("model:flight_delays@1", "reproduce", limit=1)
-    assert entry.why == "reproduced"
-    assert entry.evidence["answers"]["recorded"] == entry.evidence["answers"]["made"]
+    assert made.answer.reproduced
+    assert dict(made.after[0].items() ^ there.items()) == {}
+    assert made.after[1] == runs
+    assert made.entry.why == "reproduced"
+    answers = made.entry.evidence["answers"]
+    assert answers["recorded"] == answers["made"]
 
 
-def test_the_training_set_need_not_be_there_any_more(own: Stores) -> None:
+def test_neither_the_training_set_nor_tables_as_they_were_need_be_there(own: Stores) -> None:
+    """Rows that landed or were compacted since change nothing, nor does a training set that is gone."""
     shutil.rmtree(own.settings.home / "training_sets")
-    assert reproduce(SPEC, 1, own, NOW).reproduced
-
-
-def test_another_number_of_threads_is_told_of_and_the_recorded_one_used(trained: Path) -> None:
-    other = Stores(Settings(_env_file=None, home=trained, threads=6))
-    answer = reproduce(SPEC, 1, other, NOW)
-    assert answer.reproduced
-    assert ("threads", "1", "3") in [(d.name, d.recorded, d.here) for d in answer.differences]
-
-
-def test_rows_that_landed_or_were_compacted_since_change_nothing(own: Stores) -> None:
     for name in ("carrier_delays/v1", "origin_weather/v1"):
         table = own.tables.table("features", name)
         version = table.version()
         own.tables.replace("features", name, table.to_pyarrow_table().slice(0, 10), None)
         assert own.tables.version("features", name) > version
     assert reproduce(SPEC, 1, own, NOW).reproduced
+
+
+def test_other_threads_and_parameters_are_told_of_and_the_recorded_ones_used(trained: Path) -> None:
+    """Today's parameters would make another model."""
+    other = Stores(Settings(_env_file=None, home=trained, threads=6))
+    changed = SPEC.model_copy(update={"parameters": {**SPEC.parameters, "max_iter": 5}})
+    answer = reproduce(changed, 1, other, NOW)
+    assert answer.reproduced
+    assert ("threads", "1", "3") in [(d.name, d.recorded, d.here) for d in answer.differences]
+    assert [(d.name, d.recorded, d.here) for d in answer.differences if d.kind == "parameters"] == [
+        ("max_iter", "300", "5")
+    ]
 
 
 def test_tables_that_were_vacuumed_are_named(own: Stores) -> None:
@@ -136,15 +162,6 @@ def test_a_changed_value_in_the_lake_is_found_and_its_column_named(own: Stores) 
     assert "rows answered otherwise" in found["answers"].how
 
 
-def test_other_parameters_make_another_model_and_the_records_are_used(trained: Path) -> None:
-    other = SPEC.model_copy(update={"parameters": {**SPEC.parameters, "max_iter": 5}})
-    answer = reproduce(other, 1, at(trained), NOW)
-    assert answer.reproduced
-    assert [(d.name, d.recorded, d.here) for d in answer.differences if d.kind == "parameters"] == [
-        ("max_iter", "300", "5")
-    ]
-
-
 def test_a_run_whose_tags_were_edited_is_refused(own: Stores) -> None:
     version = own.tracking.version("flight_delays", 1)
     tables = json.loads(own.tracking.client.get_run(version.run_id).data.tags["delta_versions"])
@@ -167,16 +184,8 @@ def clone(tmp_path: Path) -> Path:
     return there
 
 
-def evergreen(checkout: Path, home: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    outside = {**os.environ, "EVERGREEN_HOME": str(home), "PYTHONPATH": str(checkout)}
-    return subprocess.run(
-        [sys.executable, "-m", "pipelines.cli", *command],
-        cwd=checkout, env=outside, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-
-
 def test_another_checkout_makes_the_same_digests(trained: Path, clone: Path) -> None:
-    done = evergreen(clone, trained, "reproduce", "flight_delays@1", "--json")
+    (done,) = ran(clone, trained, ("reproduce", "flight_delays@1", "--json"))
     assert done.returncode == 0, done.stdout + done.stderr
     answer = json.loads(done.stdout)
     assert answer["reproduced"]
@@ -188,11 +197,11 @@ def test_a_checkout_with_another_model_is_refused_and_tried_anyway(trained: Path
     path = clone / "pipelines/models/flight_delays/spec.yaml"
     assert "holdout: 7d" in path.read_text()
     path.write_text(path.read_text().replace("holdout: 7d", "holdout: 6d"))
-    refused = evergreen(clone, trained, "reproduce", "flight_delays@1")
+    asked = ("reproduce", "flight_delays@1")
+    refused, tried = ran(clone, trained, asked, (*asked, "--anyway", "--json"))
     assert refused.returncode == 1
     assert "spec.yaml changed" in refused.stderr
     assert "holdout: 6d" in refused.stderr
-    tried = evergreen(clone, trained, "reproduce", "flight_delays@1", "--anyway", "--json")
     assert tried.returncode == 1
     answer = json.loads(tried.stdout)
     assert not answer["reproduced"]
