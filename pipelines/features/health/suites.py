@@ -72,9 +72,7 @@ def _suite(expectations: list[Expectation]) -> Any:
 def _run(expectations: list[Expectation], rows: Loaded, bounds: Bounds) -> list[dict[str, Any]]:
     """Each expectation's result as plain JSON, computed by GX's SQL engine inside the rows' database."""
     with batch_of(rows.url, rows.config, COMPUTED) as batch:
-        outcome = validated(
-            batch, _suite(expectations), result_format=SUMMARY, expectation_parameters=bounds
-        )
+        outcome = validated(batch, _suite(expectations), result_format=SUMMARY, expectation_parameters=bounds)
         return [result.to_json_dict() for result in outcome.results]
 
 
