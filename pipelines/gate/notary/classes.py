@@ -61,7 +61,7 @@ def metric(name: str, labels: "NDArray[Any]", said: "NDArray[Any]") -> float:
     return float(np.mean([_pairs_won(said[labels == at, at], said[labels != at, at]) for at in there]))
 
 
-def _lost(name: str, labels: "NDArray[Any]", said: "NDArray[Any]") -> "NDArray[Any]":
+def _lost(name: str, labels: "NDArray[Any]", said: "NDArray[Any]") -> Any:
     import numpy as np
 
     true = said[np.arange(len(said)), labels]
