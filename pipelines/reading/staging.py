@@ -22,8 +22,11 @@ LANDED, BAD, COPIES, OTHERS = "landed", "bad", "copies", "others"
 BAD_SCHEMA = pa.schema(
     [("line", pa.int64()), ("rule", pa.string()), ("reason", pa.string()), ("raw", pa.binary())]
 )
-COPIES_SCHEMA = pa.schema([("line", pa.int64()), ("because", pa.string())])
-OTHERS_SCHEMA = pa.schema([("line", pa.int64())])
+TABLES = f"""
+CREATE TABLE {BAD} (line BIGINT, rule VARCHAR, reason VARCHAR, raw BLOB);
+CREATE TABLE {COPIES} (line BIGINT, because VARCHAR);
+CREATE TABLE {OTHERS} (line BIGINT);
+"""
 WRITE_ROWS = 65_536
 
 
@@ -44,8 +47,7 @@ class Staging:
         self._writer = pq.ParquetWriter(
             self._file, landed_schema(spec), compression="lz4", use_dictionary=False, write_statistics=False
         )
-        for name, schema in ((BAD, BAD_SCHEMA), (COPIES, COPIES_SCHEMA), (OTHERS, OTHERS_SCHEMA)):
-            self.insert(name, schema.empty_table())
+        self.execute(TABLES)
 
     def close(self) -> None:
         """Ends the database."""
@@ -65,14 +67,9 @@ class Staging:
     def insert(self, table: str, rows: pa.Table) -> None:
         """Adds rows to one of the tables, made with the first."""
         self.connection.register("incoming", rows)
-        how = 'INSERT INTO "{}" FROM incoming' if self.has(table) else 'CREATE TABLE "{}" AS FROM incoming'
-        self.connection.execute(how.format(table))
+        self.execute(f'CREATE TABLE IF NOT EXISTS "{table}" AS FROM incoming LIMIT 0')
+        self.execute(f'INSERT INTO "{table}" FROM incoming')
         self.connection.unregister("incoming")
-
-    def has(self, table: str) -> bool:
-        """Whether the table exists."""
-        query = "SELECT count(*) FROM duckdb_tables() WHERE table_name = ?"
-        return bool(self.number(query, [table]))
 
     def number(self, query: str, values: list[Any] | None = None) -> int:
         """The one number a query answers."""

@@ -14,7 +14,8 @@ def numbers(column: Any) -> "NDArray[Any]":
     """The answers in a column of the evidence: a number per row, or a list of them in each."""
     import numpy as np
 
-    return np.array([*column], dtype="float64")
+    plain = isinstance(column, np.ndarray) and column.dtype != object
+    return np.asarray(column if plain else [*column], dtype="float64")
 
 
 def sound(said: "NDArray[Any]", classes: int) -> bool:
@@ -46,7 +47,7 @@ def metric(name: str, labels: "NDArray[Any]", said: "NDArray[Any]") -> float:
     import numpy as np
 
     if name in ("log_loss", "brier"):
-        return float(np.mean([_lost(name, row, int(label)) for row, label in zip(said, labels, strict=True)]))
+        return float(_lost(name, labels.astype("int64"), said).mean())
     table = crossed(labels, said)
     there = np.flatnonzero(table.sum(axis=1))
     if name == "accuracy":
@@ -60,11 +61,14 @@ def metric(name: str, labels: "NDArray[Any]", said: "NDArray[Any]") -> float:
     return float(np.mean([_pairs_won(said[labels == at, at], said[labels != at, at]) for at in there]))
 
 
-def _lost(name: str, row: "NDArray[Any]", label: int) -> float:
+def _lost(name: str, labels: "NDArray[Any]", said: "NDArray[Any]") -> Any:
+    import numpy as np
+
+    true = said[np.arange(len(said)), labels]
     if name == "brier":
-        return float((row**2).sum() - 2 * row[label] + 1)
+        return (said**2).sum(axis=1) - 2 * true + 1
     least = 2.0**-52
-    return -math.log(min(max(float(row[label]), least), 1 - least))
+    return -np.log(np.clip(true, least, 1 - least))
 
 
 def _gap(true: "NDArray[Any]", said: "NDArray[Any]") -> float:

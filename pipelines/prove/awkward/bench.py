@@ -88,7 +88,7 @@ class Bench:
     def _left(self, name: str) -> list[Any]:
         """The rows of a dataset that no sheet has taken yet, shuffled."""
         if name not in self._unused:
-            found = real_rows(self._rows, spec_of(name))
+            found = real_rows(self._rows, name)
             self._unused[name] = self.dice.sample(found, len(found))
         return self._unused[name]
 
@@ -96,7 +96,7 @@ class Bench:
         """Rows of a dataset by these dice alone, whatever other sheets hold."""
         spec = spec_of(dice.choice(ALL))
         if spec.name not in self._all:
-            self._all[spec.name] = real_rows(self._rows, spec)
+            self._all[spec.name] = real_rows(self._rows, spec.name)
         return Sheet(spec, dice.sample(self._all[spec.name], dice.choice([1, 5, 25, 60])))
 
     def name(self, spec: DatasetSpec, end: str = ".csv") -> str:

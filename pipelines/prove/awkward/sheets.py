@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -158,9 +159,10 @@ def lay_in(folder: Path, seed: int) -> None:
     (folder / "orders.csv").write_bytes(Sheet(ORDERS, rows).content)
 
 
-def real_rows(folder: Path, spec: DatasetSpec) -> list[list[str]]:
-    """All rows of a dataset that `lay_in` wrote."""
-    with (folder / f"{spec.name}.csv").open(newline="", encoding="utf-8") as file:
+@lru_cache(maxsize=8)
+def real_rows(folder: Path, name: str) -> list[list[str]]:
+    """All rows of a dataset that `lay_in` wrote; to be read, not changed."""
+    with (folder / f"{name}.csv").open(newline="", encoding="utf-8") as file:
         return list(csv.reader(file))[1:]
 
 

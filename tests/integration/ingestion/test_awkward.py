@@ -3,6 +3,7 @@
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -152,13 +153,16 @@ def test_a_sabotaged_reading_breaks_its_case(
     assert re.match(re.escape(f"{name}: "), outcome.failure or "")
 
 
-def test_a_proof_with_one_broken_case_does_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proof_with_one_broken_case_does_not_hold(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(awkward, "CASES", {name: CASES[name] for name in ("a row too short", "CRLF")})
 
     def here(name: str, folder: Path, seed: int) -> Outcome:
-        return attempt(name, folder / name, folder / "rows", seed)
+        return attempt(name, tmp_path_factory.mktemp("home"), folder / "rows", seed)
 
     monkeypatch.setattr(awkward, "weighed", here)
+    monkeypatch.setattr(awkward, "prepared", lambda _: nullcontext(folder))
     assert prove(0, SEED, lambda _: None).holds
     _drop_quarantined_rows(monkeypatch)
     proof = prove(0, SEED, lambda _: None)

@@ -30,7 +30,7 @@ def scene(staged: Scene, tmp_path: Path) -> Scene:
 
 
 def test_training_rows_do_not_know_the_future(scene: Scene) -> None:
-    proof = as_of.held(scene, steps=5, seed=3, say=quiet)
+    proof = as_of.held(scene, steps=4, seed=3, say=quiet)
     assert proof.holds, proof.failures
     assert proof.rows[0]["number"] == 200
     assert sum(row.get("refused") == "yes" for row in proof.rows) >= 6
@@ -41,7 +41,7 @@ def test_a_world_in_which_corrections_are_seen_too_early_is_found_out(
 ) -> None:
     monkeypatch.setattr(view_rows.Silver, "corrections", lambda *_: [])
     monkeypatch.setattr(leakage, "check", lambda *_: None)
-    rows, failures = as_of.as_it_became_known(scene, 6, 3, quiet)
+    rows, failures = as_of.as_it_became_known(scene, 4, 3, quiet)
     assert rows[0]["know the future"] > 0
     assert any("with hindsight" in failure for failure in failures)
 
@@ -76,5 +76,5 @@ def test_a_parity_that_sees_no_difference_is_found_out(life: Life, monkeypatch: 
 
 
 def test_the_newest_value_is_online_whatever_the_order_of_windows() -> None:
-    proof = materialization.prove(keys=200, windows=20, seed=2, say=quiet)
+    proof = materialization.prove(keys=200, windows=12, seed=2, say=quiet)
     assert proof.holds, proof.failures

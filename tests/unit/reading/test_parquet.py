@@ -149,7 +149,7 @@ def test_a_time_of_any_size_is_written_as_big_integers_would_have_it(unit: str, 
 NEAR = st.integers(-2_300_000_000, 4_300_000_000)
 
 
-@hypothesis(max_examples=300, deadline=None)
+@hypothesis(max_examples=100, deadline=None)
 @given(
     st.sampled_from(sorted(UNITS)),
     st.lists(
