@@ -5,12 +5,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
-from functools import cache
 from typing import Any
-
-_BUILT: ContextVar[dict[int, tuple[Any, Any]] | None] = ContextVar("built", default=None)
-"""Expectations of the validation that is going on, by id, and the configuration that each had when first asked."""
 
 
 def gx() -> Any:
@@ -19,35 +14,7 @@ def gx() -> Any:
     with warnings.catch_warnings(), without_spark():
         warnings.simplefilter("ignore")
         import great_expectations
-    _remember()
     return great_expectations
-
-
-@cache
-def _remember() -> None:
-    """Lets GX build an expectation's configuration once in a validation, where it does so a hundred times."""
-    from great_expectations.expectations.expectation import Expectation
-
-    build = Expectation.configuration.fget
-
-    def configuration(self: Any) -> Any:
-        built = _BUILT.get()
-        if built is None:
-            return build(self)
-        if id(self) not in built:
-            built[id(self)] = self, build(self)
-        return built[id(self)][1]
-
-    Expectation.configuration = property(configuration)
-
-
-def validated(batch: Any, suite: Any, **how: Any) -> Any:
-    """What GX says of a batch, by a suite."""
-    token = _BUILT.set({})
-    try:
-        return batch.validate(suite, **how)
-    finally:
-        _BUILT.reset(token)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from pipelines.reading.records import Unsettled
 from pipelines.reading.staging import BAD, LANDED, Staging
 from pipelines.stores import Stores
 from pipelines.validation import reports
-from pipelines.validation.expectations import batch_of, gx, validated
+from pipelines.validation.expectations import batch_of, gx
 from pipelines.validation.history import Bounds, parameters
 from pipelines.validation.reports import Validation
 
@@ -66,11 +66,11 @@ def load_suite(spec: DatasetSpec, folder: Path) -> Any:
 def _run(suite: Any, staged: Staging, bounds: Bounds) -> list[dict[str, Any]]:
     """Each expectation's result as plain JSON, computed by GX's SQL engine inside the staging database."""
     with batch_of(staged.url, staged.config, LANDED) as batch:
-        outcome = validated(batch, suite, result_format=SUMMARY, expectation_parameters=bounds)
+        outcome = batch.validate(suite, result_format=SUMMARY, expectation_parameters=bounds)
         results = [result.to_json_dict() for result in outcome.results]
         for result in results:
             if _fails_rows(result) and not _has_plain_query(result):
-                found = validated(batch, _suite_of([result]), result_format=COMPLETE)
+                found = batch.validate(_suite_of([result]), result_format=COMPLETE)
                 result["result"] |= found.results[0].to_json_dict()["result"]
     return results
 

@@ -9,7 +9,7 @@ from pipelines.contracts import EvergreenError, TransientError
 from pipelines.features.health.measures import COMPUTED, Loaded
 from pipelines.stores.feature_store.health import CRITICAL, Check
 from pipelines.validation import reports
-from pipelines.validation.expectations import batch_of, gx, validated
+from pipelines.validation.expectations import batch_of, gx
 from pipelines.validation.history import Bounds
 from pipelines.validation.validate import PARAMETER
 
@@ -72,7 +72,7 @@ def _suite(expectations: list[Expectation]) -> Any:
 def _run(expectations: list[Expectation], rows: Loaded, bounds: Bounds) -> list[dict[str, Any]]:
     """Each expectation's result as plain JSON, computed by GX's SQL engine inside the rows' database."""
     with batch_of(rows.url, rows.config, COMPUTED) as batch:
-        outcome = validated(batch, _suite(expectations), result_format=SUMMARY, expectation_parameters=bounds)
+        outcome = batch.validate(_suite(expectations), result_format=SUMMARY, expectation_parameters=bounds)
         return [result.to_json_dict() for result in outcome.results]
 
 
