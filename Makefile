@@ -36,9 +36,9 @@ run: $(READY)  ## start everything and play three months of real flights through
 stop:  ## stop exactly what `make run` started
 	@test ! -x $(BIN)/evergreen || $(BIN)/evergreen stop
 
-# Threads that wait must not spin: tests, like tasks, share the processors with others.
+# Threads that wait must not spin: tests, like tasks, share the processors with others. Bytecode, see above.
 test: $(READY)  ## run every test, a worker per processor; ARGS="tests/unit/gate" runs one room's
-	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest $(or $(ARGS),-n auto --dist loadfile --no-loadscope-reorder)
+	@env -u PYTHONDONTWRITEBYTECODE OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest $(or $(ARGS),-n auto --dist loadfile --no-loadscope-reorder)
 
 check: $(READY)  ## lock, format, lint, types, imports
 	@$(COMPILE) --group dev -o locks/default.txt && git diff --exit-code --stat locks
