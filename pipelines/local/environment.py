@@ -12,6 +12,8 @@ from pipelines.settings import PROJECT, Settings
 USER = "admin"
 BIN = Path(sys.executable).parent
 PATIENT = {"timeout": 15}
+NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
+"""Where it is set, as in many containers, each task would compile again what it imports, ours and others'."""
 
 
 def secret(settings: Settings, name: str) -> str:
@@ -88,7 +90,7 @@ def environment(settings: Settings) -> dict[str, str]:
         if (value := getattr(settings, name)) is not None
     }
     return {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if name != NO_BYTECODE},
         **ours,
         **{f"AIRFLOW__{name}": str(value) for name, value in airflow.items()},
         "AIRFLOW_HOME": str(home),

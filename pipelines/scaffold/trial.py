@@ -11,6 +11,7 @@ from typing import Any
 from pipelines import catalog
 from pipelines.catalog import DatasetSpec, ModelSpec
 from pipelines.contracts import EvergreenError
+from pipelines.scaffold.data.answers import literal
 from pipelines.settings import PROJECT, scratch
 from pipelines.stores import Stores
 
@@ -165,7 +166,7 @@ def _landed(
     target = shared.settings.landing_path / f"{dataset.pattern.replace('*', 'trial')}.{kind}"
     target.parent.mkdir(parents=True, exist_ok=True)
     options = ", all_varchar = true, header = true" if kind == "csv" else ""
-    listed = ", ".join(_quoted(str(file)) for file in files)
+    listed = ", ".join(literal(str(file)) for file in files)
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute(
@@ -173,7 +174,7 @@ def _landed(
         )
         chosen = _chosen(dataset, spec, most, connection)
         connection.execute(f"create table sampled as {chosen}")
-        connection.execute(f"copy sampled to {_quoted(str(target))} (format {kind})")
+        connection.execute(f"copy sampled to {literal(str(target))} (format {kind})")
         found = connection.execute("select count(*) from sampled").fetchone()
     return int(found[0]) if found else 0
 
@@ -195,10 +196,6 @@ def landed(dataset: DatasetSpec, spec: ModelSpec, places: tuple[Path, Path]) -> 
         f"no file of {dataset.name} (`{dataset.pattern}`) lies in {places[0]} or was ingested; land one, as"
         " `evergreen new` does"
     )
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _chosen(dataset: DatasetSpec, spec: ModelSpec, most: int, connection: Any) -> str:

@@ -213,7 +213,7 @@ def test_nothing_from_outside_becomes_markup(page: Any) -> None:
 numbers = st.none() | st.floats(allow_nan=False, allow_infinity=False)
 
 
-@bounded(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@bounded(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(*[numbers] * 7), max_size=5), st.lists(st.none() | st.floats(0, 1), max_size=5))
 def test_a_chart_stays_inside_its_frame_whatever_the_numbers(
     runs: list[Any], shares: list[float | None]

@@ -72,7 +72,7 @@ numbers = st.none() | st.floats(width=64) | st.sampled_from([0.0, 1.0, math.nan,
 texts = st.none() | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=5)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     given_rows=st.lists(st.tuples(numbers, texts, st.none() | st.integers(-9, 9)), min_size=1, max_size=40)
 )

@@ -533,7 +533,7 @@ NEAR = st.fixed_dictionaries(
 def test_whatever_json_is_sent_the_answer_is_never_a_500(world: World) -> None:
     statuses: list[int] = []
 
-    @hypothesis_settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+    @hypothesis_settings(max_examples=300, suppress_health_check=list(HealthCheck))
     @given(NEAR | JSON)
     def send(body: Any) -> None:
         text = json.dumps(body).encode()

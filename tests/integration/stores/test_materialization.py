@@ -133,7 +133,7 @@ rows = st.lists(st.tuples(st.integers(0, 4), minutes, minutes), max_size=12)
 windows = st.lists(st.tuples(minutes, minutes), min_size=1, max_size=3)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(data=st.data(), landings=st.lists(st.tuples(rows, windows), min_size=1, max_size=3))
 def test_windows_in_any_order_leave_the_newest_value_of_each_key(
     data: Any, landings: Any, tmp_path_factory: pytest.TempPathFactory

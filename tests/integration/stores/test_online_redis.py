@@ -111,7 +111,7 @@ def online(store: Any, config: RepoConfig, keys: list[int]) -> list[Any]:
     ]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(batches=st.lists(st.tuples(st.lists(row, max_size=8), st.booleans()), min_size=1, max_size=6))
 def test_the_newest_value_wins_by_event_then_created_time_and_a_tie_goes_to_the_last_written(
     batches: Any, server: str, tmp_path_factory: pytest.TempPathFactory
@@ -135,7 +135,7 @@ def test_the_newest_value_wins_by_event_then_created_time_and_a_tie_goes_to_the_
     assert online(FeastStore(), config, [0, 1, 2, 3]) == expected
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(theirs=st.integers(-(10**16), 10**16), apart=st.integers(-2, 2) | st.integers(-(10**16), 10**16))
 def test_values_that_feasts_own_store_wrote_are_ordered_by_their_event_time(
     theirs: int, apart: int, server: str, tmp_path_factory: pytest.TempPathFactory

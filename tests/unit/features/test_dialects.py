@@ -212,7 +212,7 @@ def test_a_query_has_the_same_answer(sql: str, silver: SparkSilver) -> None:
 
 
 @given(rows=st.lists(ROW, min_size=1, max_size=12), line=st.sampled_from(lines(VALUES) + lines(WINDOWS)))
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, suppress_health_check=list(HealthCheck))
 def test_expressions_have_the_same_values_of_any_rows(
     rows: list[tuple[Any, ...]], line: str, silver: SparkSilver
 ) -> None:
@@ -222,7 +222,7 @@ def test_expressions_have_the_same_values_of_any_rows(
 
 
 @given(rows=st.lists(ROW, max_size=12), sql=st.sampled_from(listed(QUERIES)))
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, suppress_health_check=list(HealthCheck))
 def test_queries_have_the_same_answers_of_any_rows(
     rows: list[tuple[Any, ...]], sql: str, silver: SparkSilver
 ) -> None:

@@ -31,7 +31,7 @@ def answered(task: str, seed: int, rows: int = 300) -> tuple[np.ndarray, np.ndar
 @pytest.mark.parametrize(
     ("name", "task"), [(name, task) for name, (tasks, _) in sorted(METRICS.items()) for task in tasks]
 )
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10_000))
 def test_the_notarys_numbers_are_the_gates(name: str, task: str, seed: int) -> None:
     labels, said = answered(task, seed)

@@ -78,7 +78,7 @@ def counted(found: Case) -> Count:
     return Count(found.spec, {rule.name: rule for rule in rules}, found.held, evidence)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 10_000), rows=st.integers(1000, 3000), task=st.sampled_from(TASKS))
 def test_the_notary_counts_what_the_gate_counted(seed: int, rows: int, task: str) -> None:
     found = judged(seed, spec(task, **(REGRESSION if task == "regression" else GATE)), rows)

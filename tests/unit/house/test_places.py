@@ -130,7 +130,7 @@ def test_a_name_that_is_not_utf8_is_refused_in_words(tmp_path: Path) -> None:
 
 
 @given(NAMES)
-@hypothesis(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_a_folder_is_called_it_works_or_is_refused(tmp_path: Path, name: str) -> None:
     if places.fault(tmp_path / name) is not None:
         return

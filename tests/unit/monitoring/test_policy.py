@@ -94,7 +94,7 @@ def shown_quiet(hours: QuietHours, moment: datetime) -> bool:
     return False
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(CLOCK, CLOCK, st.sampled_from(ZONES), MOMENTS)
 def test_quiet_hours_are_what_the_clock_on_the_wall_shows(
     start: str, end: str, zone: str, moment: datetime
@@ -105,7 +105,7 @@ def test_quiet_hours_are_what_the_clock_on_the_wall_shows(
     assert hours.covers(moment) == shown_quiet(hours, moment)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(CLOCK, CLOCK, st.sampled_from(ZONES), MOMENTS)
 def test_quiet_hours_end_at_the_first_moment_that_is_not_quiet(
     start: str, end: str, zone: str, moment: datetime

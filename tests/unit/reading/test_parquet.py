@@ -138,7 +138,7 @@ def test_a_time_of_another_age_in_an_unknown_column_is_kept_as_it_is(
     assert [json.loads(text)["more"] for text in kept] == told_ones
 
 
-@hypothesis(max_examples=300, deadline=None)
+@hypothesis(max_examples=300)
 @given(st.sampled_from(sorted(UNITS)), st.lists(st.integers(-(2**63) + 1, 2**63 - 1), min_size=1, max_size=4))
 @example("s", [0, -1, 951_782_400, 2**63 - 1, -(2**63) + 1])
 def test_a_time_of_any_size_is_written_as_big_integers_would_have_it(unit: str, numbers: list[int]) -> None:
@@ -149,7 +149,7 @@ def test_a_time_of_any_size_is_written_as_big_integers_would_have_it(unit: str, 
 NEAR = st.integers(-2_300_000_000, 4_300_000_000)
 
 
-@hypothesis(max_examples=100, deadline=None)
+@hypothesis(max_examples=100)
 @given(
     st.sampled_from(sorted(UNITS)),
     st.lists(

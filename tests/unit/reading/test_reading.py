@@ -208,7 +208,7 @@ def test_lines_hold_across_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert wanted == {2: f"{rows[0]}\n".encode(), 150: f"{rows[148]}\n".encode()}
 
 
-@hypothesis(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.integers(0, 20 * len(ROW)),
     st.one_of(
@@ -256,7 +256,7 @@ TEXTS = {
 
 
 @pytest.mark.parametrize("kind", TEXTS)
-@hypothesis(max_examples=100, deadline=None)
+@hypothesis(max_examples=100)
 @given(st.data())
 def test_the_fast_way_takes_only_what_the_strict_way_takes_with_the_same_values(kind: str, data: Any) -> None:
     """A column read at once must mean what each of its values means by the rules."""

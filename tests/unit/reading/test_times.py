@@ -96,7 +96,7 @@ def written(draw: Any) -> tuple[str, datetime]:
     return text, local.replace(tzinfo=timezone(timedelta(minutes=minutes))).astimezone(UTC)
 
 
-@hypothesis(max_examples=200, deadline=None)
+@hypothesis(max_examples=200)
 @given(st.lists(written(), min_size=1, max_size=4))
 def test_a_moment_comes_back_from_each_way_of_writing_it(drawn: list[tuple[str, datetime]]) -> None:
     assert judged([text for text, _ in drawn]) == (dict(enumerate(moment for _, moment in drawn)), {})
@@ -112,7 +112,7 @@ def test_a_time_without_a_zone_names_the_setting_that_takes_it() -> None:
     assert judged(texts, timezone=NEW_YORK) == (dict(enumerate([*local, half])), {})
 
 
-@hypothesis(max_examples=100, deadline=None)
+@hypothesis(max_examples=100)
 @example(datetime(2038, 4, 1), NEW_YORK)  # noqa: DTZ001 - from here on Arrow's own zones know no summer
 @example(datetime(2013, 10, 6, 2, 15), "Australia/Lord_Howe")  # noqa: DTZ001 - half an hour is skipped
 @given(MOMENTS, st.sampled_from([NEW_YORK, "Europe/Berlin", "Australia/Lord_Howe", "UTC", "Asia/Kathmandu"]))

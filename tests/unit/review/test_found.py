@@ -160,7 +160,7 @@ PLACES = [
 ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from(PLACES), ANYTHING)
 def test_whatever_a_spec_says_in_a_place_it_is_compared_and_shown(
     place: tuple[str | int, ...], value: object
@@ -183,7 +183,7 @@ def test_whatever_a_spec_says_in_a_place_it_is_compared_and_shown(
     assert rendered(found.Diff("r", "c", 0, (found.Touched("m", "changed", "o", (), (*told, *new)),), {}))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.sampled_from(["columns", "key", "max_bad_share", "pattern", "null_values", "version"]), ANYTHING)
 def test_whatever_a_dataset_or_a_suite_says_it_is_compared(name: str, value: object) -> None:
     raw = yaml.safe_load(dataset("d")["pipelines/datasets/d.yaml"])

@@ -52,7 +52,7 @@ def run(hours: int = 0, **said: Any) -> ViewHealth:
     return ViewHealth("v", 1, START + timedelta(hours=hours), **{"rows": 5, "seconds": 1.0} | said)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(healths, min_size=1, max_size=8))
 def test_what_was_recorded_last_of_a_view_version_and_moment_is_what_is_read(told: list[ViewHealth]) -> None:
     with TemporaryDirectory() as home:
@@ -113,7 +113,7 @@ def test_later_runs_look_back_only_on_earlier_moments_with_rows_that_were_not_re
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     hours=st.lists(st.integers(1, 24 * 40), unique=True, max_size=60),
     data=st.data(),
@@ -132,7 +132,7 @@ def test_a_history_counts_once_it_is_long_enough_and_reaches_no_further_than_it_
         assert START - found[-1].as_of >= SPAN
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     past=st.lists(
         st.tuples(st.integers(1, 10_000), st.integers(1, 100), shares), min_size=ENOUGH, max_size=20

@@ -28,7 +28,7 @@ START = datetime(2013, 1, 1, tzinfo=UTC)
 TTL = timedelta(minutes=8)
 KEYS = ["a", "b", "c", None]
 ZONES = [UTC, ZoneInfo("Asia/Kathmandu"), ZoneInfo("America/New_York")]
-GENTLY = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+GENTLY = settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 minutes = st.integers(0, 20)
 times = st.one_of(minutes, st.just(None))
 

@@ -79,7 +79,7 @@ def online(store: SqliteOnlineStore, where: Any, keys: list[Any], of: FeatureVie
     return [values and values["f"].int64_val for _, values in found]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(batches=st.lists(st.tuples(st.lists(row, max_size=8), st.booleans()), min_size=1, max_size=6))
 def test_the_newest_value_wins_by_event_then_created_time_and_a_tie_goes_to_the_last_written(
     batches: Any, tmp_path_factory: pytest.TempPathFactory
@@ -118,7 +118,7 @@ def test_text_and_numbers_are_different_keys(tmp_path: Path) -> None:
     assert online(store, where, ["1", "01", "1.0", 1, "1 "], texts) == [1, 2, None, None, None]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     pairs=st.lists(st.tuples(st.text(max_size=3), st.integers(-(2**63), 2**63 - 1)), min_size=1, unique=True),
     asked=st.data(),
@@ -470,7 +470,7 @@ COLUMNS = {
 }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(kind=st.sampled_from(sorted(COLUMNS)), data=st.data())
 def test_bytes_made_in_bulk_are_those_of_feast(kind: str, data: Any) -> None:
     arrow_type, values = COLUMNS[kind]
@@ -480,7 +480,7 @@ def test_bytes_made_in_bulk_are_those_of_feast(kind: str, data: Any) -> None:
     assert wire.value_bytes(column, kind) == [value.SerializeToString() for value in protos]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(texts=st.lists(st.text(), min_size=1), number=whole, small=st.integers(-(2**31), 2**31 - 1))
 def test_keys_made_in_bulk_are_those_of_feast(texts: list[str], number: int, small: int) -> None:
     n = len(texts)
@@ -497,7 +497,6 @@ def test_keys_made_in_bulk_are_those_of_feast(texts: list[str], number: int, sma
 
 
 @given(microseconds=st.integers(-62135596800 * 10**6, 253402300799 * 10**6))
-@settings(deadline=None)
 def test_times_made_in_bulk_are_those_of_feast(microseconds: int) -> None:
     moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)
     expected = Timestamp()

@@ -30,7 +30,7 @@ def ask(played: duckdb.DuckDBPyConnection, query: str) -> tuple:
     return found
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(day=st.integers(0, DAYS - 1), before=st.lists(st.integers(0, DAYS - 1), max_size=3))
 def test_a_day_is_the_same_whatever_was_asked_before(day: int, before: list[int]) -> None:
     cards._fallen.cache_clear()
