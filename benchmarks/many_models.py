@@ -135,7 +135,16 @@ def main() -> None:
 
 def _parsing(all_found: dict[int, dict[str, Any]]) -> Table:
     table = _table(
-        "models", "sound", "broken", "DAGs", "catalog s", "DAG files s", "MB more", "ms a model", "KB on disk"
+        "the catalog and Airflow's DAG files",
+        "models",
+        "sound",
+        "broken",
+        "DAGs",
+        "catalog s",
+        "DAG files s",
+        "MB more",
+        "ms a model",
+        "KB on disk",
     )
     for models, found in all_found.items():
         whole = found["catalog"] + found["parse"]
@@ -150,7 +159,13 @@ def _parsing(all_found: dict[int, dict[str, Any]]) -> Table:
 def _serving(all_found: dict[int, dict[str, Any]]) -> Table:
     pages = list(next(iter(all_found.values()))["pages"])
     table = _table(
-        "models served", "start s", "idle, of a core", "MB more", "KB a model", *(f"{p} ms" for p in pages)
+        "the API",
+        "models served",
+        "start s",
+        "idle, of a core",
+        "MB more",
+        "KB a model",
+        *(f"{p} ms" for p in pages),
     )
     for models, found in all_found.items():
         table.add_row(
