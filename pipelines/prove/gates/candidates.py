@@ -126,11 +126,19 @@ def miscalibrated(spec: ModelSpec, inputs: "pd.DataFrame", labels: Any) -> Any:
 
 
 def regressed(spec: ModelSpec, inputs: "pd.DataFrame", labels: Any) -> Any:
-    """Has learned nothing about the largest slice."""
-    mine = max(slices(inputs, spec.gate.slices.columns[0]), key=lambda part: part.rows).mask
+    """Has learned nothing about the slice in which there is most to learn: where its labels differ most."""
+    parts = slices(inputs, spec.gate.slices.columns[0])
+    mine = max(parts, key=lambda part: part.rows * _spread(spec, labels[part.mask])).mask
     mixed = labels.to_numpy().copy()
     mixed[mine] = _dice().permutation(mixed[mine])
     return _own(spec).fit(inputs, mixed)
+
+
+def _spread(spec: ModelSpec, labels: Any) -> float:
+    """How much labels differ: the variance of numbers, and how often two draws of a class are not the same."""
+    if spec.task == "regression":
+        return float(labels.var())
+    return 1 - float((labels.value_counts(normalize=True) ** 2).sum())
 
 
 def unfair(spec: ModelSpec, inputs: "pd.DataFrame", labels: Any) -> Any:
