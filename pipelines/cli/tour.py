@@ -71,7 +71,8 @@ def undisturbed(spec: catalog.ModelSpec, settings: Settings, console: Console) -
     ]
     while {*others} - {*airflow.dags()} and time.monotonic() - begun < PARSED:
         time.sleep(0.5)
-    held = [dag for dag in others if airflow.dags().get(dag) is False]
+    known = airflow.dags()
+    held = [dag for dag in others if known.get(dag) is False]
     for dag in held:
         airflow.pause(dag, True)
     if held:

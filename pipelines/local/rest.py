@@ -20,15 +20,15 @@ class Airflow:
 
     def __init__(self, settings: Settings) -> None:
         self.base = f"http://{settings.host}:{settings.airflow_port}"
-        self._token = ""
+        self.token = ""
         self._assets: dict[str, int] = {}
         login = {"username": USER, "password": password(settings)[0]}
-        self._token = str(self.call("POST", "/auth/token", login)["access_token"])
+        self.token = str(self.call("POST", "/auth/token", login)["access_token"])
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         headers = {"Content-Type": "application/json"}
-        if self._token:
-            headers["Authorization"] = f"Bearer {self._token}"
+        if self.token:
+            headers["Authorization"] = f"Bearer {self.token}"
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.base + path, data, headers, method=method)  # noqa: S310 - our own
         return _answer(request, TRIES)

@@ -57,7 +57,7 @@ def until(condition: Callable[[], object], stores: Stores, seconds: float = 480)
 
 def page(airflow: Airflow, path: str, known: bool = True) -> str:
     """A page of ours in Airflow's UI, as its admin sees it or as a stranger does."""
-    headers = {"Authorization": f"Bearer {airflow._token}"} if known else {}
+    headers = {"Authorization": f"Bearer {airflow.token}"} if known else {}
     with urllib.request.urlopen(urllib.request.Request(airflow.base + path, None, headers)) as reply:
         return reply.read().decode()
 

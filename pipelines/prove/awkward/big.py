@@ -16,7 +16,7 @@ from pipelines.prove.awkward.whole import Member, refuse_each
 
 MEGA = 1 << 20
 LIMIT = 16 * MEGA
-BOMB_ROWS = 20_000_000
+BOMB_ROWS = 50_000_000
 
 
 def _repeated(path: Path, head: bytes, body: bytes, size: int) -> None:
@@ -66,7 +66,7 @@ def _expands(bench: Bench) -> str:
 
 
 def _lay_parquet_bomb(bench: Bench) -> None:
-    """One row group of twenty million rows that are all alike: some kilobytes that claim gigabytes."""
+    """One row group of fifty million rows that are all alike: some kilobytes that claim gigabytes."""
     sheet = bench.sheet("flights", "weather", "planes")
     path = bench.landing / f"{sheet.spec.name}_bomb.parquet"
     step = BOMB_ROWS // 50

@@ -204,7 +204,7 @@ def killed(bench: Bench, service: Literal["scheduler", "triggerer"]) -> dict[str
 def sensor(bench: Bench) -> dict[str, Any]:
     """A DAG of somebody's own waits for a file, in the triggerer and without a process of a worker."""
     airflow, site = bench.site.airflow, bench.site
-    site.until(lambda: SENSOR in airflow.dags(), PATIENCE, "Airflow knows {SENSOR}")
+    site.until(lambda: SENSOR in airflow.dags(), PATIENCE, f"Airflow knows {SENSOR}")
     run = airflow.call("POST", f"/api/v2/dags/{SENSOR}/dagRuns", {"logical_date": None})["dag_run_id"]
 
     def state() -> str:
