@@ -4,10 +4,8 @@ Every command runs in one process of one project, made once per test run; each r
 """
 
 import json
-import os
 import re
-import subprocess
-import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,30 +15,12 @@ import pytest
 from pipelines.scaffold.project import copied
 from pipelines.settings import Settings
 from pipelines.stores import Stores
+from tests.commands import alone, ran
 from tests.integration.scaffold.test_new import written
 from tests.once import once
 from tests.own_tables import flowers, orders, series
 
 COLUMNS = ["order no", "shop id", "ordered at", "amount (€)", "channel", "returned"]
-ALL = """
-import contextlib, io, json, sys
-from pathlib import Path
-from pipelines import catalog
-from pipelines.cli import app
-from pipelines.settings import settings
-told = {}
-for words in json.load(sys.stdin):
-    for read in (catalog._datasets, catalog._models, settings):
-        read.cache_clear()
-    with contextlib.redirect_stdout(io.StringIO()) as said:
-        try:
-            app([*words, "--json"])
-        except SystemExit as end:
-            code = end.code
-    kept = [str(p) for p in Path("var").rglob("*") if p.is_file() and p.suffix not in (".db-wal", ".db-shm")]
-    told[" ".join(words[:2])] = {"code": code, "said": said.getvalue(), "kept": sorted(kept)}
-Path(sys.argv[1]).write_text(json.dumps(told))
-"""
 HOSTILE = (
     "x' or 1=1; --", '"; drop table typed; --', "{{ 7*7 }}", "$horizon", "a\nb", "# no comment", "key: [value",
     "*/ x /*", "'''\"\"\"", "%s%(x)s", "<script>alert(1)</script>", "\\", "\u2028", "\x85", "🌲", "{% raw %}",
@@ -60,18 +40,11 @@ def _played(home: Path) -> None:
     copied(project)
     assert len(_hostile(project)) == 700
     commands = [*_news(project), *_next_files(project), ["ingest", "kind"], *_trials(project), ["doctor"]]
-    done = _run(project, "-c", ALL, str(project / "told.json"), given=json.dumps(commands))
-    assert done.returncode == 0, done.stderr
-    own = _run(project, "-m", "pytest", "-v", "-p", "no:cacheprovider", "tests/models")
+    ended = ran(project, project / "var", *([*words, "--json"] for words in commands))
+    told = {" ".join(words[:2]): asdict(each) for words, each in zip(commands, ended, strict=True)}
+    (project / "told.json").write_text(json.dumps(told))
+    own = alone(project, project / "var", "-m", "pytest", "-v", "-p", "no:cacheprovider", "tests/models")
     (project / "own.txt").write_text(own.stdout)
-
-
-def _run(project: Path, *words: str, given: str = "") -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("EVERGREEN_")}
-    return subprocess.run(
-        [sys.executable, *words], cwd=project, input=given, capture_output=True, text=True, check=False,
-        env=environment | {"PYTHONPATH": str(project), "EVERGREEN_HOME": str(project / "var")},
-    )  # fmt: skip
 
 
 def _hostile(project: Path) -> pd.DataFrame:
@@ -141,8 +114,8 @@ def _trials(project: Path) -> list[list[str]]:
 def _told(project: Path, command: str) -> Any:
     """What a command printed."""
     told = json.loads((project / "told.json").read_text())[command]
-    assert told["said"], told
-    return json.loads(told["said"])
+    assert told["stdout"], told
+    return json.loads(told["stdout"])
 
 
 def _own_tests(project: Path, name: str) -> list[str]:
@@ -153,7 +126,7 @@ def _own_tests(project: Path, name: str) -> list[str]:
 def test_every_command_ended_well(played: Path) -> None:
     told = json.loads((played / "told.json").read_text())
     assert len(told) == 14
-    assert {command: each["code"] for command, each in told.items() if each["code"]} == {}
+    assert {command: each["returncode"] for command, each in told.items() if each["returncode"]} == {}
 
 
 def test_a_model_of_events_runs_through_the_whole_loop(played: Path) -> None:

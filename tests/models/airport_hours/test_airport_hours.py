@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from types import SimpleNamespace
 
 import duckdb
 import numpy as np
@@ -11,14 +10,12 @@ import pytest
 
 from pipelines import catalog
 from pipelines.catalog import ModelSpec
-from pipelines.serving.metrics import Metrics
-from pipelines.serving.predictor import Predictor
 from pipelines.serving.schemas import example
 from pipelines.settings import PROJECT
-from pipelines.stores.feature_store.features import Online
 from pipelines.training.contract import check
 from pipelines.training.train import baseline, estimator
 from pipelines.training.training_set import given
+from tests.asked import moments
 
 BEGIN = datetime(2013, 3, 1)  # noqa: DTZ001 - the SQL's times are naive UTC
 DAYS, HOUR = 10, timedelta(hours=1)
@@ -124,15 +121,5 @@ def test_it_learns_and_answers_also_without_features(spec: ModelSpec, sql: duckd
 
 def test_serving_asks_for_the_features_of_the_horizon_before_the_hour(spec: ModelSpec) -> None:
     """The example's hour begins at 21:00: its features are those of 18:00."""
-    asked: list[datetime | None] = []
-
-    class Source:
-        def online(self, names: list[str], entities: dict, moment: datetime, views: dict) -> Online:
-            asked.append(moment)
-            return Online(dict.fromkeys(names), {}, {})
-
-    body = example(spec)
-    predictor = Predictor(spec, None, Source(), Metrics())
-    question = predictor.request_model.model_validate(body)
-    predictor.features(SimpleNamespace(features=["origin_hours__late_share_7d"], views={}), question)
-    assert asked == [datetime.fromisoformat(body["request"]["hour"]) - timedelta(hours=3)]
+    when = datetime.fromisoformat(example(spec)["request"]["hour"])
+    assert moments(spec, "origin_hours__late_share_7d") == [when - timedelta(hours=3)]

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from types import SimpleNamespace
 
 import duckdb
 import numpy as np
@@ -12,13 +11,11 @@ from sklearn.metrics import roc_auc_score
 
 from pipelines import catalog
 from pipelines.catalog import ModelSpec
-from pipelines.serving.metrics import Metrics
-from pipelines.serving.predictor import Predictor
 from pipelines.serving.schemas import example
-from pipelines.stores.feature_store.features import Online
 from pipelines.training.contract import check
 from pipelines.training.train import baseline, estimator
 from pipelines.training.training_set import given
+from tests.asked import moments
 
 BEGIN = datetime(2013, 3, 1, 10)  # noqa: DTZ001 - the SQL's times are naive UTC
 TOLD = "origin_congestion__mean_departure_delay_1h"
@@ -96,15 +93,5 @@ def test_the_hour_it_reads_is_that_of_new_york(spec: ModelSpec, sql: duckdb.Duck
 
 
 def test_serving_asks_for_the_features_of_the_horizon_before_departure(spec: ModelSpec) -> None:
-    asked: list[datetime | None] = []
-
-    class Source:
-        def online(self, names: list[str], entities: dict, moment: datetime, views: dict) -> Online:
-            asked.append(moment)
-            return Online(dict.fromkeys(names), {}, {})
-
-    body = example(spec)
-    predictor = Predictor(spec, None, Source(), Metrics())
-    question = predictor.request_model.model_validate(body)
-    predictor.features(SimpleNamespace(features=[TOLD], views={}), question)
-    assert asked == [datetime.fromisoformat(body["request"]["scheduled_departure"]) - timedelta(hours=2)]
+    when = datetime.fromisoformat(example(spec)["request"]["scheduled_departure"])
+    assert moments(spec, TOLD) == [when - timedelta(hours=2)]
