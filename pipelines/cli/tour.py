@@ -31,9 +31,7 @@ def run(settings: Settings, console: Console, model: str, days: int) -> None:
     stores = Stores(settings)
     land(settings, console, model, told.begin, told.opening, "bulk")
     with undisturbed(spec, settings, console):
-        await_champion(
-            stores, console, model, told.opening, "the first champion is trained, judged and served"
-        )
+        await_champion(stores, console, model, None, "the first champion is trained, judged and served")
     console.print(predicted(ask(spec, example(spec, {}), settings)))
     console.print(f"First served prediction {time.monotonic() - begun:.0f} s after the start.", style="bold")
     for day in _days(told.opening, days):
@@ -98,14 +96,17 @@ def _days(last: date, count: int) -> Iterator[date]:
         yield last + timedelta(days=number)
 
 
-def await_champion(stores: Stores, console: Console, model: str, day: date, what: str) -> None:
-    """Wait until a version that knows of `day` was judged and serving answers with today's champion."""
+def await_champion(stores: Stores, console: Console, model: str, day: date | None, what: str) -> None:
+    """Wait until a version was judged, one that knows of `day` if there is one, and serving answers with the champion.
+
+    The opening's files come in one after the other; one of them may be late by more than a first training waits for.
+    """
 
     def judged() -> dict[str, Any] | None:
         folder = stores.settings.home / "decisions" / model
         records = [json.loads(path.read_text()) for path in folder.glob("[0-9]*.json")]
         last = max(records, key=lambda record: record["version"], default=None)
-        return last if last and last["as_of"][:10] >= day.isoformat() else None
+        return last if last and (day is None or last["as_of"][:10] >= day.isoformat()) else None
 
     def served() -> bool:
         last, champion = judged(), stores.tracking.champion(model)

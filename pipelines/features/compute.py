@@ -13,7 +13,7 @@ from pipelines.contracts import EvergreenError, FeatureRun, IngestResult, Nothin
 from pipelines.features import health, leakage
 from pipelines.features.frontier import uncounted
 from pipelines.features.view_rows import JUST_BEFORE, TICK, TIMES, rows
-from pipelines.features.watermark import behind, ends, sources
+from pipelines.features.watermark import behind, newest, reachable, sources
 from pipelines.stores import Stores
 from pipelines.stores.audit import events
 from pipelines.stores.feature_store.health import ViewHealth
@@ -55,9 +55,9 @@ def compute(
     known by, no more. Versions of views that are no longer defined are kept up while a champion, or the one before it,
     was trained on them. `apart`: a view that cannot be computed stops no other, unless none can be.
     """
-    versions = live(stores)
-    until = dict.fromkeys(versions, as_of) if as_of else ends(versions, stores, patience)
-    made, failed = _caught_up(until, stores, say, apart)
+    if as_of is None:
+        newest(stores)  # there is something to do
+    until, made, failed = _caught_up(as_of, patience, stores, say, apart)
     waiting = {} if as_of else _waiting(until, stores)
     for view, why in waiting.items():
         say(f"{view}: {why}")
@@ -66,21 +66,28 @@ def compute(
 
 
 def _caught_up(
-    until: Mapping[ViewVersion, datetime], stores: Stores, say: Say, apart: bool
-) -> tuple[dict[ViewVersion, list[Written]], dict[str, str]]:
-    """What each view's computation made, and why some could not be computed."""
-    made, failed = dict[ViewVersion, list[Written]](), dict[str, str]()
-    for version, end in until.items():
+    as_of: datetime | None, patience: timedelta, stores: Stores, say: Say, apart: bool
+) -> tuple[dict[ViewVersion, datetime], dict[ViewVersion, list[Written]], dict[str, str]]:
+    """Up to when each view was asked for, what that made, and why some could not be computed.
+
+    A view counts the batches that had landed before it was settled how far it goes: what lands between the two is the
+    next run's. Counted in this one, a training would take it for whole, though the features end before it does.
+    """
+    until, made, failed = dict[ViewVersion, datetime](), dict[ViewVersion, list[Written]](), dict[str, str]()
+    versions = live(stores)
+    for version in versions:
+        landed = stores.ledger.batches()
+        until[version] = as_of or reachable(version, stores, patience)
         try:
-            made[version] = catch_up(version, end, stores, say)
+            made[version] = catch_up(version, until[version], stores, say, landed)
         except TransientError:
             raise
         except (EvergreenError, duckdb.Error) as error:
-            if not apart or len(failed) + 1 == len(until):
+            if not apart or len(failed) + 1 == len(versions):
                 raise
             failed[str(version)] = str(error)
             say(f"{version}: {error}")
-    return made, failed
+    return until, made, failed
 
 
 def _waiting(until: Mapping[ViewVersion, datetime], stores: Stores) -> dict[str, str]:
@@ -155,11 +162,18 @@ def live(stores: Stores) -> list[ViewVersion]:
     return list(found)
 
 
-def catch_up(version: ViewVersion, as_of: datetime, stores: Stores, say: Say) -> list[Written]:
-    """Compute what a view lacks and bring it online; what that made, window by window."""
-    if _began(version, stores):
+def catch_up(
+    version: ViewVersion,
+    as_of: datetime,
+    stores: Stores,
+    say: Say,
+    landed: Sequence[IngestResult] | None = None,
+) -> list[Written]:
+    """Compute what a view lacks of the batches `landed`, by default all, and bring it online; window by window."""
+    landed = stores.ledger.batches() if landed is None else landed
+    if _began(version, landed, stores):
         stores.progress.forget(version.consumer)
-    windows, new = pending(version, as_of, stores)
+    windows, new = pending(version, as_of, landed, stores)
     first_time = stores.progress.reached(version.consumer) is None
     if not windows and stores.tables.version("features", version.table) is None:
         # Nothing is known yet: an empty table can be asked.
@@ -179,7 +193,7 @@ def catch_up(version: ViewVersion, as_of: datetime, stores: Stores, say: Say) ->
     return made
 
 
-def _began(version: ViewVersion, stores: Stores) -> bool:
+def _began(version: ViewVersion, landed: Iterable[IngestResult], stores: Stores) -> bool:
     """Whether this is the first that a view reads: how far it went with others, while it had nothing, says nothing.
 
     Another model's data may be years later: values would be too old from the day they came.
@@ -187,7 +201,7 @@ def _began(version: ViewVersion, stores: Stores) -> bool:
     return bool(
         stores.progress.reached(version.consumer)
         and not stores.progress.consumed(version.consumer)
-        and uncounted(version, stores.ledger.batches(), stores)
+        and uncounted(version, landed, stores)
     )
 
 
@@ -197,7 +211,7 @@ def _bring_online(version: ViewVersion, start: datetime | None, as_of: datetime,
 
 
 def pending(
-    version: ViewVersion, as_of: datetime, stores: Stores
+    version: ViewVersion, as_of: datetime, landed: Iterable[IngestResult], stores: Stores
 ) -> tuple[list[Window], dict[str, datetime]]:
     """The windows that must be computed, in order, and the arrivals that this takes into account, with since when.
 
@@ -205,11 +219,7 @@ def pending(
     """
     reached = stores.progress.reached(version.consumer)
     end = max(as_of, reached or as_of)
-    new = [
-        batch
-        for batch in uncounted(version, stores.ledger.batches(), stores)
-        if _first(batch, as_of) <= as_of
-    ]
+    new = [batch for batch in uncounted(version, landed, stores) if _first(batch, as_of) <= as_of]
     touched = [
         (b.first_known - JUST_BEFORE, (b.last_known or b.first_known) + version.look_back + TICK)
         for b in new

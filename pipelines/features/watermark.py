@@ -19,28 +19,28 @@ def watermark(stores: Stores, specs: Iterable[DatasetSpec], patience: timedelta)
     Raises NothingToDo while nothing has landed.
     """
     known = _known(stores, specs)
-    newest = max(known.values(), default=NEVER)
-    if newest == NEVER:
+    last = max(known.values(), default=NEVER)
+    if last == NEVER:
         raise NothingToDo(
             "no file has been ingested yet; land one, or play one with `evergreen replay MODEL`"
         )
-    return max(min(known.values()), newest - patience)
+    return max(min(known.values()), last - patience)
 
 
-def ends(versions: Iterable[ViewVersion], stores: Stores, patience: timedelta) -> dict[ViewVersion, datetime]:
-    """How far each view can be computed: as far as its own datasets have landed, whatever became of others.
+def reachable(version: ViewVersion, stores: Stores, patience: timedelta) -> datetime:
+    """How far a view can be computed: as far as its own datasets have landed, whatever became of others.
 
     Nothing holds back a view of which no dataset grows, or has ever landed: it goes as far as anything has.
     """
-    newest = watermark(stores, datasets().values(), timedelta(0))
-    return {version: _end(version, stores, patience) or newest for version in versions}
-
-
-def _end(version: ViewVersion, stores: Stores, patience: timedelta) -> datetime | None:
     try:
         return watermark(stores, sources(version), patience)
     except NothingToDo:
-        return None
+        return newest(stores)
+
+
+def newest(stores: Stores) -> datetime:
+    """The moment up to which anything has landed; NothingToDo while nothing has."""
+    return watermark(stores, datasets().values(), timedelta(0))
 
 
 def sources(version: ViewVersion) -> list[DatasetSpec]:

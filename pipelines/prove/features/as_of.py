@@ -187,7 +187,7 @@ def _refusal(spec: ModelSpec, leak: Leak, stores: Stores, home: Path, end: datet
     version = copied.features.version(leak.name.split(":")[0])
     copied.progress.forget(version.consumer)
     try:
-        windows, _ = compute.pending(version, end, copied)
+        windows, _ = compute.pending(version, end, copied.ledger.batches(), copied)
         leakage.check(version, windows[0][0], end, copied)
     except ReadsTheFuture as error:
         return str(error)
