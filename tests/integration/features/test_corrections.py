@@ -101,7 +101,7 @@ def test_a_late_batch_computes_its_look_back_and_no_more(counted: Stores) -> Non
     moment = AS_OF - timedelta(days=6)
     correct(counted, "weather", moment, timedelta(hours=1), "temp", "e" * 64, rows=3)
     version = counted.features.version("origin_weather")
-    windows, new = compute.pending(version, AS_OF, counted)
+    windows, new = compute.pending(version, AS_OF, counted.ledger.batches(), counted)
     assert len(new) == 1
     [(start, end)] = windows
     assert start < moment + timedelta(hours=1) < end
