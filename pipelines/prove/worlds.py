@@ -79,20 +79,26 @@ class Upstream:
         self.begin, self.end = (datetime.combine(day, time(), UTC) for day in (days.begin, days.end))
 
     def plant(self, start: datetime, end: datetime, share: float, seed: int) -> Planted:
-        """Adds rows that correct others hours or days later, and rows that become known days late."""
+        """Adds rows that correct others hours or days later, and rows that become known days late.
+
+        One thread: several would draw the same numbers for other rows each time, and a seed would not tell them again.
+        """
+        self.connection.execute("set threads = 1")
         self.connection.execute("select setseed(?)", [(seed % 1000) / 1000])
         moving = [spec for spec in self.datasets if not spec.reference]
         for spec in moving:
             self.connection.execute(f"create or replace table {planted(spec)} as from {spec.name} limit 0")
         late = sum(self._delay(spec, start, end, share) for spec in moving)
-        return Planted(sum(self._correct(spec, start, end, share) for spec in moving), late)
+        made = Planted(sum(self._correct(spec, start, end, share) for spec in moving), late)
+        self.connection.execute("reset threads")
+        return made
 
     def _correct(self, spec: DatasetSpec, start: datetime, end: datetime, share: float) -> int:
-        """The same keys once more, known 1 minute to 4 days later, with the numbers of other rows."""
+        """The same keys once more, known 1 minute to 4 days later, more of them soon, with the numbers of other rows."""
         fixed = {*spec.key, spec.event_time, spec.available_at}
         numbers = [n for n, c in spec.columns.items() if c.type in ("integer", "float") and n not in fixed]
         mixed = ", ".join(f'coalesce(lead("{n}") over (order by random()), "{n}") as "{n}"' for n in numbers)
-        later = f'"{spec.available_at}" + to_minutes(cast(1 + random() * 5760 as bigint)) as "{spec.available_at}"'
+        later = f'"{spec.available_at}" + to_minutes(cast(pow(5760, random()) as bigint)) as "{spec.available_at}"'
         return self._insert(spec, f"* replace ({mixed}{', ' if mixed else ''}{later})", start, end, share)
 
     def _delay(self, spec: DatasetSpec, start: datetime, end: datetime, share: float) -> int:

@@ -27,7 +27,7 @@ PROMISE = "No training row knows the future, and a feature that reads it is refu
 SHARE, LEAST = 0.002, 15
 """Of all rows, this share is corrected later, and as many become known days late; so many at least."""
 ASKED = 3
-"""At so many moments the training set is built, then and with hindsight."""
+"""At so many moments the training set is built, then and with hindsight; at half of all, if these are few."""
 
 
 def prove(name: str, rows: int, steps: int, seed: int, say: Say) -> Proof:
@@ -98,11 +98,11 @@ def _moments(asked: "pd.DataFrame", steps: int, end: datetime, seed: int) -> lis
     return [*sorted(dice.sample(times, min(steps - 1, len(times)))), end]
 
 
-def _known(asked: "pd.DataFrame", end: datetime, seed: int) -> list[datetime]:
+def _known(asked: "pd.DataFrame", count: int, end: datetime, seed: int) -> list[datetime]:
     """When some of the later truths came out, which may be long after the last question: there is a training set."""
     times = sorted({moment.to_pydatetime() for moment in asked["label_known_at"] if moment < end})
     later = times[len(times) // 2 :]
-    return random.Random(seed).sample(later, min(ASKED, len(later)))  # noqa: S311 - a choice of cases
+    return random.Random(seed).sample(later, min(count, len(later)))  # noqa: S311 - a choice of cases
 
 
 def as_it_became_known(
@@ -112,7 +112,8 @@ def as_it_became_known(
     import pandas as pd
 
     spec, hindsight, asked = scene.spec, scene.hindsight, scene.asked
-    then, chosen = World(scene.source, sandbox(scene.home / "then")), _known(asked, scene.end, seed)
+    then = World(scene.source, sandbox(scene.home / "then"))
+    chosen = _known(asked, min(ASKED, steps // 2), scene.end, seed)
     for version in then.stores.features.current.values():
         leakage.stood(version, scene.end, then.stores)  # in hindsight's deployment, over all of the data
     moments = sorted({*_moments(asked, max(1, steps - len(chosen)), scene.end, seed), *chosen})
