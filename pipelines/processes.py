@@ -6,6 +6,7 @@ import stat
 import struct
 import subprocess
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -33,17 +34,17 @@ def born(pid: int) -> int | None:
     return None if fields[0] == "Z" else int(fields[19])
 
 
-def session(leader: int) -> list[int]:
-    """The living processes of a session, the leader's among them or not; of the leader's group without /proc."""
+def of_sessions(leaders: Collection[int]) -> list[int]:
+    """The living processes of some sessions, their leaders among them or not; the leaders alone without /proc."""
     if not Path("/proc/self/stat").exists():
-        return [leader] if born(leader) is not None else []
+        return [leader for leader in leaders if born(leader) is not None]
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = path.read_text().rpartition(")")[2].split()
         except OSError:
             continue
-        if fields[0] != "Z" and int(fields[3]) == leader:
+        if fields[0] != "Z" and int(fields[3]) in leaders:
             found.append(int(path.parent.name))
     return found
 

@@ -1,5 +1,6 @@
 """What every test may lean on: stores of its own under a temporary home, and no setting from outside."""
 
+import gc
 import os
 import shutil
 from collections.abc import Iterator
@@ -26,6 +27,9 @@ os.environ["EVERGREEN_THREADS"] = "1"
 hypothesis_settings.register_profile("evergreen", deadline=None)
 hypothesis_settings.load_profile("evergreen")
 """Rules are not timed: how long an example takes says more of who else is at work."""
+
+gc.set_threshold(50_000, 20, 50)
+"""A worker holds a million objects of libraries that none of its tests let go: they are seldom gone through."""
 
 FIRST = (
     "journey/",

@@ -17,7 +17,7 @@ from typing import Any
 
 from pipelines.contracts import EvergreenError
 from pipelines.local.environment import BIN, USER, commands, environment, password
-from pipelines.processes import born, session
+from pipelines.processes import born, of_sessions
 from pipelines.settings import Settings
 
 START_SECONDS, STOP_SECONDS = 180.0, 20.0
@@ -76,7 +76,7 @@ def stop(settings: Settings) -> list[str]:
     """End every process that `start` recorded, with its children, idle servers of probes, and nothing else; names."""
     from pipelines.gate import probes
 
-    ours = [service for service in recorded(settings) if members(service)]
+    ours = [service for service in recorded(settings) if members([service])]
     _end(ours, signal.SIGTERM, STOP_SECONDS)
     _end(ours, signal.SIGKILL, STOP_SECONDS)
     _file(settings).unlink(missing_ok=True)
@@ -93,18 +93,15 @@ def running(service: Service) -> bool:
     return born(service.pid) == service.born
 
 
-def members(service: Service) -> list[int]:
-    """The living processes of a service's session: also those that outlive it, in process groups of their own."""
-    alive = born(service.pid)
-    if alive not in (service.born, None):
-        return []
-    return session(service.pid)
+def members(services: list[Service]) -> list[int]:
+    """The living processes of the services' sessions: also those that outlive them, in process groups of their own."""
+    return of_sessions({s.pid for s in services if born(s.pid) in (s.born, None)})
 
 
 def _end(services: list[Service], number: signal.Signals, seconds: float) -> None:
     """Signals every process of the services until none is left or the time is up."""
     deadline, told = time.monotonic() + seconds, set[int]()
-    while time.monotonic() < deadline and (left := [pid for s in services for pid in members(s)]):
+    while time.monotonic() < deadline and (left := members(services)):
         for pid in left:
             if pid not in told:
                 told.add(pid)

@@ -94,7 +94,7 @@ class Upstream:
         return made
 
     def _correct(self, spec: DatasetSpec, start: datetime, end: datetime, share: float) -> int:
-        """The same keys once more, known 1 minute to 4 days later, more of them soon, with the numbers of other rows."""
+        """The same keys once more, known 1 minute to 4 days later, most soon, with the numbers of other rows."""
         fixed = {*spec.key, spec.event_time, spec.available_at}
         numbers = [n for n, c in spec.columns.items() if c.type in ("integer", "float") and n not in fixed]
         mixed = ", ".join(f'coalesce(lead("{n}") over (order by random()), "{n}") as "{n}"' for n in numbers)
