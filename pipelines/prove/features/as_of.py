@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PROMISE = "No training row knows the future, and a feature that reads it is refused by name"
-SHARE, LEAST = 0.002, 15
+SHARE, LEAST = 0.002, 6
 """Of all rows, this share is corrected later, and as many become known days late; so many at least."""
 ASKED = 3
 """At so many moments the training set is built, then and with hindsight; at half of all, if these are few."""

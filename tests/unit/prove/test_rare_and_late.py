@@ -40,6 +40,6 @@ def test_training_sets_are_asked_for_when_truths_came_out_not_before_any_did() -
     asked = pd.date_range("2018-04-01", periods=40, freq="h", tz="UTC")
     rows = pd.DataFrame({"event_timestamp": asked, "label_known_at": asked + timedelta(days=28)})
     end = datetime(2018, 5, 2, tzinfo=UTC)
-    chosen = as_of._known(rows, end, 0)
+    chosen = as_of._known(rows, as_of.ASKED, end, 0)
     assert len(chosen) == as_of.ASKED
     assert all(rows["label_known_at"].min() <= moment < end for moment in chosen)
