@@ -62,6 +62,10 @@ class Settings(BaseSettings):
     serving_poll_seconds: float = Field(
         0.5, gt=0, description="seconds between two looks of serving for a new champion"
     )
+    serving_threads: int = Field(1, ge=1, description="threads that answer predictions")
+    serving_patience_seconds: float = Field(
+        1.0, gt=0, description="a prediction that would wait longer for its turn is refused at once"
+    )
     threads: int = Field(2, ge=1, description="threads one task may use")
     memory_mb: int = Field(
         256, ge=64, description="megabytes that one ingestion may keep in memory before it spills"

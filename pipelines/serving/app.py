@@ -3,10 +3,11 @@
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property, partial
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -17,12 +18,13 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipelines.catalog import ModelSpec
-from pipelines.serving.access import DeclaredOnly, public
-from pipelines.serving.bodies import Readable
 from pipelines.serving.bounds import Bounds
 from pipelines.serving.causes import passed
-from pipelines.serving.docs import page
 from pipelines.serving.follower import Follower
+from pipelines.serving.http.access import DeclaredOnly, public
+from pipelines.serving.http.bodies import Readable
+from pipelines.serving.http.docs import page
+from pipelines.serving.lane import Busy, Lane, Together
 from pipelines.serving.metrics import FeatureHealth, Metrics
 from pipelines.serving.predictor import (
     CannotAnswer,
@@ -52,15 +54,16 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     422: {"model": Refusal, "description": "A field is missing, unknown or ill-typed; each is named"},
     503: {
         "model": Problem,
-        "description": "No champion yet (Retry-After: one is being loaded), or the answer could not be logged",
+        "description": "No champion yet, or too many questions at once (Retry-After: it takes only patience),"
+        " or the answer could not be logged",
     },
 }
 
 
 class PredictionLog(Protocol):
-    """Where answers are logged; `record` returns once the answer is durable."""
+    """Where answers are logged; `record` returns once they are durable, all or none."""
 
-    def record(self, prediction: Prediction) -> None: ...
+    def record(self, *predictions: Prediction) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,12 @@ class Service:
     predictors: dict[str, Predictor]
     predictions: PredictionLog
     metrics: Metrics
+    lane: Lane
+
+    @cached_property
+    def together(self) -> dict[str, Together]:
+        """What answers some questions of a model at once."""
+        return {name: partial(_answered, self, each) for name, each in self.predictors.items()}
 
     def predictor(self, name: str) -> Predictor:
         if name not in self.predictors:
@@ -92,13 +101,15 @@ def create_app(
         name: Predictor(spec, models, features, metrics, Bounds(spec, settings.expectations))
         for name, spec in specs.items()
     }
-    service = Service(predictors, predictions, metrics)
+    lane = Lane(settings.serving_threads, settings.serving_patience_seconds)
+    service = Service(predictors, predictions, metrics, lane)
 
     @asynccontextmanager
     async def followed(_: FastAPI) -> AsyncIterator[None]:
         follower = Follower(list(predictors.values()), models, settings.serving_poll_seconds)
         follower.start()
         yield
+        lane.close()
         follower.stop()
 
     # FastAPI's own pages load their scripts from the internet; ours stand alone.
@@ -110,6 +121,7 @@ def create_app(
         openapi_url=None,
     )
     app.router.route_class = Readable
+    app.state.lane = lane
     for predictor in predictors.values():
         _add_predictions(app, service, predictor)
     _add_models(app, service)
@@ -134,23 +146,47 @@ def _add_predictions(app: FastAPI, service: Service, predictor: Predictor) -> No
         tags=["predictions"],
     )
     @public("predictions are for whoever can reach the port; each is logged")
-    def predict(request: Request, asked: schema) -> Answered:  # type: ignore[valid-type]
-        return _answered(service, predictor, asked, request)
+    async def predict(request: Request, asked: schema) -> Answered:  # type: ignore[valid-type]
+        return await _in_turn(service, predictor, asked, request)
 
 
-def _answered(service: Service, predictor: Predictor, asked: Any, request: Request) -> Answered:
-    """The champion's answer, once it is in the log; 503 with the reason otherwise."""
+async def _in_turn(service: Service, predictor: Predictor, asked: Any, request: Request) -> Answered:
+    """The answer when it is this question's turn; 503 at once if that would take too long."""
+    try:
+        return await service.lane.ask(service.together[predictor.spec.name], (asked, request))  # type: ignore[no-any-return]
+    except Busy as busy:
+        service.metrics.refused.labels(predictor.spec.name).inc()
+        raise HTTPException(503, str(busy), {"Retry-After": str(busy.retry_after)}) from busy
+
+
+def _answered(
+    service: Service, predictor: Predictor, questions: Sequence[tuple[Any, Request]]
+) -> list[Answered | HTTPException]:
+    """The champion's answers, once they are in the log; for each that there is none of, 503 with the reason."""
     try:
         served = predictor.champion()
+    except NoChampion as error:
+        return [HTTPException(503, str(error), _again(error)) for _ in questions]
+    for _, request in questions:
         request.state.version = served.version
-        found = predictor.features(served, asked)
-        answer = predictor.answer(served, asked, found)
-    except (NoChampion, CannotAnswer) as error:
-        raise HTTPException(503, str(error), _again(error)) from error
-    prediction = _prediction(predictor, served, asked, found, answer)
-    _log(service, prediction)
+    asked = [question for question, _ in questions]
+    found = [predictor.features(served, question) for question in asked]
+    said = predictor.answers(served, list(zip(asked, found, strict=True)))
+    made = [
+        None if isinstance(answer, CannotAnswer) else _prediction(predictor, served, one, known, answer)
+        for one, known, answer in zip(asked, found, said, strict=True)
+    ]
+    withheld = _log(service, predictor.spec.name, [prediction for prediction in made if prediction])
+    return [
+        HTTPException(503, str(answer)) if prediction is None
+        else withheld or told(prediction, served, known, _warnings(predictor, question, known))
+        for prediction, answer, question, known in zip(made, said, asked, found, strict=True)
+    ]  # fmt: skip
+
+
+def _warnings(predictor: Predictor, asked: Any, found: Found) -> list[str]:
     broken = predictor.bounds.broken({**asked.entities.model_dump(), **asked.request.model_dump()})
-    return told(prediction, served, found, [*filter(None, [found.reason]), *broken])
+    return [*filter(None, [found.reason]), *broken]
 
 
 def _again(error: Exception) -> dict[str, str] | None:
@@ -177,17 +213,19 @@ def _prediction(predictor: Predictor, served: Served, asked: Any, found: Found, 
     )
 
 
-def _log(service: Service, prediction: Prediction) -> None:
+def _log(service: Service, model: str, predictions: Sequence[Prediction]) -> HTTPException | None:
+    """None once all are in the log; else what each of them is told."""
     try:
-        service.predictions.record(prediction)
+        service.predictions.record(*predictions)
     except Exception as error:
-        log.error("%s: the prediction could not be logged: %s", prediction.model, passed(error))
-        service.metrics.log_errors.labels(prediction.model).inc()
-        raise HTTPException(
+        log.error("%s: %s predictions could not be logged: %s", model, len(predictions), passed(error))
+        service.metrics.log_errors.labels(model).inc(len(predictions))
+        return HTTPException(
             503,
             "the answer could not be written to the prediction log, so it is withheld; "
             "see that the database of EVERGREEN_DATABASE_URL is up and writable, and ask again",
-        ) from error
+        )
+    return None
 
 
 def _add_models(app: FastAPI, service: Service) -> None:
@@ -198,7 +236,7 @@ def _add_models(app: FastAPI, service: Service) -> None:
 
     @app.get("/v1/models", tags=["models"], summary="Every model and the version that answers")
     @public(READ_ONLY)
-    def models() -> list[ModelStatus]:
+    async def models() -> list[ModelStatus]:
         return [_status(predictor) for predictor in service.predictors.values()]
 
     @app.get(
@@ -208,7 +246,7 @@ def _add_models(app: FastAPI, service: Service) -> None:
         responses={404: {"model": Problem, "description": "There is no such model"}},
     )
     @public(READ_ONLY)
-    def model(model: str) -> ModelStatus:
+    async def model(model: str) -> ModelStatus:
         return _status(service.predictor(model))
 
 
@@ -231,7 +269,7 @@ def _status(predictor: Predictor) -> ModelStatus:
 def _add_probes(app: FastAPI, service: Service) -> None:
     @app.get("/health", tags=["operations"], summary="The process is alive")
     @public(READ_ONLY)
-    def health() -> dict[str, str]:
+    async def health() -> dict[str, str]:
         return {"status": "alive"}
 
     @app.get(
@@ -241,7 +279,7 @@ def _add_probes(app: FastAPI, service: Service) -> None:
         responses={503: {"model": Problem, "description": "Names the models without a champion"}},
     )
     @public(READ_ONLY)
-    def ready() -> dict[str, dict[str, int]]:
+    async def ready() -> dict[str, dict[str, int]]:
         versions = {n: p.served.version for n, p in service.predictors.items() if p.served}
         missing = sorted(set(service.predictors) - set(versions))
         if missing or not versions:

@@ -22,6 +22,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.requests = self._counter("requests", "prediction requests", ["model", "version", "status"])
         self.missing = self._counter("missing_features", "features without a value", ["model", "feature"])
+        self.refused = self._counter("refused_requests", "questions refused as serving was busy", ["model"])
         self.feature_errors = self._counter("feature_errors", "feature store could not be read", ["model"])
         self.log_errors = self._counter("log_errors", "answers withheld, the log failed", ["model"])
         self.poll_errors = self._counter("poll_errors", "champion could not be asked for", ["model"])
@@ -42,7 +43,13 @@ class Metrics:
 
     def watch(self, model: str) -> None:
         """Start a model's series at 0, so that the first failure is an increase."""
-        for counter in (self.feature_errors, self.log_errors, self.poll_errors, self.load_errors):
+        for counter in (
+            self.refused,
+            self.feature_errors,
+            self.log_errors,
+            self.poll_errors,
+            self.load_errors,
+        ):
             counter.labels(model)
         self.seconds.labels(model)
 

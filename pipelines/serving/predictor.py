@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from pipelines.serving.bounds import Bounds
 from pipelines.serving.causes import Cause, passed
 from pipelines.serving.metrics import Metrics
 from pipelines.serving.schemas import example, request_model
-from pipelines.serving.served import Found, Said, Served, row
+from pipelines.serving.served import Found, Question, Said, Served, kind, rows
 from pipelines.serving.sources import ChampionLike, Champions, FeatureSource, ModelSource
 from pipelines.settings import PROJECT
 from pipelines.stores.audit.licences import Licence
@@ -142,14 +142,39 @@ class Predictor:
 
     def answer(self, served: Served, asked: BaseModel, found: Found) -> Said:
         """The served version's answer; CannotAnswer if it fails on this question."""
+        (said,) = self.answers(served, [(asked, found)])
+        if isinstance(said, CannotAnswer):
+            raise said
+        return said
+
+    def answers(self, served: Served, questions: Sequence[Question]) -> list[Said | CannotAnswer]:
+        """Each question's answer, or why there is none; those whose values are of the same types at once."""
+        kinds: dict[tuple[type, ...], list[int]] = {}
+        for place, question in enumerate(questions):
+            kinds.setdefault(kind(question), []).append(place)
+        said = {
+            place: answer
+            for places in kinds.values()
+            for place, answer in zip(
+                places, self._together(served, [questions[p] for p in places]), strict=True
+            )
+        }
+        return [said[place] for place in range(len(questions))]
+
+    def _together(self, served: Served, questions: Sequence[Question]) -> list[Said | CannotAnswer]:
+        """Answers of one frame; where that fails each question is asked alone, so that none fails for another."""
         try:
-            return served.answer(row(self.spec, asked, found.values, served.pipeline))
+            return [*served.answers(rows(self.spec, questions, served.pipeline))]
         except Exception as error:
+            if len(questions) > 1:
+                return [self._together(served, [each])[0] for each in questions]
             log.error("%s version %s cannot answer: %s", self.spec.name, served.version, passed(error))
-            raise CannotAnswer(
+            refused = CannotAnswer(
                 f"{self.spec.name} version {served.version} failed on this question ({type(error).__name__});"
                 " the server's log says where"
-            ) from error
+            )
+            refused.__cause__ = error
+            return [refused]
 
     def follow(self, champions: Champions | None = None) -> None:
         """Look once for a new champion and swap to it; whatever fails, the old one stays."""
@@ -238,7 +263,7 @@ class Predictor:
         )
         asked = self.request_model.model_validate(example(self.spec))
         found = self._read(served, asked)
-        served.answer(row(self.spec, asked, found.values, pipeline))
+        served.answers(rows(self.spec, [(asked, found)], pipeline))
         return served
 
     def _feature_names(self, pipeline: Any) -> list[str]:

@@ -2,7 +2,7 @@
 
 import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -41,6 +41,10 @@ class Found:
     reason: str | None = None
 
 
+Question = tuple[BaseModel, Found]
+"""What is asked, and the features that were found for it."""
+
+
 @dataclass(frozen=True)
 class Served:
     """A loaded model version; replaced whole, never changed."""
@@ -57,21 +61,23 @@ class Served:
     limited: threading.local = field(default_factory=threading.local, repr=False)
     controller: Any = field(default=None, repr=False)
 
-    def answer(self, row: "pd.DataFrame") -> Said:
-        """P(label = 1) of a one-row frame, a regression's value, or the probability of each class in the spec's order;
+    def answers(self, rows: "pd.DataFrame") -> list[Said]:
+        """Of each row P(label = 1), a regression's value, or the probability of each class in the spec's order;
         anything but such numbers is an error."""
         self._one_thread()
         if self.classes:
-            return _of_classes(self.pipeline, row, len(self.classes))
+            return _of_classes(self.pipeline, rows, len(self.classes))
         if hasattr(self.pipeline, "predict_proba"):
-            value, least, most = float(self.pipeline.predict_proba(row)[0, 1]), 0.0, 1.0
+            values, least, most = self.pipeline.predict_proba(rows)[:, 1], 0.0, 1.0
         else:
-            value, least, most = float(self.pipeline.predict(row)[0]), -math.inf, math.inf
-        if not (math.isfinite(value) and least <= value <= most):
+            values, least, most = self.pipeline.predict(rows), -math.inf, math.inf
+        said = [float(value) for value in values]
+        bad = next((value for value in said if not (math.isfinite(value) and least <= value <= most)), None)
+        if bad is not None or len(said) != len(rows):
             raise ValueError(
-                f"the model answered {value}, which is no {'value' if most > 1 else 'probability'}"
+                f"the model answered {bad}, which is no {'value' if most > 1 else 'probability'}"
             )
-        return value
+        return [*said]
 
     def _one_thread(self) -> None:
         """One row is answered faster by one thread; OpenMP keeps its limit per thread, so each sets it."""
@@ -80,30 +86,51 @@ class Served:
             self.limited.done = True
 
 
-def _of_classes(pipeline: Any, row: "pd.DataFrame", many: int) -> list[float]:
-    """A probability of each class, by its place; one that the model never saw has 0."""
-    said = dict(zip(map(int, pipeline.classes_), pipeline.predict_proba(row)[0].tolist(), strict=True))
+def _of_classes(pipeline: Any, rows: "pd.DataFrame", many: int) -> list[Said]:
+    """Of each row a probability of each class, by its place; one that the model never saw has 0."""
+    places = [*map(int, pipeline.classes_)]
+    return [
+        _distribution(dict(zip(places, row.tolist(), strict=True)), many)
+        for row in pipeline.predict_proba(rows)
+    ]
+
+
+def _distribution(said: dict[int, float], many: int) -> list[float]:
     found = [float(said.pop(place, 0.0)) for place in range(many)]
     if said or not all(0 <= chance <= 1 for chance in found) or abs(math.fsum(found) - 1) > SUM:
         raise ValueError(f"the model answered {found}, which are no probabilities of {many} classes")
     return found
 
 
-def row(spec: ModelSpec, asked: BaseModel, features: Mapping[str, Any], pipeline: Any) -> "pd.DataFrame":
-    """One row: entities, request, view__feature, typed as in training; a missing feature is NaN.
+def rows(spec: ModelSpec, questions: Sequence[Question], pipeline: Any) -> "pd.DataFrame":
+    """A row of each question, of one `kind`: entities, request, view__feature, typed as in training; missing is NaN.
 
     The columns stand in the order the pipeline was fitted on, if it says.
     """
     import pandas as pd
 
-    body = asked.model_dump()
-    fields = {**spec.entities, **spec.request}
-    values = {**body["entities"], **body["request"]}
-    made: dict[str, Any] = {n: pd.Series([v], dtype=_dtype(fields[n].type, v)) for n, v in values.items()}
-    made |= {name: [math.nan if value is None else value] for name, value in features.items()}
+    fields, bodies = {**spec.entities, **spec.request}, [_body(asked) for asked, _ in questions]
+    made: dict[str, Any] = {
+        name: pd.Series([body[name] for body in bodies], dtype=_dtype(fields[name].type, first))
+        for name, first in bodies[0].items()
+    }
+    for name in questions[0][1].values:
+        values = [found.values[name] for _, found in questions]
+        made[name] = [math.nan if value is None else value for value in values]
     frame = pd.DataFrame(made)
     columns = getattr(pipeline, "feature_names_in_", None)
     return frame if columns is None else frame[list(columns)]
+
+
+def kind(question: Question) -> tuple[type, ...]:
+    """The types of a question's values: in one frame with others of its kind it looks as it does alone."""
+    asked, found = question
+    return tuple(map(type, [*_body(asked).values(), *found.values.values()]))
+
+
+def _body(asked: BaseModel) -> dict[str, Any]:
+    body = asked.model_dump()
+    return {**body["entities"], **body["request"]}
 
 
 def _dtype(kind: str, value: Any) -> Any:

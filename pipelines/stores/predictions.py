@@ -85,15 +85,20 @@ class Predictions:
         if self._made.dialect.name == "sqlite":
             sa.event.listen(self._made, "connect", _impatient)
 
-    def record(self, prediction: Prediction) -> None:
-        """Durable once this returns; a second record of one id changes nothing and fails."""
-        row = {name: _plain(name, value) for name, value in asdict(prediction).items()}
-        by_class = {name: row.pop(name) for name in OF_CLASSES}
+    def record(self, *predictions: Prediction) -> None:
+        """Durable once this returns, in one commit; a second record of one id changes nothing and fails."""
+        rows = [{n: _plain(n, value) for n, value in asdict(each).items()} for each in predictions]
+        by_class = [
+            {name: row.pop(name) for name in OF_CLASSES} | {"prediction_id": row["prediction_id"]}
+            for row in rows
+        ]
+        classified = [row for row in by_class if row["probabilities"] is not None]
+        if not rows:
+            return
         with self._engine().begin() as connection:
-            connection.execute(sa.insert(PREDICTIONS).values(row))
-            if prediction.probabilities is not None:
-                named = by_class | {"prediction_id": prediction.prediction_id}
-                connection.execute(sa.insert(BY_CLASS).values(named))
+            connection.execute(sa.insert(PREDICTIONS), rows)
+            if classified:
+                connection.execute(sa.insert(BY_CLASS), classified)
 
     def get(self, prediction_id: str) -> Prediction | None:
         found = self._read(LOGGED.where(PREDICTIONS.c.prediction_id == prediction_id))

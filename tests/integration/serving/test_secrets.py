@@ -22,18 +22,16 @@ from pipelines.serving.causes import Cause, Discreet
 from pipelines.serving.schemas import example
 from pipelines.settings import PROJECT, Settings
 from pipelines.stores import Stores
-from tests.integration.serving.test_serving import (
+from tests.integration.serving.worlds import (
     SPEC,
     URL,
     FeatureTable,
     Models,
     Version,
     licence,
-    pipeline,
     wait,
 )
 
-__all__ = ["pipeline"]
 TEXT = "postgresql://ada:hush@10.1.2.3:5432/x said: no, Grace Hopper"
 TOLD = ("hush", "ada", "10.1.2.3", "5432", "Grace")
 ERRORS = [EvergreenError(TEXT), TransientError(TEXT), ConnectionError(TEXT), ValueError(TEXT)]
@@ -135,9 +133,9 @@ class Leaky:
         self._open("features")
         return self.table.online(*asked)
 
-    def record(self, prediction: Any) -> None:
+    def record(self, *predictions: Any) -> None:
         self._open("log")
-        self.stores.predictions.record(prediction)
+        self.stores.predictions.record(*predictions)
 
     def predict_proba(self, row: Any) -> Any:
         self._open("answer")

@@ -10,8 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from pipelines.catalog import ModelSpec, dataset, model
-from pipelines.serving.bodies import parsed
 from pipelines.serving.bounds import Bounds
+from pipelines.serving.http.bodies import parsed
 from pipelines.serving.schemas import Refusal, example, moment, refusal, request_model
 from pipelines.settings import PROJECT
 
