@@ -34,14 +34,15 @@ class ReadsTheFuture(EvergreenError):
 def check(version: ViewVersion, start: datetime, as_of: datetime, stores: Stores) -> None:
     """ReadsTheFuture, naming the feature, if a value known by a moment differs once later rows are known.
 
-    A version that stood this over enough data is not tried again.
+    A version that stood this over enough data is not tried again. Corrections are left out: rows before one are
+    computed from what was known before it, so that of data which are often corrected nothing would be known later.
     """
     if stores.progress.reached(_mark(version)) is not None:
         return
     end = min(as_of, start + REACH)
     with (
         closing(DuckDB(stores.settings).connection) as connection,
-        opened(version, start, end, stores) as known,
+        opened(version, start, end, stores, corrected=False) as known,
     ):
         connection.register("later_all", within(known, version, start, end))
         for cut in cuts(version, start, end):

@@ -19,8 +19,8 @@ class Silver:
     """A session with a relation per dataset: the rows known in (since, as_of], as `at` a moment.
 
     Times are naive UTC, so that the SQL means the same on every engine. A row that corrects an earlier one
-    replaces it from the moment the correction was known, not before. `version` is the Delta version of silver
-    that is read, by default the newest.
+    replaces it from the moment the correction was known, not before; not `corrected`, each row stays what it was
+    first known to be. `version` is the Delta version of silver that is read, by default the newest.
     """
 
     def __init__(
@@ -31,8 +31,10 @@ class Silver:
         as_of: datetime,
         since: datetime | None = None,
         version: int | None = None,
+        corrected: bool = True,
     ) -> None:
         self._engine, self._datasets = engine, tuple(datasets)
+        self._versions = _versions if corrected else _first_versions
         for spec in self._datasets:
             self._load(spec, stores, as_of, since, version)
         self.at(as_of)
@@ -83,7 +85,7 @@ class Silver:
         )
         self._engine.register(f"landed_{spec.name}", landed)
         self._engine.register(f"arrived_{spec.name}", arrived)
-        self._engine.keep(f"versions_{spec.name}", _versions(spec, self._engine, as_of, since, have))
+        self._engine.keep(f"versions_{spec.name}", self._versions(spec, self._engine, as_of, since, have))
 
 
 def connect(
@@ -119,6 +121,26 @@ def _versions(
         ) as timestamp) as known_until
         from landed_{spec.name} left join arrived_{spec.name} on digest = _batch
         where {known} <= {engine.moment(as_of)} {after}
+    """
+
+
+def _first_versions(
+    spec: DatasetSpec, engine: Engine, as_of: datetime, since: datetime | None, have: list[str]
+) -> str:
+    """The same of the first version of each row, as if nobody had ever corrected it."""
+    names = ", ".join(f'"{name}"' for name in spec.columns)
+    columns = ", ".join(f'{_column(name, column, have)} as "{name}"' for name, column in spec.columns.items())
+    known = f'"{spec.available_at}"'
+    after = f"and {known} > {engine.moment(since)}" if since else ""
+    keys = ", ".join(f'"{key}"' for key in spec.key)
+    return f"""
+        select {names}, known_from, cast(null as timestamp) as known_until from (
+            select {columns}, cast({known} as timestamp) as known_from, row_number() over (
+                partition by {keys} order by {known}, n desc nulls last, _batch
+            ) as place
+            from landed_{spec.name} left join arrived_{spec.name} on digest = _batch
+            where {known} <= {engine.moment(as_of)} {after}
+        ) as versions where place = 1
     """
 
 

@@ -25,10 +25,13 @@ def rows(version: ViewVersion, start: datetime, as_of: datetime, stores: Stores)
 
 
 @contextmanager
-def opened(version: ViewVersion, start: datetime, as_of: datetime, stores: Stores) -> Iterator[Silver]:
+def opened(
+    version: ViewVersion, start: datetime, as_of: datetime, stores: Stores, corrected: bool = True
+) -> Iterator[Silver]:
     """What a view needs of silver for the rows that became known in (start, as_of]."""
     with closing(engine(stores.settings)) as session:
-        yield Silver(session, stores, sources(version), as_of, _seen_from(version, start))
+        since = _seen_from(version, start)
+        yield Silver(session, stores, sources(version), as_of, since, corrected=corrected)
 
 
 def within(known: Silver, version: ViewVersion, start: datetime, as_of: datetime) -> pa.Table:

@@ -1,15 +1,22 @@
 """Rules of leakage: a feature whose past changes as more becomes known is refused by its name, an honest one is not."""
 
+import shutil
+from datetime import timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from pipelines import catalog
+from pipelines.contracts import Batch, BatchState, IngestResult
 from pipelines.features import compute
 from pipelines.features.leakage import ReadsTheFuture
+from pipelines.features.view_rows import opened
 from pipelines.prove.features.leaks import Leak, leaks, written
 from pipelines.prove.worlds import sandbox
 from pipelines.settings import PROJECT
+from pipelines.stores import Stores
+from pipelines.stores.tables import silver_schema
 from tests.flown import FLOWN
 from tests.integration.conftest import AS_OF
 
@@ -21,8 +28,6 @@ LEAKS = leaks(SPEC)
 def test_a_planted_view_is_refused_by_name_and_nothing_of_it_is_published(
     january: Path, tmp_path: Path, leak: Leak
 ) -> None:
-    import shutil
-
     home = tmp_path / "home"
     shutil.copytree(january, home)
     stores = sandbox(home, written(SPEC, leak, PROJECT / "feature_repo", tmp_path / "repo"))
@@ -36,9 +41,42 @@ def test_a_planted_view_is_refused_by_name_and_nothing_of_it_is_published(
     assert stores.features.materialized(version) is None
 
 
-def test_the_views_of_the_repository_are_honest(january: Path, tmp_path: Path) -> None:
-    import shutil
+def test_a_view_is_tried_on_rows_as_they_were_first_known(january: Path, tmp_path: Path) -> None:
+    """Each correction parts what was known before it from what was later: among many, little is seen of later."""
+    shutil.copytree(january, tmp_path / "home")
+    stores = sandbox(tmp_path / "home")
+    version = stores.features.version("route_punctuality")
+    asked = " union all ".join(
+        f"select '{name}', count(*), sum(hash(t)) from {name} t" for name in version.sources
+    )
+    start = AS_OF - timedelta(days=9)
+    with opened(version, start, AS_OF, stores) as known:
+        assert known.corrections(start, AS_OF) == []
+        before = known.query(asked, {}).to_pylist()
+    for name in version.sources:
+        correct_each(stores, catalog.dataset(name))
+    with opened(version, start, AS_OF, stores) as known:
+        assert len(known.corrections(start, AS_OF)) > 1000
+    with opened(version, start, AS_OF, stores, corrected=False) as known:
+        assert known.corrections(start, AS_OF) == []
+        assert known.query(asked, {}).to_pylist() == before
 
+
+def correct_each(stores: Stores, spec: catalog.DatasetSpec) -> None:
+    """Each row is landed again, known a second later than it was."""
+    known = stores.tables.silver(spec).to_table().to_pandas()
+    times, digest = known[spec.available_at] + timedelta(seconds=1), "c" * 64
+    new = known.assign(**{spec.available_at: times, "_batch": digest, "_line": range(2, 2 + len(known))})
+    assert len(new) > 1000
+    table = pa.Table.from_pandas(new, silver_schema(spec), preserve_index=False)
+    stores.tables.append("silver", spec.name, table, digest)
+    stores.ledger.see(Batch(digest, spec.name, "again.csv", 1))
+    spans = {"first_known": times.min().to_pydatetime(), "last_known": times.max().to_pydatetime()}
+    landed = IngestResult(digest, spec.name, "again.csv", BatchState.COMMITTED, len(new), len(new), **spans)
+    stores.ledger.record(landed)
+
+
+def test_the_views_of_the_repository_are_honest(january: Path, tmp_path: Path) -> None:
     shutil.copytree(january, tmp_path / "home")
     stores = sandbox(tmp_path / "home")
     for version in map(stores.features.version, FLOWN):
