@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run stop test check docs format lock clean install spark onnx bench-ingest bench-features bench-loop bench-models bench-own bench-start
+.PHONY: help run stop test check docs format lock clean install spark onnx bench-ingest bench-features bench-loop bench-models bench-own bench-serving bench-start
 
 ROWS ?= 300000 3000000
 ROUNDS ?= 5
@@ -60,6 +60,9 @@ bench-loop: $(READY)  ## landed files to the new champion served, another commit
 
 bench-models: $(READY)  ## the catalog and Airflow's DAG files with many models, one of them broken; MODELS="10 100 1000"
 	@$(BIN)/python -m benchmarks.many_models --models $(MODELS)
+
+bench-serving: $(READY)  ## answers a second of another commit, this one and a bare FastAPI; SERVING="--home var --base c285198"
+	@$(BIN)/python -m benchmarks.serving $(SERVING)
 
 bench-start: $(READY)  ## how long a command takes to start; START="--home var --against ../other/.venv/bin/evergreen"
 	@$(BIN)/python -m benchmarks.start $(START)

@@ -2,7 +2,9 @@
 
 import base64
 import json
+import os
 import shutil
+import signal
 import subprocess
 import time
 import urllib.request
@@ -79,12 +81,13 @@ def opened(url: str, folder: Path) -> Iterator[Page]:
         "--window-size=1100,800",
     )
     command = [str(program()), *flags, f"--user-data-dir={folder}", url]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    quiet = subprocess.DEVNULL
+    process = subprocess.Popen(command, stdout=quiet, stderr=quiet, start_new_session=True)
     try:
         with connect(_address(folder / "DevToolsActivePort", process), max_size=None) as socket:
             yield Page(socket)
     finally:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)  # the program may be a script that starts the browser
         process.wait()
 
 

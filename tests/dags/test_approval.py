@@ -123,7 +123,7 @@ class Run:
 
 
 def answered(dag_id: str, choice: str, seen: dict) -> None:
-    """A person: waits until the question is there, and answers it over Airflow's own REST API."""
+    """A person: waits until the question is there, and answers it over Airflow's own REST API; asks again on a 5xx."""
     from airflow.api_fastapi.app import create_app
     from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
     from airflow.api_fastapi.core_api.security import get_user
@@ -134,11 +134,12 @@ def answered(dag_id: str, choice: str, seen: dict) -> None:
     for mounted in (route.app for route in app.routes if hasattr(route, "app")):
         if hasattr(mounted, "dependency_overrides"):
             mounted.dependency_overrides[get_user] = app.dependency_overrides[get_user]
-    client = TestClient(app)
+    client = TestClient(app, raise_server_exceptions=False)
     path = f"/api/v2/dags/{dag_id}/dagRuns"
     end = time.monotonic() + 240
     while time.monotonic() < end:
-        details = client.get(f"{path}/~/hitlDetails", params={"response_received": False}).json()
+        told = client.get(f"{path}/~/hitlDetails", params={"response_received": False})
+        details = told.json() if told.status_code == 200 else {}
         waiting = [d for d in details.get("hitl_details", []) if d["task_instance"]["dag_id"] == dag_id]
         if waiting:
             run = waiting[0]["task_instance"]["dag_run_id"]
@@ -146,7 +147,8 @@ def answered(dag_id: str, choice: str, seen: dict) -> None:
             body = {"chosen_options": [choice], "params_input": {"reason": "looked at it"}}
             answer = client.patch(f"{path}/{run}/taskInstances/approve/-1/hitlDetails", json=body)
             seen["answer"] = (answer.status_code, answer.text)
-            return
+            if answer.status_code < 500:
+                return
         threading.Event().wait(0.5)
 
 
