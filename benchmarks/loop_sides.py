@@ -61,7 +61,7 @@ class Side:
 
     def __init__(self, name: str, checkout: Path, home: Path) -> None:
         self.name, self.checkout, self.home = name, checkout, home
-        self.port = _free_port()
+        self.port = free_port()
         self.kept = 0.0
         self.steps: frozenset[str] = frozenset()
         self.took: dict[str, Took] = {}
@@ -182,7 +182,8 @@ class Side:
         return dict(json.loads(line))
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on now."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])

@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import json
 import os
-import socket
 import subprocess
 import sys
 import tarfile
@@ -26,6 +25,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.loop_sides import free_port
 from pipelines import catalog
 from pipelines.cli.tour import newest
 from pipelines.settings import PROJECT, Settings
@@ -40,7 +40,7 @@ def checkout(commit: str, folder: Path) -> Path:
     """The files of a commit."""
     packed = subprocess.run(["git", "archive", commit], cwd=PROJECT, capture_output=True, check=False)
     if packed.returncode:
-        raise SystemExit(f"{commit} is not in this clone; fetch its history, or name another with BASE=")
+        raise SystemExit(f"{commit} is not in this clone; fetch its history, or name another with --base")
     with tarfile.open(fileobj=BytesIO(packed.stdout)) as archive:
         archive.extractall(folder, filter="data")
     return folder
@@ -49,8 +49,7 @@ def checkout(commit: str, folder: Path) -> Path:
 @contextmanager
 def serving(command: list[str], folder: Path, home: Path, model: str, log: Path) -> Iterator[int]:
     """The port of a server that has its champion loaded."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     own = {"EVERGREEN_HOME": str(home), "EVERGREEN_SERVING_PORT": str(port), "PYTHONPATH": str(folder)}
     with log.open("w") as out:
         process = subprocess.Popen(

@@ -34,7 +34,7 @@ class Silver:
         corrected: bool = True,
     ) -> None:
         self._engine, self._datasets = engine, tuple(datasets)
-        self._versions = _versions if corrected else _first_versions
+        self._corrected = corrected
         for spec in self._datasets:
             self._load(spec, stores, as_of, since, version)
         self.at(as_of)
@@ -85,7 +85,10 @@ class Silver:
         )
         self._engine.register(f"landed_{spec.name}", landed)
         self._engine.register(f"arrived_{spec.name}", arrived)
-        self._engine.keep(f"versions_{spec.name}", self._versions(spec, self._engine, as_of, since, have))
+        versions = _versions(spec, self._engine, as_of, since, have)
+        self._engine.keep(
+            f"versions_{spec.name}", versions if self._corrected else _first_versions(spec, versions)
+        )
 
 
 def connect(
@@ -124,23 +127,15 @@ def _versions(
     """
 
 
-def _first_versions(
-    spec: DatasetSpec, engine: Engine, as_of: datetime, since: datetime | None, have: list[str]
-) -> str:
-    """The same of the first version of each row, as if nobody had ever corrected it."""
+def _first_versions(spec: DatasetSpec, versions: str) -> str:
+    """Of all versions the first of each row, as if nobody had ever corrected it."""
     names = ", ".join(f'"{name}"' for name in spec.columns)
-    columns = ", ".join(f'{_column(name, column, have)} as "{name}"' for name, column in spec.columns.items())
-    known = f'"{spec.available_at}"'
-    after = f"and {known} > {engine.moment(since)}" if since else ""
     keys = ", ".join(f'"{key}"' for key in spec.key)
     return f"""
         select {names}, known_from, cast(null as timestamp) as known_until from (
-            select {columns}, cast({known} as timestamp) as known_from, row_number() over (
-                partition by {keys} order by {known}, n desc nulls last, _batch
-            ) as place
-            from landed_{spec.name} left join arrived_{spec.name} on digest = _batch
-            where {known} <= {engine.moment(as_of)} {after}
-        ) as versions where place = 1
+            select *, row_number() over (partition by {keys} order by known_from) as place
+            from ({versions}) as versions where known_until is null or known_until > known_from
+        ) as placed where place = 1
     """
 
 

@@ -1,6 +1,5 @@
 """The prediction API: one route per model of the catalog, and what operators ask."""
 
-import logging
 import re
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -22,9 +21,7 @@ from pipelines.serving.http.bodies import Readable
 from pipelines.serving.http.docs import page
 from pipelines.serving.lane import Lane
 from pipelines.serving.metrics import FeatureHealth, Metrics
-from pipelines.serving.predictor import (
-    Predictor,
-)
+from pipelines.serving.predictor import Predictor
 from pipelines.serving.schemas import (
     ANSWERS,
     Answered,
@@ -36,7 +33,6 @@ from pipelines.serving.schemas import (
 from pipelines.serving.sources import FeatureSource, Registry
 from pipelines.settings import Settings
 
-log = logging.getLogger("evergreen.serving")
 READ_ONLY = "tells the state of the server, changes nothing"
 ASKED = re.compile(r"/v1/models/([^/]+)/predictions/?")
 REFUSALS: dict[int | str, dict[str, Any]] = {

@@ -146,8 +146,8 @@ def answered(dag_id: str, choice: str, seen: dict) -> None:
             seen["question"] = waiting[0]
             body = {"chosen_options": [choice], "params_input": {"reason": "looked at it"}}
             answer = client.patch(f"{path}/{run}/taskInstances/approve/-1/hitlDetails", json=body)
-            seen["answer"] = (answer.status_code, answer.text)
             if answer.status_code < 500:
+                seen["answer"] = (answer.status_code, answer.text)
                 return
         threading.Event().wait(0.5)
 
