@@ -3,15 +3,17 @@
 import shutil
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from pipelines import catalog
 from pipelines.contracts import Batch, BatchState, IngestResult
-from pipelines.features import compute
+from pipelines.features import compute, leakage
 from pipelines.features.leakage import ReadsTheFuture
-from pipelines.features.view_rows import opened
+from pipelines.features.silver import Silver
+from pipelines.features.view_rows import opened, within
 from pipelines.prove.features.leaks import Leak, leaks, written
 from pipelines.prove.worlds import sandbox
 from pipelines.settings import PROJECT
@@ -60,6 +62,24 @@ def test_a_view_is_tried_on_rows_as_they_were_first_known(january: Path, tmp_pat
     with opened(version, start, AS_OF, stores, corrected=False) as known:
         assert known.corrections(start, AS_OF) == []
         assert known.query(asked, {}).to_pylist() == before
+
+
+def test_the_check_sees_no_correction(january: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(january, tmp_path / "home")
+    stores, seen = sandbox(tmp_path / "home"), []
+    version, start = stores.features.version("route_punctuality"), AS_OF - timedelta(days=9)
+    for name in version.sources:
+        correct_each(stores, catalog.dataset(name))
+    stores.progress.forget(f"{version.consumer}:as-of")
+
+    def noted(known: Silver, *window: Any) -> pa.Table:
+        assert known.corrections(start, AS_OF) == []
+        seen.append(window)
+        return within(known, *window)
+
+    monkeypatch.setattr(leakage, "within", noted)
+    leakage.check(version, start, AS_OF, stores)
+    assert len(seen) > 5
 
 
 def correct_each(stores: Stores, spec: catalog.DatasetSpec) -> None:
