@@ -6,8 +6,11 @@ at the first use of a library is made here as well: MLflow's tables are mapped a
 knows, which took 1.5 s and 0.6 s of each task that asked MLflow or opened a model.
 """
 
+import gc
 import importlib
 import sys
+
+import pipelines  # noqa: F401 - every process of Airflow goes through its objects as seldom as ours do
 
 HEAVY = (
     "pipelines",  # before scikit-learn: it says how OpenMP's threads wait
@@ -66,12 +69,28 @@ HEAVY = (
 
 def load() -> None:
     """Import everything; what cannot be imported is told, and is then each task's own to fail over."""
+    gc.disable()  # nothing of it is garbage, and a task that went through it would copy its pages
+    lean()
     for name in [*HEAVY, *_estimators()]:
         try:
             importlib.import_module(name)
         except ImportError as error:
             print(f"not preloaded: {name}: {error}", file=sys.stderr)
     first_uses()
+    gc.freeze()
+    gc.enable()
+
+
+def lean() -> None:
+    """Feast and Great Expectations as our own code imports them: without what they do not need here."""
+    from pipelines.stores.feature_store import feast_import
+    from pipelines.validation.expectations import gx
+
+    for imported in (feast_import.unchecked, gx):
+        try:
+            imported()
+        except ImportError as error:
+            print(f"not preloaded: {error}", file=sys.stderr)
 
 
 def _estimators() -> list[str]:

@@ -1,6 +1,5 @@
 """What every test may lean on: stores of its own under a temporary home, and no setting from outside."""
 
-import gc
 import os
 import shutil
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from pipelines.places import sqlite_url
 from pipelines.settings import Settings, settings
 from pipelines.stores import Stores
+from pipelines.stores.feature_store import feast_import
 from pipelines.stores.tracking.registry import Tracking
 from tests.once import once
 
@@ -27,9 +27,6 @@ os.environ["EVERGREEN_THREADS"] = "1"
 hypothesis_settings.register_profile("evergreen", deadline=None)
 hypothesis_settings.load_profile("evergreen")
 """Rules are not timed: how long an example takes says more of who else is at work."""
-
-gc.set_threshold(50_000, 20, 50)
-"""A worker holds a million objects of libraries that none of its tests let go: they are seldom gone through."""
 
 FIRST = (
     "journey/",
@@ -66,8 +63,13 @@ class _Outcomes:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if not hasattr(config, "workerinput"):
+    working = hasattr(config, "workerinput")
+    if not working:
         config.pluginmanager.register(_Outcomes(config))
+    if working or not config.getoption("numprocesses", None):
+        # As in every process of ours, before a test's module imports it otherwise. Not in one that starts workers:
+        # Feast names a folder for metrics in the environment, and they would keep theirs in files.
+        feast_import.unchecked()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

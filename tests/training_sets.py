@@ -14,6 +14,8 @@ from pipelines.stores.tracking.registry import file_digest
 
 AS_OF = datetime(2013, 3, 31, tzinfo=UTC)
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
+QUESTIONS = 40
+"""Held-out rows that a candidate is asked where it would serve; a fifth of what the gate asks by default."""
 
 
 def spec(**gate: object) -> ModelSpec:
@@ -28,7 +30,8 @@ def spec(**gate: object) -> ModelSpec:
         "behaviour": Behaviour(),
         "rebuild": False,  # made-up rows are in no table
     }
-    judged = real.gate.model_copy(update={**eased, **gate})
+    asked = {"serving": real.gate.serving.model_copy(update={"questions": QUESTIONS})}
+    judged = real.gate.model_copy(update={**eased, **asked, **gate})
     return real.model_copy(update={"parameters": small, "training": training, "gate": judged})
 
 

@@ -19,7 +19,7 @@ from pipelines.stores import Stores
 TRANSIENT = 3
 """The exit code of a writer that asks to be run again."""
 HEAVY = (
-    "great_expectations",
+    "pipelines.prove.imported",
     "duckdb_sqlalchemy",
     "deltalake",
     "pipelines.ingestion.ingest",

@@ -18,7 +18,7 @@ from pipelines.contracts import EvergreenError
 WALL = 6 << 30
 """Bytes of private memory at which a process is stopped, so that a bomb breaks a case and no machine."""
 PATIENCE = 300.0
-PRELOAD = ["great_expectations", "duckdb_sqlalchemy", "deltalake", "pipelines.prove.awkward"]
+PRELOAD = ["pipelines.prove.imported", "duckdb_sqlalchemy", "deltalake", "pipelines.prove.awkward"]
 
 
 @dataclass(frozen=True)

@@ -201,7 +201,7 @@ class Campaign:
         if LEAKS not in sys.warnoptions:
             sys.warnoptions.append(LEAKS)
         context = get_context("forkserver")
-        context.set_forkserver_preload(["deltalake", "pipelines.stores.online.materialization", __name__])
+        context.set_forkserver_preload(["pipelines.prove.imported", __name__])
         batch, seconds = self._rng.randrange(1, 8), self._rng.choice([0.0, self._rng.random() / 2])
         arguments = (self.folder, self.online, window, max(1, self.keys // 10), batch, seconds)
         process = context.Process(target=_die, args=arguments, daemon=True)

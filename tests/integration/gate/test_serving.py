@@ -1,6 +1,7 @@
 """Rules of the candidate where it serves: a real process, a real model file, and models that misbehave."""
 
 import json
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -24,22 +25,30 @@ Judge = Callable[..., dict[str, Rule]]
 LIMITS = spec().gate.serving.model_copy(update={"questions": 40, "p99_ms": 5000.0})
 
 
-@pytest.fixture
-def misbehaving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
-    """A model `flight_delays` of another folder, here and in the probe, whose last step does as it is told."""
-    home = tmp_path / "elsewhere"
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of its own for models, first where Python looks; one for all, so that one warm server has it."""
+    home = tmp_path_factory.mktemp("elsewhere")
     own = home / "models" / "flight_delays"
     own.mkdir(parents=True)
     (own / "__init__.py").touch()
     (home / "sitecustomize.py").write_text(
         f"import pipelines.models\npipelines.models.__path__.insert(0, {str(home / 'models')!r})\n"
     )
-    monkeypatch.setenv("PYTHONPATH", str(home))
-    monkeypatch.syspath_prepend(str(home))
-    monkeypatch.setattr(models, "__path__", [str(home / "models"), *models.__path__])
+    return home
+
+
+@pytest.fixture
+def misbehaving(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """A model `flight_delays` of another folder, here and in the probe, whose last step does as it is told."""
+    own = elsewhere / "models" / "flight_delays"
+    monkeypatch.setenv("PYTHONPATH", str(elsewhere))
+    monkeypatch.syspath_prepend(str(elsewhere))
+    monkeypatch.setattr(models, "__path__", [str(elsewhere / "models"), *models.__path__])
     _forget(monkeypatch)
 
     def write(behaviour: str) -> None:
+        shutil.rmtree(own / "__pycache__", ignore_errors=True)  # of the file before, of the same second
         (own / "estimator.py").write_text(ESTIMATOR + textwrap.indent(textwrap.dedent(behaviour), "    "))
 
     yield write

@@ -43,7 +43,7 @@ def test_a_world_in_which_corrections_are_seen_too_early_is_found_out(
 ) -> None:
     monkeypatch.setattr(view_rows.Silver, "corrections", lambda *_: [])
     monkeypatch.setattr(leakage, "check", lambda *_: None)
-    rows, failures = as_of.as_it_became_known(scene, 4, 3, quiet)
+    rows, failures = as_of.as_it_became_known(scene, 2, 3, quiet)
     assert rows[0]["know the future"] > 0
     assert any("with hindsight" in failure for failure in failures)
 
@@ -78,5 +78,5 @@ def test_a_parity_that_sees_no_difference_is_found_out(life: Life, monkeypatch: 
 
 
 def test_the_newest_value_is_online_whatever_the_order_of_windows() -> None:
-    proof = materialization.prove(keys=200, windows=12, seed=2, say=quiet)
+    proof = materialization.prove(keys=200, windows=8, seed=2, say=quiet)
     assert proof.holds, proof.failures

@@ -8,12 +8,14 @@ from pipelines import catalog
 from pipelines.features import leakage
 from pipelines.gate import notary, record
 from pipelines.prove import gates
-from pipelines.prove.gates.bench import Bench, built
+from pipelines.prove.gates.bench import Bench, built, with_parameters
 from pipelines.prove.gates.candidates import CANDIDATES
 from pipelines.prove.gates.sabotage import SABOTAGES
 from pipelines.prove.ingestion import scratch
 
 DAYS = 50
+TREES = {"max_iter": 100, "learning_rate": 0.1}
+"""A good model soon: the bench makes a dozen, and the gate asks of each what it asks of a larger one."""
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +26,10 @@ def bench() -> Iterator[Bench]:
     """
     with scratch() as home, pytest.MonkeyPatch.context() as patched:
         patched.setattr(leakage, "check", lambda *_: None)
-        made = built(catalog.model("flight_delays"), home, DAYS, 0, lambda _: None)
+        spec = with_parameters(catalog.model("flight_delays"), **TREES)
+        few = {"serving": spec.gate.serving.model_copy(update={"questions": 40})}
+        spec = spec.model_copy(update={"gate": spec.gate.model_copy(update=few)})
+        made = built(spec, home, DAYS, 0, lambda _: None)
         controls = gates.controls(made, lambda _: None)
         assert [row["promoted"] for row in controls] == [True, True], controls
         yield made
