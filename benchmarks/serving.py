@@ -90,8 +90,8 @@ def bare(model: str) -> None:
     predictor = Predictor(spec, stores.tracking, stores.features, Metrics())
     predictor.follow()
     served = predictor.champion()
-    asked = predictor.request_model.model_validate(newest(spec, stores, 1)[0])
-    row = rows(spec, [(asked, predictor.features(served, asked))], served.pipeline)
+    asked = predictor.request_model.model_validate(newest(spec, stores, 1)[0]).model_dump()
+    row = rows(spec, [(asked, *predictor.features(served, [asked]))], served.pipeline)
     ask = getattr(served.pipeline, "predict_proba", served.pipeline.predict)
     app = FastAPI()
 

@@ -198,6 +198,26 @@ def predict(
         show(ask(spec, example(spec, dict(_pair(v) for v in values)), settings()), as_json_text, predicted)
 
 
+@app.command()
+def score(
+    model: Model,
+    file: Annotated[Path, typer.Argument(help="CSV or Parquet, a column for each entity and request field")],
+    as_json_text: AsJson = False,
+) -> None:
+    """Ask the champion every row of a file, and add its answers to the Delta table scores/MODEL, once."""
+    from datetime import UTC, datetime
+
+    from pipelines import catalog
+    from pipelines.cli.tables import scored
+    from pipelines.serving.tables.scoring import score as run
+
+    with explained():
+        done = run(catalog.model(model), file, Stores(settings()), datetime.now(UTC))
+        show(done, as_json_text, scored)
+    if done.answered < done.rows:
+        raise typer.Exit(REFUSED)
+
+
 def _pair(text: str) -> tuple[str, str]:
     name, sign, value = text.partition("=")
     if not sign:

@@ -121,6 +121,16 @@ def predicted(answer: dict[str, Any]) -> Any:
     return grid("Prediction", ["", ""], shown.items())
 
 
+def scored(done: dict[str, Any]) -> Any:
+    became = "added to" if done["new"] else "known already, in"
+    rows = [
+        (f"{done['answered']:,} of {done['rows']:,} rows", f"answered by version {done['version']}"),
+        (f"{done['degraded']:,} of them", "without features that are what they should be"),
+        (became, done["table"]),
+    ]
+    return grid(f"{done['file']}, asked of {done['model']}", ["", ""], rows)
+
+
 def examined(findings: list[dict[str, Any]]) -> Any:
     rows = ([("[green]ok[/]" if f["ok"] else "[red]mend[/]"), f["check"], f["detail"]] for f in findings)
     return grid("Doctor", ["", "check", "detail"], rows)

@@ -267,6 +267,24 @@ def approve(
     return dict(as_json(answer(catalog.model(model), version, yes, stores(), _clock(now), reason, asked)))
 
 
+def score(model: str, file: str | None = None, now: str | None = None) -> list[dict[str, Any]]:
+    """Ask the champion each row of a file of the folder `scoring/<model>` of the home; of every file there, if none is
+    named. Those that this version has answered add nothing."""
+    from pipelines.serving.tables.scoring import score as ask
+
+    spec, shared = catalog.model(model), stores()
+    folder = shared.settings.home / "scoring" / model
+    folder.mkdir(parents=True, exist_ok=True)
+    there = {path.name: path for path in sorted(folder.iterdir()) if path.suffix in {".csv", ".parquet"}}
+    if file is not None and file not in there:
+        raise EvergreenError(
+            f"{folder} holds no {file!r}; it holds {', '.join(there) or 'no .csv or .parquet file'}"
+        )
+    if not there:
+        raise NothingToDo(f"no file in {folder}; put one there with a column for each field of {model}")
+    return [as_json(ask(spec, there[name], shared, _clock(now))) for name in ([file] if file else there)]
+
+
 def monitor(model: str, as_of: str | None = None, now: str | None = None) -> dict[str, Any]:
     """Compare the newest labelled rows with those the champion was trained on and judged by.
 

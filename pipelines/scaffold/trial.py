@@ -142,7 +142,7 @@ def _answer(spec: ModelSpec, shared: Stores) -> float | dict[str, float]:
     predictor.follow()
     served = predictor.champion()
     asked = predictor.request_model.model_validate(example(spec))
-    said = predictor.answer(served, asked, predictor.features(served, asked))
+    said = predictor.ask(served, asked)
     return dict(zip(map(str, served.classes), said, strict=True)) if isinstance(said, list) else said
 
 

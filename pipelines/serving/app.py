@@ -1,40 +1,30 @@
 """The prediction API: one route per model of the catalog, and what operators ask."""
 
-import re
-import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipelines.catalog import ModelSpec
 from pipelines.serving.answering import PredictionLog, Service, in_turn
 from pipelines.serving.bounds import Bounds
 from pipelines.serving.follower import Follower
+from pipelines.serving.http import errors, invocations, open_inference
 from pipelines.serving.http.access import DeclaredOnly, public
 from pipelines.serving.http.bodies import Readable
 from pipelines.serving.http.docs import page
+from pipelines.serving.http.observed import Observed
 from pipelines.serving.lane import Lane
 from pipelines.serving.metrics import FeatureHealth, Metrics
 from pipelines.serving.predictor import Predictor
-from pipelines.serving.schemas import (
-    ANSWERS,
-    Answered,
-    ModelStatus,
-    Problem,
-    Refusal,
-    refusal,
-)
+from pipelines.serving.schemas import ANSWERS, Answered, ModelStatus, Problem, Refusal
 from pipelines.serving.sources import FeatureSource, Registry
 from pipelines.settings import Settings
 
 READ_ONLY = "tells the state of the server, changes nothing"
-ASKED = re.compile(r"/v1/models/([^/]+)/predictions/?")
 REFUSALS: dict[int | str, dict[str, Any]] = {
     413: {"model": Problem, "description": "The body is too large"},
     422: {"model": Refusal, "description": "A field is missing, unknown or ill-typed; each is named"},
@@ -84,9 +74,11 @@ def create_app(
     for predictor in predictors.values():
         _add_predictions(app, service, predictor)
     _add_models(app, service)
+    invocations.add(app, service)
+    open_inference.add(app, service)
     _add_probes(app, service)
     _add_documents(app)
-    _add_errors(app, predictors)
+    errors.add(app, predictors)
     app.add_middleware(DeclaredOnly, routes_of=app)
     app.add_middleware(Observed, service=service)
     return app
@@ -106,7 +98,8 @@ def _add_predictions(app: FastAPI, service: Service, predictor: Predictor) -> No
     )
     @public("predictions are for whoever can reach the port; each is logged")
     async def predict(request: Request, asked: schema) -> Answered:  # type: ignore[valid-type]
-        return await in_turn(service, predictor, asked, request)
+        (answer,) = await in_turn(service, predictor, [asked], request)
+        return answer
 
 
 def _add_models(app: FastAPI, service: Service) -> None:
@@ -183,40 +176,3 @@ def _add_documents(app: FastAPI) -> None:
     @public(READ_ONLY)
     def docs() -> HTMLResponse:
         return page(app.openapi())
-
-
-def _add_errors(app: FastAPI, predictors: Mapping[str, Predictor]) -> None:
-    @app.exception_handler(RequestValidationError)
-    async def invalid(request: Request, error: RequestValidationError) -> Response:
-        asked = ASKED.fullmatch(request.url.path)
-        predictor = predictors.get(asked[1]) if asked else None
-        told = refusal(predictor.spec if predictor else None, error.errors())
-        return JSONResponse(told.model_dump(), status_code=422)
-
-
-class Observed:
-    """Counts and times every prediction request, also those refused before a route saw them."""
-
-    def __init__(self, app: ASGIApp, service: Service) -> None:
-        self._app, self._service = app, service
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        asked = ASKED.fullmatch(scope["path"]) if scope["type"] == "http" else None
-        if asked is None:
-            await self._app(scope, receive, send)
-            return
-        begun, status = time.perf_counter(), 500
-        state = scope["state"] = dict(scope.get("state") or {})
-
-        async def noted(message: Message) -> None:
-            nonlocal status
-            status = message.get("status", status)
-            await send(message)
-
-        try:
-            await self._app(scope, receive, noted)
-        finally:
-            # A name from outside never becomes a label: labels live as long as the process.
-            model = asked[1] if asked[1] in self._service.predictors else "unknown"
-            self._service.metrics.requests.labels(model, state.get("version", "none"), status).inc()
-            self._service.metrics.seconds.labels(model).observe(time.perf_counter() - begun)

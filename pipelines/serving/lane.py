@@ -12,10 +12,10 @@ from typing import Any
 Together = Callable[[Sequence[Any]], Sequence[Any]]
 """Answers some questions at once, each in its place: what it is, or the exception that it raises."""
 MOST = 64
-"""Questions that are answered at once."""
+"""Rows that are answered at once."""
 FIRST_GUESS = 0.02
 """Seconds of one answer, until some have been given."""
-WEIGHT = 0.1
+NEWEST = 0.1
 """Of the newest answers in the mean of how long one takes."""
 
 
@@ -32,6 +32,7 @@ class Busy(Exception):
 @dataclass(frozen=True)
 class _Waiting:
     question: Any
+    weight: int
     answer: "asyncio.Future[Any]"
     since: float = field(default_factory=time.monotonic)
 
@@ -41,8 +42,8 @@ class Lane:
 
     While a thread answers, others come and wait; the next time those for one model go together, as an estimator takes
     a hundred rows hardly longer than one. Nobody waits longer than `patience` seconds for his turn: who is expected to
-    is refused as he comes, and who did, as something held the threads up, when it is his turn. `within` counts those
-    who asked and have no answer yet.
+    is refused as he comes, and who did, as something held the threads up, when it is his turn. `within` counts the
+    rows that were asked about and have no answer yet.
     """
 
     def __init__(self, threads: int, patience: float) -> None:
@@ -52,18 +53,18 @@ class Lane:
         self._tasks: set[asyncio.Future[None]] = set()
         self.within, self._seconds = 0, FIRST_GUESS
 
-    async def ask(self, together: Together, question: Any) -> Any:
-        """The question's answer, or Busy."""
+    async def ask(self, together: Together, question: Any, weight: int = 1) -> Any:
+        """The question's answer, or Busy; `weight` is how many rows it asks about, which are answered together."""
         if self.expected() > self._patience:
             raise self._busy()
-        waiting = _Waiting(question, asyncio.get_running_loop().create_future())
+        waiting = _Waiting(question, weight, asyncio.get_running_loop().create_future())
         self._queues.setdefault(together, deque()).append(waiting)
-        self.within += 1
+        self.within += weight
         try:
             self._begin()
             return await waiting.answer
         finally:
-            self.within -= 1
+            self.within -= weight
 
     def expected(self) -> float:
         """Seconds that who comes now will wait for his turn, by how long answers took of late."""
@@ -78,7 +79,7 @@ class Lane:
         while self._free and self._queues:
             together = next(iter(self._queues))
             queue = self._queues.pop(together)
-            taken = self._in_time([queue.popleft() for _ in range(min(MOST, len(queue)))])
+            taken = self._in_time(_first(queue))
             if queue:
                 self._queues[together] = queue
             if taken:
@@ -107,7 +108,8 @@ class Lane:
             answers = await asyncio.get_running_loop().run_in_executor(self._pool, together, questions)
         except Exception as error:
             answers = [error] * len(taken)
-        self._seconds += WEIGHT * ((time.monotonic() - begun) / len(taken) - self._seconds)
+        took = (time.monotonic() - begun) / sum(waiting.weight for waiting in taken)
+        self._seconds += NEWEST * (took - self._seconds)
         self._free += 1
         for waiting, answer in zip(taken, answers, strict=True):
             if waiting.answer.done():
@@ -120,3 +122,12 @@ class Lane:
 
     def _busy(self) -> Busy:
         return Busy(math.ceil(self._patience))
+
+
+def _first(queue: deque[_Waiting]) -> list[_Waiting]:
+    """Those at the head of the queue, as many as are answered at once."""
+    taken = [queue.popleft()]
+    rows = taken[0].weight
+    while queue and (rows := rows + queue[0].weight) <= MOST:
+        taken.append(queue.popleft())
+    return taken

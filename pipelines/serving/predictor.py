@@ -17,10 +17,11 @@ from pipelines.serving.bounds import Bounds
 from pipelines.serving.causes import Cause, passed
 from pipelines.serving.metrics import Metrics
 from pipelines.serving.schemas import example, request_model
-from pipelines.serving.served import Found, Question, Said, Served, kind, rows
+from pipelines.serving.served import Body, Found, Question, Said, Served, kind, rows
 from pipelines.serving.sources import ChampionLike, Champions, FeatureSource, ModelSource
 from pipelines.settings import PROJECT
 from pipelines.stores.audit.licences import Licence
+from pipelines.stores.feature_store.online_values import Online
 
 log = logging.getLogger("evergreen.serving")
 LONGEST_PAUSE = 60.0
@@ -112,35 +113,36 @@ class Predictor:
             + f"; train and promote one (`evergreen train {name}`, or its DAG) and ask again"
         )
 
-    def features(self, served: Served, asked: BaseModel) -> Found:
-        """The question's features; all missing, and degraded, when the store cannot be read."""
-        found = self._read(served, asked)
-        if found.known is None:
-            self._metrics.feature_errors.labels(self.spec.name).inc()
-        for name in found.missing:
-            self._metrics.missing.labels(self.spec.name, name).inc()
-        return found
+    def features(self, served: Served, asked: Sequence[Body]) -> list[Found]:
+        """Each question's features; all missing, and degraded, when the store cannot be read."""
+        read = self._read(served, asked)
+        for found in read:
+            if found.known is None:
+                self._metrics.feature_errors.labels(self.spec.name).inc()
+            for name in found.missing:
+                self._metrics.missing.labels(self.spec.name, name).inc()
+        return read
 
-    def _read(self, served: Served, asked: BaseModel) -> Found:
-        body = asked.model_dump()
-        event = self.event_time(body["request"])
+    def _read(self, served: Served, asked: Sequence[Body]) -> list[Found]:
+        events = [self.event_time(body["request"]) for body in asked]
         # As in training: values that would have been stale when the prediction is due count as missing.
-        moment = None if event is None else event - self.spec.label.horizon
+        moments = [None if event is None else event - self.spec.label.horizon for event in events]
+        questions = [(body["entities"], moment) for body, moment in zip(asked, moments, strict=True)]
         try:
-            online = self._features.online(served.features, body["entities"], moment, served.views)
+            read = self._features.online_rows(served.features, questions, served.views)
         except Exception as error:
             log.warning("%s: features cannot be read: %s", self.spec.name, passed(error))
             blank = dict.fromkeys(served.features)
-            return Found(blank, list(served.features), degraded=True, reason=UNREAD)
-        values = {name: _without_nan(online.values.get(name)) for name in served.features}
-        missing = [name for name, value in values.items() if value is None]
-        if values and len(missing) == len(values):
-            return Found(values, missing, degraded=True, known=online.known, reason=NOTHING)
-        newer = [] if event is None else [n for n, at in online.since.items() if at > event]
-        reason = f"{len(newer)} {NEWER}: {', '.join(newer[:5])}" if newer else None
-        return Found(values, missing, degraded=bool(newer), known=online.known, reason=reason)
+            return [Found(blank, list(served.features), degraded=True, reason=UNREAD) for _ in asked]
+        return [_found(served, online, event) for online, event in zip(read, events, strict=True)]
 
-    def answer(self, served: Served, asked: BaseModel, found: Found) -> Said:
+    def ask(self, served: Served, asked: BaseModel) -> Said:
+        """The answer to one question, with the features there are; CannotAnswer if the model fails on it."""
+        body = asked.model_dump()
+        (found,) = self.features(served, [body])
+        return self.answer(served, body, found)
+
+    def answer(self, served: Served, asked: Body, found: Found) -> Said:
         """The served version's answer; CannotAnswer if it fails on this question."""
         (said,) = self.answers(served, [(asked, found)])
         if isinstance(said, CannotAnswer):
@@ -261,8 +263,8 @@ class Predictor:
             views=champion.views,
             controller=ThreadpoolController(),
         )
-        asked = self.request_model.model_validate(example(self.spec))
-        found = self._read(served, asked)
+        asked = self.request_model.model_validate(example(self.spec)).model_dump()
+        (found,) = self._read(served, [asked])
         served.answers(rows(self.spec, [(asked, found)], pipeline))
         return served
 
@@ -290,6 +292,17 @@ class Predictor:
             log.warning("%s: %s (%s)", self.spec.name, said, passed(error) if error else "no exception")
         self.last_error = str(said)
         self.detail = f"{type(error).__name__}: {error}" if error else None
+
+
+def _found(served: Served, online: Online, event: datetime | None) -> Found:
+    """A question's features as the model takes them, and whether they are what they should be."""
+    values = {name: _without_nan(online.values.get(name)) for name in served.features}
+    missing = [name for name, value in values.items() if value is None]
+    if values and len(missing) == len(values):
+        return Found(values, missing, degraded=True, known=online.known, reason=NOTHING)
+    newer = [] if event is None else [n for n, at in online.since.items() if at > event]
+    reason = f"{len(newer)} {NEWER}: {', '.join(newer[:5])}" if newer else None
+    return Found(values, missing, degraded=bool(newer), known=online.known, reason=reason)
 
 
 def _same(served: Served, champion: ChampionLike) -> bool:

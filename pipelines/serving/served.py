@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel
-
 from pipelines.catalog import ModelSpec
 from pipelines.stores.audit.licences import Licence
 
@@ -41,7 +39,9 @@ class Found:
     reason: str | None = None
 
 
-Question = tuple[BaseModel, Found]
+Body = Mapping[str, Mapping[str, Any]]
+"""A question's entities and request, as values."""
+Question = tuple[Body, Found]
 """What is asked, and the features that were found for it."""
 
 
@@ -109,7 +109,7 @@ def rows(spec: ModelSpec, questions: Sequence[Question], pipeline: Any) -> "pd.D
     """
     import pandas as pd
 
-    fields, bodies = {**spec.entities, **spec.request}, [_body(asked) for asked, _ in questions]
+    fields, bodies = {**spec.entities, **spec.request}, [flat(asked) for asked, _ in questions]
     made: dict[str, Any] = {
         name: pd.Series([body[name] for body in bodies], dtype=_dtype(fields[name].type, first))
         for name, first in bodies[0].items()
@@ -125,12 +125,12 @@ def rows(spec: ModelSpec, questions: Sequence[Question], pipeline: Any) -> "pd.D
 def kind(question: Question) -> tuple[type, ...]:
     """The types of a question's values: in one frame with others of its kind it looks as it does alone."""
     asked, found = question
-    return tuple(map(type, [*_body(asked).values(), *found.values.values()]))
+    return tuple(map(type, [*flat(asked).values(), *found.values.values()]))
 
 
-def _body(asked: BaseModel) -> dict[str, Any]:
-    body = asked.model_dump()
-    return {**body["entities"], **body["request"]}
+def flat(asked: Body) -> dict[str, Any]:
+    """Each field of a question by its name."""
+    return {**asked["entities"], **asked["request"]}
 
 
 def _dtype(kind: str, value: Any) -> Any:

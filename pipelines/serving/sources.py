@@ -1,11 +1,11 @@
 """What serving asks of others: where champions come from, and where features do."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from typing import Any, Protocol
 
 from pipelines.catalog import ModelSpec
 from pipelines.stores.audit.licences import Licence
+from pipelines.stores.feature_store.online_values import Asked, Online
 
 
 class ChampionLike(Protocol):
@@ -44,11 +44,16 @@ class Registry(ModelSource, Protocol):
 class FeatureSource(Protocol):
     """Where online features come from: view__feature -> value, None where there is none."""
 
-    def online(
-        self,
-        names: Sequence[str],
-        entities: Mapping[str, Any],
-        moment: datetime | None = None,
-        views: Mapping[str, int] | None = None,
-    ) -> Any: ...
+    def online_rows(
+        self, names: Sequence[str], asked: Sequence[Asked], views: Mapping[str, int] | None = None
+    ) -> Sequence[Online]: ...
     def feature_names(self, spec: ModelSpec) -> list[str]: ...
+
+
+class OneByOne:
+    """A source of features that looks up each question by itself, by its `online`."""
+
+    def online_rows(
+        self, names: Sequence[str], asked: Sequence[Asked], views: Mapping[str, int] | None = None
+    ) -> Sequence[Online]:
+        return [self.online(names, *each, views) for each in asked]  # type: ignore[attr-defined]

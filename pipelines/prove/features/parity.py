@@ -20,6 +20,7 @@ from pipelines.prove.ingestion import scratch
 from pipelines.prove.worlds import Upstream, World, sandbox
 from pipelines.serving.predictor import UNREAD
 from pipelines.serving.schemas import example
+from pipelines.serving.sources import OneByOne
 from pipelines.stores import Stores
 from pipelines.stores.audit.licences import Licence
 from pipelines.stores.predictions import Prediction
@@ -215,7 +216,7 @@ def _until_ready(client: Any) -> None:
         time.sleep(0.05)
 
 
-class Skewed:
+class Skewed(OneByOne):
     """A feature source that gets one value wrong in each answer, and remembers which."""
 
     def __init__(self, stores: Stores, kind: str, seed: int) -> None:

@@ -22,6 +22,7 @@ from pipelines.prove.models.tampering import Deed, deeds
 from pipelines.serving.metrics import Metrics
 from pipelines.serving.predictor import Predictor
 from pipelines.serving.schemas import example
+from pipelines.serving.sources import OneByOne
 from pipelines.stores.tracking.model_files import forget
 from pipelines.stores.tracking.registry import CHAMPION
 
@@ -200,7 +201,7 @@ class Trial:
         if server.served is None:
             return None
         asked = server.request_model.model_validate(example(self.bench.spec))
-        return cast(float, server.answer(server.served, asked, server.features(server.served, asked)))
+        return cast(float, server.ask(server.served, asked))
 
     def _made(self) -> bool:
         return self.canary.exists()
@@ -216,11 +217,11 @@ class Trial:
             self.failures.append(f"{deed.name}: the champion does not answer as before")
 
 
-class _NoFeatures:
+class _NoFeatures(OneByOne):
     """A feature store without a value."""
 
     def online(self, names: Any, *_: Any) -> Any:
-        from pipelines.stores.feature_store.features import Online
+        from pipelines.stores.feature_store.online_values import Online
 
         return Online(dict.fromkeys(names), {})
 

@@ -27,11 +27,12 @@ from pipelines.serving.metrics import Metrics
 from pipelines.serving.predictor import Predictor
 from pipelines.serving.probing.inherited import NOTHING, Inherited, status
 from pipelines.serving.schemas import example
-from pipelines.serving.served import Found, Said, Served
+from pipelines.serving.served import Said, Served
+from pipelines.serving.sources import OneByOne
 from pipelines.settings import Settings, settings
 from pipelines.stores import Stores
 from pipelines.stores.audit.licences import Licence
-from pipelines.stores.feature_store.features import Online
+from pipelines.stores.feature_store.online_values import Online
 from pipelines.stores.tracking.registry import Version
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Seen:
     errors: list[str] = field(default_factory=list)
 
 
-class Rows:
+class Rows(OneByOne):
     """A feature source that has the features of one row; None: it cannot be read."""
 
     def __init__(self, first: Mapping[str, Any]) -> None:
@@ -173,8 +174,7 @@ class Probe:
         limit = max(5.0, SLOWEST * self.spec.gate.serving.p99_ms / 1e3)
         with _at_most(limit):
             try:
-                found: Found = predictor.features(served, asked)
-                return predictor.answer(served, asked, found)
+                return predictor.ask(served, asked)
             except EvergreenError as error:
                 self.seen.errors.append(_first_line(error.__cause__ or error))
                 return None

@@ -5,6 +5,7 @@ __all__ = [
     "described",
     "features",
     "health",
+    "online_values",
     "registry",
     "views",
 ]

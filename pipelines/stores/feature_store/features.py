@@ -2,10 +2,9 @@
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cached_property
 from io import StringIO
 from pathlib import Path
@@ -19,6 +18,7 @@ from pipelines.contracts import EvergreenError
 from pipelines.settings import Settings
 from pipelines.stores.feature_store import definitions, described, feast_import
 from pipelines.stores.feature_store.described import Described
+from pipelines.stores.feature_store.online_values import Asked, Online, OnlineValues, answered, reference
 from pipelines.stores.feature_store.views import Views, ViewVersion
 
 if TYPE_CHECKING:
@@ -28,21 +28,6 @@ if TYPE_CHECKING:
     from pipelines.stores.online.reached import Materialized
 
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
-LOOKS = 5
-"""How often values are read again when a materialization ended meanwhile."""
-
-
-@dataclass(frozen=True)
-class Online:
-    """What was online for one question: view__feature -> value.
-
-    `known` says of each view how far it had come: version, as_of, and the Delta version of its table; null before
-    its first materialization. `since` is the event time of each value that is there.
-    """
-
-    values: dict[str, Any]
-    known: dict[str, Any]
-    since: dict[str, datetime] = field(default_factory=dict)
 
 
 class Features:
@@ -50,7 +35,6 @@ class Features:
 
     def __init__(self, settings: Settings, registered: Views | None = None) -> None:
         self.settings, self._registered = settings, registered
-        self._questions: dict[tuple[Any, ...], _Question] = {}
         os.environ.setdefault("FEAST_USAGE", "False")
 
     @cached_property
@@ -173,13 +157,13 @@ class Features:
         from pipelines.stores.offline import pinned
 
         numbers = self.pinned(names, views or {})
-        references = [_reference(name, numbers) for name in names]
+        references = [reference(name, numbers) for name in names]
         with pinned({f"features/{table}": version for table, version in (tables or {}).items()}):
             job = self.store.get_historical_features(
                 entity_df=rows, features=references, full_feature_names=True
             )
             joined: pd.DataFrame = job.to_df()
-        return joined.rename(columns=dict(zip(map(_answered, references), names, strict=True)))
+        return joined.rename(columns=dict(zip(map(answered, references), names, strict=True)))
 
     def materialize(self, version: ViewVersion, start: datetime | None, end: datetime) -> None:
         """Bring a view's values known at `end` online; what is online never moves backwards.
@@ -227,76 +211,18 @@ class Features:
         Values older than their view's TTL are None, as in training: at the moment, or at that of the newest
         knowledge if it is later or no moment is given.
         """
-        if not names:
-            return Online({}, {})
-        question = self._question(tuple(names), tuple(sorted((views or {}).items())))
-        blank = {key for key, value in entities.items() if value is None}
-        if blank:
-            return self._without(blank, question, names, entities, moment, views)
-        for _ in range(LOOKS):
-            known = self._known(question)
-            answer = self.store.get_online_features(
-                features=question.references, entity_rows=[dict(entities)], full_feature_names=True
-            )
-            if known == self._known(question):
-                break
-        found = dict(_answers(answer.proto))
-        due = {view: _later(moment, state.as_of if state else None) for view, state in known.items()}
-        values = {
-            name: _fresh(found[answered], question.lifetimes[view], due[view])
-            for name, answered, view in question.columns
-        }
-        since = {
-            name: at
-            for name, answered, _ in question.columns
-            if values[name] is not None and (at := found[answered][1]) is not None
-        }
-        return Online(values, _told(question, known), since)
+        (found,) = self.online_rows(names, [(entities, moment)], views)
+        return found
 
-    def _without(
-        self,
-        blank: set[str],
-        question: "_Question",
-        names: Sequence[str],
-        entities: Mapping[str, Any],
-        moment: datetime | None,
-        views: Mapping[str, int] | None,
-    ) -> Online:
-        """As in training, where a missing key joins nothing: views keyed by such an entity have no value."""
-        keyed = {name for name, view in question.definitions.items() if blank & set(view.join_keys)}
-        left = [name for name in names if name.split("__")[0] not in keyed]
-        there = {key: value for key, value in entities.items() if value is not None}
-        found = self.online(left, there, moment, views) if left else Online({}, {})
-        known = _told(question, self._known(question)) | found.known
-        return Online(dict.fromkeys(names) | found.values, known, found.since)
+    def online_rows(
+        self, names: Sequence[str], asked: Sequence[Asked], views: Mapping[str, int] | None = None
+    ) -> list[Online]:
+        """The same for each of some questions, looked up together."""
+        return self._online.of(names, asked, views or {})
 
-    def _question(self, names: tuple[str, ...], views: tuple[tuple[str, int], ...]) -> "_Question":
-        """What must be looked up for these features, found out once."""
-        if (names, views) not in self._questions:
-            numbers = self.pinned(names, dict(views))
-            versions = {view: self.version(view, number) for view, number in numbers.items()}
-            definitions_ = {view: self.definition(version) for view, version in versions.items()}
-            references = [_reference(name, numbers) for name in names]
-            columns = [(n, _answered(r), n.split("__")[0]) for n, r in zip(names, references, strict=True)]
-            lifetimes = {view: found.ttl for view, found in definitions_.items()}
-            self._questions[names, views] = _Question(references, columns, definitions_, lifetimes, numbers)
-        return self._questions[names, views]
-
-    def _known(self, question: "_Question") -> "dict[str, Materialized | None]":
-        """How far each view of a question has come online."""
-        online, config = self.store._get_provider().online_store, self.store.config
-        return {name: online.materialized(config, view) for name, view in question.definitions.items()}
-
-
-@dataclass(frozen=True)
-class _Question:
-    """A list of features as Feast looks them up: references, names in the answer, definitions and TTLs."""
-
-    references: list[str]
-    columns: list[tuple[str, str, str]]
-    definitions: "dict[str, FeatureView]"
-    lifetimes: dict[str, timedelta | None]
-    numbers: dict[str, int]
+    @cached_property
+    def _online(self) -> OnlineValues:
+        return OnlineValues(self)
 
 
 def _substituted(config: Any, variables: Mapping[str, str]) -> Any:
@@ -304,46 +230,3 @@ def _substituted(config: Any, variables: Mapping[str, str]) -> Any:
     if isinstance(config, dict):
         return {key: _substituted(value, variables) for key, value in config.items()}
     return Template(config).substitute(variables) if isinstance(config, str) else config
-
-
-def _reference(name: str, numbers: Mapping[str, int]) -> str:
-    """view__feature as Feast refers to it: view@v2:feature."""
-    view, feature = name.split("__", 1)
-    return f"{view}@v{numbers[view]}:{feature}"
-
-
-def _answered(reference: str) -> str:
-    """What Feast calls the column of a reference online."""
-    return reference.replace(":", "__")
-
-
-def _answers(proto: Any) -> "Iterator[tuple[str, tuple[Any, datetime | None]]]":
-    """Column -> its one value, and the event time of the row it is from."""
-    from feast.type_map import feast_value_type_to_python_type
-
-    for name, vector in zip(proto.metadata.feature_names.val, proto.results, strict=True):
-        stamp = vector.event_timestamps[0]
-        at = stamp.ToDatetime(UTC) if stamp.seconds or stamp.nanos else None
-        yield name, (feast_value_type_to_python_type(vector.values[0]), at)
-
-
-def _later(moment: datetime | None, known: datetime | None) -> datetime | None:
-    return max((time for time in (moment, known) if time), default=None)
-
-
-def _told(question: _Question, known: "Mapping[str, Materialized | None]") -> dict[str, Any]:
-    return {view: _logged(question.numbers[view], state) for view, state in known.items()}
-
-
-def _logged(number: int, state: "Materialized | None") -> dict[str, Any] | None:
-    if state is None:
-        return None
-    return {"version": number, "as_of": state.as_of.isoformat(), "table": state.source_version}
-
-
-def _fresh(found: tuple[Any, datetime | None], lifetime: timedelta | None, moment: datetime | None) -> Any:
-    """The value, None if it is older than its lifetime at the moment."""
-    value, at = found
-    if at is None or not lifetime or moment is None or moment - at <= lifetime:
-        return value
-    return None

@@ -206,3 +206,21 @@ def test_each_value_online_says_when_it_happened(computed: Stores) -> None:
     assert found.since
     assert set(found.since) == {name for name, value in found.values.items() if value is not None}
     assert max(found.since.values()) <= AS_OF
+
+
+def test_questions_that_are_looked_up_together_find_what_each_finds_alone(computed: Stores) -> None:
+    names = computed.features.feature_names(SPEC)
+    asked = [
+        ({**ENTITIES, **changed}, moment) for changed in CHANGES for moment in (None, AS_OF, AS_OF + YEAR)
+    ]
+    together = computed.features.online_rows(names, asked)
+    assert together == [computed.features.online(names, *each) for each in asked]
+    assert len({str(found.values) for found in together}) > len(CHANGES)
+    assert computed.features.online_rows(names, []) == []
+
+
+YEAR, ENTITIES = timedelta(days=365), {name: field.example for name, field in SPEC.entities.items()}
+CHANGES: list[dict[str, Any]] = [
+    {}, {"carrier": "AA"}, {"tailnum": None}, {"tailnum": None, "dest": None}, {"origin": "nowhere"}, {"dest": "MIA"},
+    {},
+]  # fmt: skip

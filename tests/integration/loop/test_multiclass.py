@@ -23,10 +23,11 @@ from pipelines.monitoring.monitor import decay
 from pipelines.record import card, explain
 from pipelines.serving.app import create_app
 from pipelines.serving.schemas import example
+from pipelines.serving.sources import OneByOne
 from pipelines.settings import Settings
 from pipelines.stores import Stores
 from pipelines.stores.audit.licences import Licence, licensed
-from pipelines.stores.feature_store.features import Online
+from pipelines.stores.feature_store.online_values import Online
 from pipelines.stores.tracking.registry import CHAMPION, file_digest
 from pipelines.training.train import train
 from tests.training_sets import AS_OF, NOW, frame
@@ -175,7 +176,7 @@ def test_a_multiclass_has_decayed_when_its_log_loss_rose(
     assert "log_loss" in worse.explanation
 
 
-class Crowded:
+class Crowded(OneByOne):
     def online(self, names: Any, *_: Any) -> Online:
         return Online(dict.fromkeys(names, 2.5), {})
 

@@ -23,10 +23,11 @@ from pipelines.gate.rules import serving
 from pipelines.monitoring.monitor import decay
 from pipelines.serving.app import create_app
 from pipelines.serving.schemas import example
+from pipelines.serving.sources import OneByOne
 from pipelines.settings import Settings
 from pipelines.stores import Stores
 from pipelines.stores.audit.licences import Licence, licensed
-from pipelines.stores.feature_store.features import Online
+from pipelines.stores.feature_store.online_values import Online
 from pipelines.stores.tracking.registry import CHAMPION, file_digest
 from pipelines.training.train import train
 from tests.training_sets import AS_OF, NOW, frame
@@ -157,7 +158,7 @@ def test_a_regression_is_asked_where_it_serves_and_answers_as_the_gate_was_answe
     assert abs(case.answers["candidate"]).max() > 1
 
 
-class NoFeatures:
+class NoFeatures(OneByOne):
     def online(self, names: Any, *_: Any) -> Online:
         return Online(dict.fromkeys(names, 1.5), {})
 

@@ -192,8 +192,8 @@ def test_a_question_that_a_model_cannot_answer_is_nobody_elses_fault(pipeline: A
 def question(predictor: Predictor, carrier: str, distance: int, **known: Any) -> Any:
     body = deepcopy(example(SPEC))
     body["entities"]["carrier"], body["request"]["distance"] = carrier, distance
-    asked = predictor.request_model.model_validate(body)
-    found = predictor.features(predictor.champion(), asked)
+    asked = predictor.request_model.model_validate(body).model_dump()
+    (found,) = predictor.features(predictor.champion(), [asked])
     return asked, type(found)({**found.values, **known}, found.missing)
 
 

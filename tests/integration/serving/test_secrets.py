@@ -33,7 +33,7 @@ from tests.integration.serving.worlds import (
 )
 
 TEXT = "postgresql://ada:hush@10.1.2.3:5432/x said: no, Grace Hopper"
-TOLD = ("hush", "ada", "10.1.2.3", "5432", "Grace")
+TOLD = ("hush", "ada:", "10.1.2.3", "5432", "Grace")
 ERRORS = [EvergreenError(TEXT), TransientError(TEXT), ConnectionError(TEXT), ValueError(TEXT)]
 
 
@@ -129,9 +129,9 @@ class Leaky:
     def feature_names(self, spec: Any) -> list[str]:
         return self.table.feature_names(spec)
 
-    def online(self, *asked: Any) -> Any:
+    def online_rows(self, *asked: Any) -> Any:
         self._open("features")
-        return self.table.online(*asked)
+        return self.table.online_rows(*asked)
 
     def record(self, *predictions: Any) -> None:
         self._open("log")

@@ -14,9 +14,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from pipelines.catalog import ModelSpec, model
 from pipelines.contracts import EvergreenError
 from pipelines.serving.schemas import example
+from pipelines.serving.sources import OneByOne
 from pipelines.stores import Stores
 from pipelines.stores.audit.licences import Licence
-from pipelines.stores.feature_store.features import Online
+from pipelines.stores.feature_store.online_values import Online
 
 SPEC = model("flight_delays")
 URL = "/v1/models/flight_delays/predictions"
@@ -74,7 +75,7 @@ class Models:
 
 
 @dataclass
-class FeatureTable:
+class FeatureTable(OneByOne):
     """Online features in memory, by carrier; remembers what it was asked."""
 
     values: dict[str, dict[str, Any]] = field(default_factory=lambda: {"UA": dict(KNOWN)})

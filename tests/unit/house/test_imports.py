@@ -21,7 +21,7 @@ COLUMNS = (
     "pipelines.reading.files", "pipelines.reading.int96", "pipelines.reading.parquet",
     "pipelines.reading.staging", "pipelines.reading.times", "pipelines.reading.values",
     "pipelines.serving.__main__", "pipelines.serving.answering", "pipelines.serving.app",
-    "pipelines.serving.http", "pipelines.stores.feature_store.registry",
+    "pipelines.serving.http", "pipelines.serving.tables", "pipelines.stores.feature_store.registry",
     "pipelines.stores.offline", "pipelines.stores.online", "pipelines.stores.tables",
     "pipelines.upstream.cards", "pipelines.upstream.nycflights13",
     "pipelines.validation.validate",

@@ -1,0 +1,47 @@
+"""Counts and times whoever asks for predictions, by whichever protocol."""
+
+import re
+import time
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pipelines.serving.answering import Service
+
+ASKED = re.compile(
+    r"/v1/models/([^/]+)/(?:predictions|invocations)/?|/v2/models/([^/]+)(?:/versions/[^/]+)?/infer/?"
+)
+"""Where predictions are asked for, by our own protocol, MLflow's and the Open Inference Protocol."""
+
+
+def asked_model(path: str) -> str | None:
+    """The name, as it was given, of the model that a path asks for predictions; None for any other path."""
+    asked = ASKED.fullmatch(path)
+    return (asked[1] or asked[2]) if asked else None
+
+
+class Observed:
+    """Counts and times every prediction request, also those refused before a route saw them."""
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app, self._service = app, service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        model = asked_model(scope["path"]) if scope["type"] == "http" else None
+        if model is None:
+            await self._app(scope, receive, send)
+            return
+        begun, status = time.perf_counter(), 500
+        state = scope["state"] = dict(scope.get("state") or {})
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noted)
+        finally:
+            # A name from outside never becomes a label: labels live as long as the process.
+            model = model if model in self._service.predictors else "unknown"
+            self._service.metrics.requests.labels(model, state.get("version", "none"), status).inc()
+            self._service.metrics.seconds.labels(model).observe(time.perf_counter() - begun)
