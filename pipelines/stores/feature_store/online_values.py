@@ -1,14 +1,15 @@
 """Values online, for some questions at once: one look-up of all keys, and one look at how far each view has come."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pipelines.stores.feature_store.views import ViewVersion
 
 if TYPE_CHECKING:
     from feast import FeatureView
 
-    from pipelines.stores.feature_store.features import Features
     from pipelines.stores.online.reached import Materialized
 
 LOOKS = 5
@@ -32,10 +33,20 @@ class Online:
     since: dict[str, datetime] = field(default_factory=dict)
 
 
+class Deployed(Protocol):
+    """What is asked of the feature repository as it is deployed."""
+
+    @property
+    def store(self) -> Any: ...
+    def pinned(self, names: Iterable[str], views: Mapping[str, int]) -> dict[str, int]: ...
+    def version(self, view: str, number: int | None = None) -> ViewVersion: ...
+    def definition(self, version: ViewVersion) -> "FeatureView": ...
+
+
 class OnlineValues:
     """What a deployment has online, as models ask for it."""
 
-    def __init__(self, features: "Features") -> None:
+    def __init__(self, features: Deployed) -> None:
         self._features = features
         self._questions: dict[tuple[Any, ...], _Question] = {}
 
