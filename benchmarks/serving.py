@@ -3,7 +3,8 @@
 All three have the champion of one home, such as `make run` leaves. The other commit's server runs in this environment,
 on its own files. The bare one answers with the same Pipeline and a row that was made before: no features, no log. A
 closed loop asks each in turn over so many connections; before that the answers of ours and of the other commit to
-recent questions are compared, and must be equal to the bit.
+recent questions are compared, and must be equal to the bit. Last a file of questions is scored, as `evergreen score`
+does.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,7 +34,7 @@ from pipelines.settings import PROJECT, Settings
 from pipelines.stores import Stores
 
 START_SECONDS = 120.0
-QUESTIONS = 50
+QUESTIONS, ROWS = 50, 10_000
 BARE = "bare FastAPI"
 
 
@@ -186,6 +188,27 @@ def compare(given: argparse.Namespace) -> None:
             raise SystemExit("the two commits answer differently")
         console.print(f"{len(questions)} questions are answered alike, to the bit.")
         console.print(table(ports, given, questions))
+        single = asyncio.run(asked(ports["ours"], given.model, questions, 1, given.seconds))
+        console.print(batch(given.model, home, folder, questions, len(single) / given.seconds))
+
+
+def batch(model: str, home: Path, folder: Path, questions: list[bytes], single: float) -> str:
+    """A file of ROWS questions scored in this process, beside what one connection gets answered one by one."""
+    import pandas as pd
+
+    from pipelines.serving.tables.scoring import score
+
+    stores = Stores(Settings(_env_file=None, home=home, lake=str(folder / "lake")))
+    rows = [{**each["entities"], **each["request"]} for each in map(json.loads, questions)]
+    many = [rows[number % len(rows)] for number in range(ROWS)]
+    for name, some in (("warm", rows), ("many", many)):
+        pd.DataFrame(some).to_parquet(folder / f"{name}.parquet")
+        begun = time.perf_counter()
+        done = score(catalog.model(model), folder / f"{name}.parquet", stores, datetime.now(UTC))
+        took = time.perf_counter() - begun
+        assert done.answered == len(some)
+    rate = ROWS / took
+    return f"{ROWS:,} rows of a file: {rate:,.0f} a second, {rate / single:.0f} times the answers of one connection"
 
 
 def table(ports: dict[str, int], given: argparse.Namespace, questions: list[bytes]) -> Table:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from pipelines.stores.online.reached import Materialized
 
+PLAIN = {"double_val", "float_val", "int64_val", "int32_val", "string_val", "bool_val"}
 LOOKS = 5
 """How often values are read again when a materialization ended meanwhile."""
 Asked = tuple[Mapping[str, Any], datetime | None]
@@ -170,15 +171,28 @@ def answered(reference: str) -> str:
 
 def _columns(proto: Any) -> "Iterator[tuple[str, list[tuple[Any, datetime | None]]]]":
     """Each column with its values, and the event times of the rows they are from."""
-    from feast.type_map import feast_value_type_to_python_type
-
+    moments: dict[tuple[int, int], datetime | None] = {(0, 0): None}
     for name, vector in zip(proto.metadata.feature_names.val, proto.results, strict=True):
         pairs = zip(vector.values, vector.event_timestamps, strict=True)
-        yield name, [(feast_value_type_to_python_type(value), _moment(stamp)) for value, stamp in pairs]
+        yield name, [(_value(value), _moment(stamp, moments)) for value, stamp in pairs]
 
 
-def _moment(stamp: Any) -> datetime | None:
-    return stamp.ToDatetime(UTC) if stamp.seconds or stamp.nanos else None
+def _value(value: Any) -> Any:
+    """As Feast would make it of its Value; what needs no making is taken as it is."""
+    kind = value.WhichOneof("val")
+    if kind in PLAIN:
+        return getattr(value, kind)
+    from feast.type_map import feast_value_type_to_python_type
+
+    return feast_value_type_to_python_type(value)
+
+
+def _moment(stamp: Any, known: dict[tuple[int, int], datetime | None]) -> datetime | None:
+    """A time, made once: a view's rows share theirs."""
+    key = stamp.seconds, stamp.nanos
+    if key not in known:
+        known[key] = stamp.ToDatetime(UTC)
+    return known[key]
 
 
 def _later(moment: datetime | None, known: datetime | None) -> datetime | None:
