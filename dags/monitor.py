@@ -10,6 +10,8 @@ Writes Evidently's drift report (HTML and JSON, in `var/reports/monitor` and in 
 metrics of the champion of **{name}** on the truth that has arrived. `ask_for_training` wakes the retraining if the
 inputs drifted or the champion decayed, beyond doubt and on enough rows; it is skipped otherwise, and its log says what
 was found. The signal is recorded before the event, so a lost event costs one tick of the retraining's schedule.
+`performance` writes the page of the model's days, `var/reports/performance/{name}.html`, from its answers and the truth
+that came for them; it is skipped where there are none.
 
 **If it fails:** nothing else depends on it; the next run reports again.
 """
@@ -44,7 +46,14 @@ def build(spec: ModelSpec) -> None:
             asks = found["drifted"] or found["decayed"]
             return found["explanation"] if asks else stage(NothingToDo.say, found["explanation"])
 
+        @task
+        def performance() -> str:
+            from pipelines.loop import steps
+
+            return stage(steps.performance, spec.name)["page"]
+
         ask_for_training(report())
+        performance()
 
     monitor()
 

@@ -168,6 +168,21 @@ def monitor(model: Model, as_of: AsOf = None, as_json_text: AsJson = False) -> N
 
 
 @app.command()
+def performance(
+    model: Model,
+    since: Annotated[str | None, typer.Option(help="answers about events after this; default: all")] = None,
+    as_of: Annotated[str | None, typer.Option(help="with the truth known then; default: now")] = None,
+    as_json_text: AsJson = False,
+) -> None:
+    """How the model's answers did, day by day and version by version, once the truth came; and a page of it."""
+    from pipelines.cli.tables import performed
+    from pipelines.loop.steps import performance as run
+
+    with explained():
+        show(run(model, since, as_of), as_json_text, performed)
+
+
+@app.command()
 def why(
     asked: Annotated[str, typer.Argument(metavar="MODEL[@VERSION]", help="default version: the champion")],
     as_json_text: AsJson = False,

@@ -131,6 +131,24 @@ def scored(done: dict[str, Any]) -> Any:
     return grid(f"{done['file']}, asked of {done['model']}", ["", ""], rows)
 
 
+def performed(found: dict[str, Any]) -> Any:
+    """A row of each day and version, the newest last; the page has the picture."""
+    heads = ["day", "v", "answers", "truth", "pending", found["metric"], "expected"]
+    rows = [
+        (
+            p["day"], str(p["version"]), f"{p['answers']:,}", f"{p['known']:,}", f"{p['pending']:,}",
+            _figure(p["metric"]) + ("" if p["low"] is None else f" ({p['low']:.3g}, {p['high']:.3g})"),
+            _figure(p["expected"]),
+        )
+        for p in found["periods"]
+    ]  # fmt: skip
+    return Group(grid(f"{found['model']} over time", heads, rows), f"The picture: {found['page']}")
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"
+
+
 def examined(findings: list[dict[str, Any]]) -> Any:
     rows = ([("[green]ok[/]" if f["ok"] else "[red]mend[/]"), f["check"], f["detail"]] for f in findings)
     return grid("Doctor", ["", "check", "detail"], rows)

@@ -285,6 +285,18 @@ def score(model: str, file: str | None = None, now: str | None = None) -> list[d
     return [as_json(ask(spec, there[name], shared, _clock(now))) for name in ([file] if file else there)]
 
 
+def performance(model: str, since: str | None = None, as_of: str | None = None) -> dict[str, Any]:
+    """How the model's answers did, day by day, by the truth known at `as_of` (now, if left out); writes its page."""
+    from pipelines.monitoring.performance import performance as told
+    from pipelines.monitoring.performance_page import paged
+
+    spec, shared = catalog.model(model), stores()
+    begin = moment(since) or datetime(1970, 1, 1, tzinfo=UTC)
+    found = told(spec, begin, _clock(as_of), shared)
+    page = paged(found, shared.settings.home / "reports" / "performance")
+    return dict(as_json(found)) | {"page": str(page)}
+
+
 def monitor(model: str, as_of: str | None = None, now: str | None = None) -> dict[str, Any]:
     """Compare the newest labelled rows with those the champion was trained on and judged by.
 

@@ -18,15 +18,17 @@ from pipelines.serving.predictor import CannotAnswer, Loading, NoChampion, Predi
 from pipelines.serving.replies import logged, told
 from pipelines.serving.schemas import Answered
 from pipelines.serving.served import Body, Found, Said, Served, flat
-from pipelines.stores.predictions import Prediction
+from pipelines.stores.predictions import Prediction, Truth
 
 log = logging.getLogger("evergreen.serving")
 
 
 class PredictionLog(Protocol):
-    """Where answers are logged; `record` returns once they are durable, all or none."""
+    """Where answers are logged, and what became of them; `record` returns once they are durable, all or none."""
 
     def record(self, *predictions: Prediction) -> None: ...
+    def get(self, prediction_id: str) -> Prediction | None: ...
+    def tell(self, truth: Truth) -> None: ...
 
 
 @dataclass(frozen=True)

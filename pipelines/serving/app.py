@@ -12,7 +12,7 @@ from pipelines.catalog import ModelSpec
 from pipelines.serving.answering import PredictionLog, Service, in_turn
 from pipelines.serving.bounds import Bounds
 from pipelines.serving.follower import Follower
-from pipelines.serving.http import errors, invocations, open_inference
+from pipelines.serving.http import errors, feedback, invocations, open_inference
 from pipelines.serving.http.access import DeclaredOnly, public
 from pipelines.serving.http.bodies import Readable
 from pipelines.serving.http.docs import page
@@ -75,6 +75,7 @@ def create_app(
         _add_predictions(app, service, predictor)
     _add_models(app, service)
     invocations.add(app, service)
+    feedback.add(app, service)
     open_inference.add(app, service)
     _add_probes(app, service)
     _add_documents(app)

@@ -1,4 +1,4 @@
-"""The prediction log: what was answered, by which model, to which question, on which features."""
+"""The prediction log: what was answered, by which model, to which question, on which features; and what became true."""
 
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -37,6 +37,17 @@ BY_CLASS = sa.Table(
     sa.Column("probabilities", sa.JSON, nullable=False),
 )
 """What an answer of a multiclass says beside its number; a table of its own, so that older logs stay as they are."""
+TRUTHS = sa.Table(
+    "truths",
+    METADATA,
+    sa.Column("truth_id", sa.String(36), primary_key=True),
+    sa.Column("prediction_id", sa.String(36), sa.ForeignKey("predictions.prediction_id"), nullable=False),
+    sa.Column("truth", sa.JSON, nullable=False),
+    sa.Column("known_at", Utc, nullable=False),
+    sa.Column("received_at", Utc, nullable=False),
+    sa.Index("truths_of_prediction", "prediction_id"),
+)
+"""Told of an answer by its id. A correction is another row; nothing is ever overwritten."""
 OF_CLASSES = ("prediction", "probabilities")
 PATIENCE_MS = 5_000
 
@@ -71,6 +82,18 @@ class Prediction:
     probabilities: dict[str, float] | None = None
 
 
+@dataclass(frozen=True)
+class Truth:
+    """What became of one answer: 0 or 1, a class, or a regression's value. `known_at` is when it was known to whoever
+    told it, `received_at` the wall clock."""
+
+    truth_id: str
+    prediction_id: str
+    truth: str | float
+    known_at: datetime
+    received_at: datetime
+
+
 class Predictions:
     """The log, in SQLite or PostgreSQL; nothing is opened before it is first used.
 
@@ -103,6 +126,28 @@ class Predictions:
     def get(self, prediction_id: str) -> Prediction | None:
         found = self._read(LOGGED.where(PREDICTIONS.c.prediction_id == prediction_id))
         return found[0] if found else None
+
+    def between(self, model: str, since: datetime, until: datetime) -> list[Prediction]:
+        """The model's answers about events in (since, until], oldest first; one without event has its own time."""
+        happened = sa.func.coalesce(PREDICTIONS.c.event_time, PREDICTIONS.c.asked_at, type_=Utc)
+        query = LOGGED.where(PREDICTIONS.c.model == model, happened > since, happened <= until)
+        return self._read(query.order_by(happened, PREDICTIONS.c.prediction_id))
+
+    def tell(self, truth: Truth) -> None:
+        """Keep what became of an answer; durable once this returns."""
+        with self._engine().begin() as connection:
+            connection.execute(sa.insert(TRUTHS), asdict(truth))
+
+    def truths(self, model: str) -> list[Truth]:
+        """All that was told of the model's answers, by when it was known and then by when it came."""
+        query = (
+            sa.select(TRUTHS)
+            .join_from(TRUTHS, PREDICTIONS)
+            .where(PREDICTIONS.c.model == model)
+            .order_by(TRUTHS.c.known_at, TRUTHS.c.received_at, TRUTHS.c.truth_id)
+        )
+        with self._engine().connect() as connection:
+            return [Truth(**row._mapping) for row in connection.execute(query)]
 
     def count(self, model: str) -> int:
         """How many answers of the model are logged."""
