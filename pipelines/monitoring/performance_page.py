@@ -98,7 +98,7 @@ def _metric(axes: "Axes", found: Performance) -> None:
 
 
 def _reach(found: Performance) -> tuple[float | None, float | None]:
-    """Where the axis ends: an interval of a handful of answers may run out of the picture, what was measured may not."""
+    """Where the axis ends: an interval of a few answers may run out of the picture, what was measured may not."""
     values = [v for each in found.periods for v in (each.metric, each.expected) if v is not None]
     margin = 0.5 * (max(values) - min(values)) if values else 0.0
     return (min(values) - margin, max(values) + margin) if margin else (None, None)
