@@ -66,6 +66,13 @@ class Settings(BaseSettings):
     serving_patience_seconds: float = Field(
         1.0, gt=0, description="a prediction that would wait longer for its turn is refused at once"
     )
+    serving_access: str = Field(
+        "open", pattern="^(open|keys)$", description="keys: who asks serving names a key of `evergreen keys`"
+    )
+    serving_key: SecretStr | None = Field(
+        None,
+        description="the key that our own commands name where serving_access=keys; good for predict and read",
+    )
     threads: int = Field(2, ge=1, description="threads one task may use")
     memory_mb: int = Field(
         256, ge=64, description="megabytes that one ingestion may keep in memory before it spills"
@@ -110,6 +117,12 @@ class Settings(BaseSettings):
                     f" or set EVERGREEN_{name} to another"
                 )
         return self
+
+    @property
+    def serving_headers(self) -> dict[str, str]:
+        """What a request to serving names, so that it is let in."""
+        key = self.serving_key
+        return {} if key is None else {"Authorization": f"Bearer {key.get_secret_value()}"}
 
     @property
     def landing_path(self) -> Path:

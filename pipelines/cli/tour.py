@@ -182,7 +182,7 @@ def ask(spec: catalog.ModelSpec, body: dict[str, Any], settings: Settings) -> di
 def post(settings: Settings, body: dict[str, Any], model: str) -> dict[str, Any]:
     """The serving app's answer; a refusal or a silent server is an error that says so."""
     url = f"http://{settings.host}:{settings.serving_port}/v1/models/{model}/predictions"
-    headers = {"Content-Type": "application/json"}
+    headers = {"Content-Type": "application/json", **settings.serving_headers}
     request = urllib.request.Request(url, json.dumps(body).encode(), headers)
     try:
         with urllib.request.urlopen(request, timeout=30) as reply:  # noqa: S310

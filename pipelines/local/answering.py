@@ -14,8 +14,9 @@ STEP = 0.1
 def status(settings: Settings, model: str) -> dict[str, Any] | None:
     """What serving says of a model; None while nobody answers or it knows no such model."""
     url = f"http://{settings.host}:{settings.serving_port}/v1/models/{model}"
+    asked = urllib.request.Request(url, headers=settings.serving_headers)
     try:
-        with urllib.request.urlopen(url, timeout=5) as reply:
+        with urllib.request.urlopen(asked, timeout=5) as reply:  # noqa: S310 - our own server
             return dict(json.load(reply))
     except (OSError, ValueError):
         return None

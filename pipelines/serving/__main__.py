@@ -22,7 +22,10 @@ def main() -> int:
         current = settings()
         listening = _listen(current)
         stores = Stores(current)
-        app = create_app(current, catalog.models(), stores.tracking, stores.features, stores.predictions)
+        keys = (lambda: stores.api_keys) if current.serving_access == "keys" else None
+        app = create_app(
+            current, catalog.models(), stores.tracking, stores.features, stores.predictions, keys
+        )
     except EvergreenError as error:
         print(error, file=sys.stderr)
         return 2

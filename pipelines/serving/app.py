@@ -1,6 +1,6 @@
 """The prediction API: one route per model of the catalog, and what operators ask."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,9 +13,10 @@ from pipelines.serving.answering import PredictionLog, Service, in_turn
 from pipelines.serving.bounds import Bounds
 from pipelines.serving.follower import Follower
 from pipelines.serving.http import errors, feedback, invocations, open_inference
-from pipelines.serving.http.access import DeclaredOnly, public
+from pipelines.serving.http.access import DeclaredOnly, public, scoped
 from pipelines.serving.http.bodies import Readable
 from pipelines.serving.http.docs import page
+from pipelines.serving.http.keyring import Keyring, Keys
 from pipelines.serving.http.observed import Observed
 from pipelines.serving.lane import Lane
 from pipelines.serving.metrics import FeatureHealth, Metrics
@@ -42,8 +43,13 @@ def create_app(
     models: Registry,
     features: FeatureSource,
     predictions: PredictionLog,
+    keys: Callable[[], Keys] | None = None,
 ) -> FastAPI:
-    """The app; it answers /health at once and loads the champions in the background."""
+    """The app; it answers /health at once and loads the champions in the background.
+
+    With `keys`, callers need one for all but the probes.
+    """
+    keyring = Keyring(keys, settings.serving_poll_seconds) if keys else None
     metrics = Metrics()
     metrics.registry.register(FeatureHealth.of(settings.database))
     predictors = {
@@ -56,10 +62,13 @@ def create_app(
     @asynccontextmanager
     async def followed(_: FastAPI) -> AsyncIterator[None]:
         follower = Follower(list(predictors.values()), models, settings.serving_poll_seconds)
-        follower.start()
+        looking = [thread for thread in (follower, keyring) if thread]
+        for thread in looking:
+            thread.start()
         yield
         lane.close()
-        follower.stop()
+        for thread in looking:
+            thread.stop()
 
     # FastAPI's own pages load their scripts from the internet; ours stand alone.
     app = FastAPI(
@@ -80,7 +89,7 @@ def create_app(
     _add_probes(app, service)
     _add_documents(app)
     errors.add(app, predictors)
-    app.add_middleware(DeclaredOnly, routes_of=app)
+    app.add_middleware(DeclaredOnly, routes_of=app, keyring=keyring)
     app.add_middleware(Observed, service=service)
     return app
 
@@ -97,7 +106,7 @@ def _add_predictions(app: FastAPI, service: Service, predictor: Predictor) -> No
         operation_id=f"predict_{name}",
         tags=["predictions"],
     )
-    @public("predictions are for whoever can reach the port; each is logged")
+    @scoped("predict", "predictions are for whoever can reach the port; each is logged")
     async def predict(request: Request, asked: schema) -> Answered:  # type: ignore[valid-type]
         (answer,) = await in_turn(service, predictor, [asked], request)
         return answer
@@ -105,12 +114,12 @@ def _add_predictions(app: FastAPI, service: Service, predictor: Predictor) -> No
 
 def _add_models(app: FastAPI, service: Service) -> None:
     @app.post("/v1/models/{model}/predictions", include_in_schema=False)
-    @public("says which models there are")
+    @scoped("predict", "says which models there are")
     def unknown(model: str) -> None:
         service.predictor(model)
 
     @app.get("/v1/models", tags=["models"], summary="Every model and the version that answers")
-    @public(READ_ONLY)
+    @scoped("read", READ_ONLY)
     async def models() -> list[ModelStatus]:
         return [_status(predictor) for predictor in service.predictors.values()]
 
@@ -120,7 +129,7 @@ def _add_models(app: FastAPI, service: Service) -> None:
         summary="One model and the version that answers",
         responses={404: {"model": Problem, "description": "There is no such model"}},
     )
-    @public(READ_ONLY)
+    @scoped("read", READ_ONLY)
     async def model(model: str) -> ModelStatus:
         return _status(service.predictor(model))
 
@@ -162,7 +171,7 @@ def _add_probes(app: FastAPI, service: Service) -> None:
         return {"versions": versions}
 
     @app.get("/metrics", tags=["operations"], summary="Counters for Prometheus", response_class=Response)
-    @public(READ_ONLY)
+    @scoped("read", READ_ONLY)
     def metrics() -> Response:
         return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 

@@ -8,6 +8,7 @@ from pipelines.acting import acting
 
 if TYPE_CHECKING:
     from pipelines.settings import Settings
+    from pipelines.stores.api_keys import ApiKeys
     from pipelines.stores.audit.keys import Keys
     from pipelines.stores.audit.log import Audit
     from pipelines.stores.feature_store.features import Features
@@ -73,6 +74,12 @@ class Stores:
         from pipelines.stores.tracking.registry import Tracking
 
         return Tracking(self.settings, self.keys)
+
+    @cached_property
+    def api_keys(self) -> "ApiKeys":
+        from pipelines.stores.api_keys import ApiKeys
+
+        return ApiKeys(self.settings.database)
 
     @cached_property
     def predictions(self) -> "Predictions":

@@ -1,61 +1,93 @@
 """Who may call what: a route answers nobody until it says who may call it; and how large a body may be."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from fastapi import FastAPI, HTTPException
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pipelines.serving.http.keyring import Keyring, Refusal
+
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 MAX_BODY = 64 * 1024
-_PUBLIC: dict[Callable[..., Any], str] = {}
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who may call a route: whoever can reach the port, or with a `scope`, where callers have keys, those whose key is
+    good for it. The reason says why that is right."""
+
+    reason: str
+    scope: str | None
+
+
+_SAID: dict[Callable[..., Any], Access] = {}
 
 
 def public(reason: str) -> Callable[[Endpoint], Endpoint]:
-    """Whoever can reach the port may call this route; the reason says why that is right.
+    """Whoever can reach the port may call this route, key or not; the reason says why that is right.
 
     The port is on loopback unless EVERGREEN_HOST says otherwise.
     """
+    return _declared(Access(reason, None))
 
+
+def scoped(scope: str, reason: str) -> Callable[[Endpoint], Endpoint]:
+    """As `public`, but with EVERGREEN_SERVING_ACCESS=keys only those whose key is good for the scope."""
+    return _declared(Access(reason, scope))
+
+
+def _declared(access: Access) -> Callable[[Endpoint], Endpoint]:
     def declare(endpoint: Endpoint) -> Endpoint:
-        _PUBLIC[endpoint] = reason
+        _SAID[endpoint] = access
         return endpoint
 
     return declare
 
 
-def statement(route: BaseRoute) -> str | None:
-    """Why a route is open; None if it never said."""
-    return _PUBLIC.get(getattr(route, "endpoint", None))  # type: ignore[arg-type]
+def statement(route: BaseRoute) -> Access | None:
+    """Who may call a route; None if it never said."""
+    return _SAID.get(getattr(route, "endpoint", None))  # type: ignore[arg-type]
 
 
 class DeclaredOnly:
-    """Refuses with 403 every route without a statement of access, and with 413 bodies over 64 KiB."""
+    """Refuses with 403 every route without a statement of access, callers whose key is not good for it, and with 413
+    bodies over 64 KiB."""
 
-    def __init__(self, app: ASGIApp, routes_of: FastAPI) -> None:
-        self._app, self._routes_of = app, routes_of
+    def __init__(self, app: ASGIApp, routes_of: FastAPI, keyring: Keyring | None) -> None:
+        self._app, self._routes_of, self._keyring = app, routes_of, keyring
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
-        elif scope["type"] != "http" or not self._declared(scope):
-            await _refuse(send, 403, "this route does not state who may call it, so nobody may")
-        elif _length(scope) > MAX_BODY:
-            await _refuse(send, 413, _TOO_LARGE)
+        elif refusal := self._refusal(scope):
+            await _refuse(send, *refusal)
         else:
             await self._app(scope, _limited(receive), send)
 
-    def _declared(self, scope: Scope) -> bool:
+    def _refusal(self, scope: Scope) -> Refusal | None:
+        access = self._access(scope) if scope["type"] == "http" else None
+        if access is None:
+            return 403, "this route does not state who may call it, so nobody may", {}
+        if self._keyring and access.scope:
+            header = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
+            if refusal := self._keyring.refusal(header, access.scope):
+                return refusal
+        return (413, _TOO_LARGE, {}) if _length(scope) > MAX_BODY else None
+
+    def _access(self, scope: Scope) -> Access | None:
         """Judged by the route that will answer; what no route answers is a 404 in any case."""
         for wanted in (Match.FULL, Match.PARTIAL):
             for route in self._routes_of.routes:
                 if route.matches(scope)[0] is wanted:
-                    return statement(route) is not None
-        return True
+                    return statement(route)
+        return NOBODYS
 
 
+NOBODYS = Access("there is no such route", None)
 _TOO_LARGE = f"the body is larger than {MAX_BODY} bytes; a request is a few hundred"
 
 
@@ -79,8 +111,10 @@ def _limited(receive: Receive) -> Receive:
     return counted
 
 
-async def _refuse(send: Send, status: int, detail: str) -> None:
-    body = json.dumps({"detail": detail}).encode()
+async def _refuse(send: Send, status: int, detail: str, more: Mapping[str, str]) -> None:
+    """Every protocol's client finds its own word for what is wrong."""
+    body = json.dumps({"detail": detail, "error": detail, "message": detail}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    headers += [(name.lower().encode(), value.encode()) for name, value in more.items()]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

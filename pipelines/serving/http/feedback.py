@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, StringConstraints
 from pipelines.catalog import ModelSpec
 from pipelines.serving.answering import Service
 from pipelines.serving.causes import passed
-from pipelines.serving.http.access import public
+from pipelines.serving.http.access import scoped
 from pipelines.serving.schemas import Problem, Strict, moment
 from pipelines.stores.predictions import Truth
 
@@ -54,7 +54,9 @@ def add(app: FastAPI, service: Service) -> None:
             503: {"model": Problem, "description": "It could not be recorded; tell it again"},
         },
     )
-    @public("truth is recorded beside the answer it was told of, measures the model, and trains none")
+    @scoped(
+        "feedback", "truth is recorded beside the answer it was told of, measures the model, and trains none"
+    )
     def feedback(told: Feedback) -> Recorded:
         now = datetime.now(UTC)
         try:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipelines.catalog import ModelSpec
 from pipelines.serving.answering import Service, in_turn
-from pipelines.serving.http.access import public
+from pipelines.serving.http.access import public, scoped
 from pipelines.serving.predictor import Predictor
 from pipelines.serving.schemas import Answered
 from pipelines.serving.tables.questions import Unreadable, questions, transposed
@@ -91,13 +91,13 @@ def _add_health(app: FastAPI, service: Service) -> None:
 
 def _add_metadata(app: FastAPI, service: Service) -> None:
     @app.get(PREFIX, tags=["open inference"], summary="The server")
-    @public(STATE)
+    @scoped("read", STATE)
     async def server() -> dict[str, Any]:
         return {"name": NAME, "version": app.version, "extensions": []}
 
     @app.get(f"{PREFIX}/models/{{model}}", tags=["open inference"], summary="What a model is asked and says")
     @app.get(f"{PREFIX}/models/{{model}}/versions/{{version}}", include_in_schema=False)
-    @public(STATE)
+    @scoped("read", STATE)
     async def metadata(model: str, version: str | None = None) -> dict[str, Any]:
         predictor = service.predictor(model)
         if version is not None:
@@ -108,7 +108,7 @@ def _add_metadata(app: FastAPI, service: Service) -> None:
 def _add_infer(app: FastAPI, service: Service) -> None:
     @app.post(f"{PREFIX}/models/{{model}}/infer", tags=["open inference"], summary="Predict for some rows")
     @app.post(f"{PREFIX}/models/{{model}}/versions/{{version}}/infer", include_in_schema=False)
-    @public(PREDICTIONS)
+    @scoped("predict", PREDICTIONS)
     async def infer(
         request: Request, asked: InferenceRequest, model: str, version: str | None = None
     ) -> dict[str, Any]:

@@ -254,7 +254,7 @@ PAGE = (PROJECT / "docs" / "how-to" / "ask-for-predictions.md").read_text()
 
 
 def test_each_curl_of_the_page_is_answered(world: World) -> None:
-    asked = re.findall(r"curl -s http://127\.0\.0\.1:8080(\S+) -H '([^']+)' -d '([^']+)'", PAGE)
+    asked = re.findall(r"curl -s http://127\.0\.0\.1:8000(\S+) -H '([^']+)' -d '([^']+)'", PAGE)
     assert len(asked) == 2
     for path, header, body in asked:
         said = world.client.post(path, content=body, headers=dict([header.split(": ")]))
