@@ -87,7 +87,7 @@ def _answered(
     try:
         served = predictor.champion()
     except NoChampion as error:
-        return [HTTPException(503, str(error), _again(error)) for _ in requests]
+        return [HTTPException(503, str(error), again(error)) for _ in requests]
     for each in requests:
         each.request.state.version = served.version
     made = _made(predictor, served, [q.model_dump() for each in requests for q in each.questions])
@@ -146,7 +146,7 @@ def _warnings(predictor: Predictor, asked: Body, found: Found) -> list[str]:
     return [*filter(None, [found.reason]), *broken]
 
 
-def _again(error: Exception) -> dict[str, str] | None:
+def again(error: Exception) -> dict[str, str] | None:
     """A client that keeps to HTTP asks again by itself when a champion is on its way."""
     return {"Retry-After": "1"} if isinstance(error, Loading) else None
 

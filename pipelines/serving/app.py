@@ -13,7 +13,7 @@ from pipelines.serving.answering import PredictionLog, Service, in_turn
 from pipelines.serving.bounds import Bounds
 from pipelines.serving.follower import Follower
 from pipelines.serving.http import errors, feedback, invocations, open_inference
-from pipelines.serving.http.access import DeclaredOnly, public, scoped
+from pipelines.serving.http.access import LOGGED, READ_ONLY, DeclaredOnly, public, scoped
 from pipelines.serving.http.bodies import Readable
 from pipelines.serving.http.docs import page
 from pipelines.serving.http.keyring import Keyring, Keys
@@ -25,7 +25,6 @@ from pipelines.serving.schemas import ANSWERS, Answered, ModelStatus, Problem, R
 from pipelines.serving.sources import FeatureSource, Registry
 from pipelines.settings import Settings
 
-READ_ONLY = "tells the state of the server, changes nothing"
 REFUSALS: dict[int | str, dict[str, Any]] = {
     413: {"model": Problem, "description": "The body is too large"},
     422: {"model": Refusal, "description": "A field is missing, unknown or ill-typed; each is named"},
@@ -106,7 +105,7 @@ def _add_predictions(app: FastAPI, service: Service, predictor: Predictor) -> No
         operation_id=f"predict_{name}",
         tags=["predictions"],
     )
-    @scoped("predict", "predictions are for whoever can reach the port; each is logged")
+    @scoped("predict", LOGGED)
     async def predict(request: Request, asked: schema) -> Answered:  # type: ignore[valid-type]
         (answer,) = await in_turn(service, predictor, [asked], request)
         return answer
@@ -151,11 +150,13 @@ def _status(predictor: Predictor) -> ModelStatus:
 
 
 def _add_probes(app: FastAPI, service: Service) -> None:
+    @app.head("/health", include_in_schema=False)
     @app.get("/health", tags=["operations"], summary="The process is alive")
     @public(READ_ONLY)
     async def health() -> dict[str, str]:
         return {"status": "alive"}
 
+    @app.head("/ready", include_in_schema=False)
     @app.get(
         "/ready",
         tags=["operations"],

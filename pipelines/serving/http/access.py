@@ -13,6 +13,8 @@ from pipelines.serving.http.keyring import Keyring, Refusal
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 MAX_BODY = 64 * 1024
+LOGGED = "predictions are for whoever can reach the port; each is logged"
+READ_ONLY = "tells the state of the server, changes nothing"
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Refusals, in the words of the protocol that was spoken."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -8,13 +8,14 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from pipelines.serving.answering import again
 from pipelines.serving.http import invocations, open_inference
 from pipelines.serving.http.observed import asked_model
-from pipelines.serving.predictor import Loading, NoChampion, Predictor
+from pipelines.serving.predictor import NoChampion, Predictor
 from pipelines.serving.schemas import refusal
 from pipelines.serving.tables.questions import Unreadable
 
-AGAIN = {"Retry-After": "1"}
+Words = Callable[[int, str, Any], JSONResponse]
 
 
 def add(app: FastAPI, predictors: Mapping[str, Predictor]) -> None:
@@ -24,7 +25,7 @@ def add(app: FastAPI, predictors: Mapping[str, Predictor]) -> None:
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         predictor = predictors.get(asked_model(request.url.path) or "")
         said = refusal(predictor.spec if predictor else None, error.errors())
-        if _foreign(request):
+        if _words(request):
             wrong = said.fields[0]
             return _told(request, 400, f"{wrong.field or 'the body'}: {wrong.problem}")
         return JSONResponse(said.model_dump(), status_code=422)
@@ -35,22 +36,21 @@ def add(app: FastAPI, predictors: Mapping[str, Predictor]) -> None:
 
     @app.exception_handler(NoChampion)
     async def silent(request: Request, error: NoChampion) -> Response:
-        return _told(request, 503, str(error), AGAIN if isinstance(error, Loading) else None)
+        return _told(request, 503, str(error), again(error))
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
         return _told(request, error.status_code, error.detail, error.headers)
 
 
-def _foreign(request: Request) -> bool:
-    return request.url.path.startswith(f"{open_inference.PREFIX}/") or request.url.path.endswith(
-        "/invocations"
-    )
+def _words(request: Request) -> Words | None:
+    """How another protocol words a refusal; None for our own."""
+    path = request.url.path
+    if path.startswith(f"{open_inference.PREFIX}/"):
+        return open_inference.told
+    return invocations.told if path.endswith("/invocations") else None
 
 
 def _told(request: Request, status: int, detail: str, headers: Any = None) -> JSONResponse:
-    if request.url.path.startswith(f"{open_inference.PREFIX}/"):
-        return open_inference.told(status, detail, headers)
-    if request.url.path.endswith("/invocations"):
-        return invocations.told(status, detail, headers)
-    return JSONResponse({"detail": detail}, status, headers)
+    words = _words(request)
+    return words(status, detail, headers) if words else JSONResponse({"detail": detail}, status, headers)

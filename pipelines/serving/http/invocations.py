@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ValidationError
 
 from pipelines.serving.answering import Service, in_turn
-from pipelines.serving.http.access import scoped
+from pipelines.serving.http.access import LOGGED, scoped
 from pipelines.serving.tables.questions import Unreadable, questions, transposed
 
 ROUTE = "/v1/models/{model}/invocations"
@@ -21,7 +21,7 @@ def add(app: FastAPI, service: Service) -> None:
     """The scoring route of every model."""
 
     @app.post(ROUTE, tags=["predictions"], summary="Predict for some rows, as MLflow's clients ask")
-    @scoped("predict", "predictions are for whoever can reach the port; each is logged")
+    @scoped("predict", LOGGED)
     async def invocations(request: Request, model: str, asked: dict[str, Any]) -> dict[str, Any]:
         predictor = service.predictor(model)
         said = await in_turn(service, predictor, questions(predictor, _rows(asked)), request)

@@ -13,14 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipelines.catalog import ModelSpec
 from pipelines.serving.answering import Service, in_turn
-from pipelines.serving.http.access import public, scoped
+from pipelines.serving.http.access import LOGGED, READ_ONLY, public, scoped
 from pipelines.serving.predictor import Predictor
 from pipelines.serving.schemas import Answered
 from pipelines.serving.tables.questions import Unreadable, questions, transposed
 
 NAME, PREFIX = "evergreen", "/v2"
-PREDICTIONS = "predictions are for whoever can reach the port; each is logged"
-STATE = "tells the state of the server, changes nothing"
 DATATYPES = {"string": "BYTES", "timestamp": "BYTES", "integer": "INT64", "float": "FP64"}
 TAKEN = {
     "BYTES": {"BYTES"},
@@ -68,13 +66,15 @@ def add(app: FastAPI, service: Service) -> None:
 
 
 def _add_health(app: FastAPI, service: Service) -> None:
+    @app.head(f"{PREFIX}/health/live", include_in_schema=False)
     @app.get(f"{PREFIX}/health/live", tags=["open inference"], summary="The process is alive")
-    @public(STATE)
+    @public(READ_ONLY)
     async def live() -> dict[str, bool]:
         return {"live": True}
 
+    @app.head(f"{PREFIX}/health/ready", include_in_schema=False)
     @app.get(f"{PREFIX}/health/ready", tags=["open inference"], summary="Every model has a champion loaded")
-    @public(STATE)
+    @public(READ_ONLY)
     async def ready() -> dict[str, bool]:
         for predictor in service.predictors.values():
             predictor.champion()
@@ -82,7 +82,7 @@ def _add_health(app: FastAPI, service: Service) -> None:
 
     @app.get(f"{PREFIX}/models/{{model}}/ready", tags=["open inference"], summary="The model answers")
     @app.get(f"{PREFIX}/models/{{model}}/versions/{{version}}/ready", include_in_schema=False)
-    @public(STATE)
+    @public(READ_ONLY)
     async def model_ready(model: str, version: str | None = None) -> dict[str, Any]:
         predictor = service.predictor(model)
         _of_version(predictor, version)
@@ -91,13 +91,13 @@ def _add_health(app: FastAPI, service: Service) -> None:
 
 def _add_metadata(app: FastAPI, service: Service) -> None:
     @app.get(PREFIX, tags=["open inference"], summary="The server")
-    @scoped("read", STATE)
+    @scoped("read", READ_ONLY)
     async def server() -> dict[str, Any]:
         return {"name": NAME, "version": app.version, "extensions": []}
 
     @app.get(f"{PREFIX}/models/{{model}}", tags=["open inference"], summary="What a model is asked and says")
     @app.get(f"{PREFIX}/models/{{model}}/versions/{{version}}", include_in_schema=False)
-    @scoped("read", STATE)
+    @scoped("read", READ_ONLY)
     async def metadata(model: str, version: str | None = None) -> dict[str, Any]:
         predictor = service.predictor(model)
         if version is not None:
@@ -108,7 +108,7 @@ def _add_metadata(app: FastAPI, service: Service) -> None:
 def _add_infer(app: FastAPI, service: Service) -> None:
     @app.post(f"{PREFIX}/models/{{model}}/infer", tags=["open inference"], summary="Predict for some rows")
     @app.post(f"{PREFIX}/models/{{model}}/versions/{{version}}/infer", include_in_schema=False)
-    @scoped("predict", PREDICTIONS)
+    @scoped("predict", LOGGED)
     async def infer(
         request: Request, asked: InferenceRequest, model: str, version: str | None = None
     ) -> dict[str, Any]:

@@ -309,6 +309,11 @@ def test_the_log_is_written_before_the_answer_leaves(world: World) -> None:
     assert seen == [(200, 1)]
 
 
+@pytest.mark.parametrize("path", ["/health", "/ready", "/v2/health/live", "/v2/health/ready"])
+def test_a_probe_may_ask_without_wanting_the_answer(path: str, world: World) -> None:
+    assert world.client.head(path).status_code == 200
+
+
 def test_every_route_says_who_may_call_it(world: World) -> None:
     paths = {route.path: statement(route) for route in world.app.routes}  # type: ignore[attr-defined]
     assert {URL, "/openapi.json", "/docs", "/metrics", "/health", "/ready"} <= set(paths)
