@@ -171,7 +171,9 @@ def monitor(model: Model, as_of: AsOf = None, as_json_text: AsJson = False) -> N
 @app.command()
 def performance(
     model: Model,
-    since: Annotated[str | None, typer.Option(help="answers about events after this; default: all")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="answers about events after this; default: 90 days before the newest")
+    ] = None,
     as_of: Annotated[str | None, typer.Option(help="with the truth known then; default: now")] = None,
     as_json_text: AsJson = False,
 ) -> None:

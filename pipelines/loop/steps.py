@@ -286,13 +286,17 @@ def score(model: str, file: str | None = None, now: str | None = None) -> list[d
 
 
 def performance(model: str, since: str | None = None, as_of: str | None = None) -> dict[str, Any]:
-    """How the model's answers did, day by day, by the truth known at `as_of` (now, if left out); writes its page."""
+    """How the model's answers did, day by day, by the truth known at `as_of` (now, if left out); writes its page.
+
+    Without `since` of the last ninety days that it answered about, so that an old log costs no more than a young one.
+    """
+    from pipelines.monitoring.performance import SHOWN
     from pipelines.monitoring.performance import performance as told
     from pipelines.monitoring.performance_page import paged
 
-    spec, shared = catalog.model(model), stores()
-    begin = moment(since) or datetime(1970, 1, 1, tzinfo=UTC)
-    found = told(spec, begin, _clock(as_of), shared)
+    spec, shared, end = catalog.model(model), stores(), _clock(as_of)
+    begin = moment(since) or (shared.predictions.newest(model, end) or end) - SHOWN
+    found = told(spec, begin, end, shared)
     page = paged(found, shared.settings.home / "reports" / "performance")
     return dict(as_json(found)) | {"page": str(page)}
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from pipelines.catalog import ModelSpec
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
+SHOWN = timedelta(days=90)
+"""So long before the newest answer a page begins."""
 WEIGHTED = ("roc_auc", "average_precision", "log_loss", "brier")
 """Metrics whose expectation under the answers themselves can be told; only of probabilities."""
 

@@ -49,6 +49,8 @@ TRUTHS = sa.Table(
 )
 """Told of an answer by its id. A correction is another row; nothing is ever overwritten."""
 OF_CLASSES = ("prediction", "probabilities")
+HAPPENED = sa.func.coalesce(PREDICTIONS.c.event_time, PREDICTIONS.c.asked_at, type_=Utc)
+"""When the event is that an answer is about; of one that names none, when it was asked."""
 PATIENCE_MS = 5_000
 
 LOGGED = sa.select(PREDICTIONS, *(BY_CLASS.c[name] for name in OF_CLASSES)).outerjoin_from(
@@ -129,9 +131,17 @@ class Predictions:
 
     def between(self, model: str, since: datetime, until: datetime) -> list[Prediction]:
         """The model's answers about events in (since, until], oldest first; one without event has its own time."""
-        happened = sa.func.coalesce(PREDICTIONS.c.event_time, PREDICTIONS.c.asked_at, type_=Utc)
-        query = LOGGED.where(PREDICTIONS.c.model == model, happened > since, happened <= until)
-        return self._read(query.order_by(happened, PREDICTIONS.c.prediction_id))
+        query = LOGGED.where(PREDICTIONS.c.model == model, since < HAPPENED, until >= HAPPENED)
+        return self._read(query.order_by(HAPPENED, PREDICTIONS.c.prediction_id))
+
+    def newest(self, model: str, until: datetime) -> datetime | None:
+        """The last event, up to a moment, that the model answered about; None if there is none."""
+        query = sa.select(sa.func.max(HAPPENED, type_=Utc)).where(
+            PREDICTIONS.c.model == model, until >= HAPPENED
+        )
+        with self._engine().connect() as connection:
+            found: datetime | None = connection.execute(query).scalar_one()
+        return found
 
     def tell(self, truth: Truth) -> None:
         """Keep what became of an answer; durable once this returns."""

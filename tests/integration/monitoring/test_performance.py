@@ -1,6 +1,7 @@
 """Rules of performance over time: each answer meets its own truth once it is known, and no figure says too much."""
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -186,3 +187,16 @@ def test_the_step_tells_and_writes_its_page(
     told = steps.performance(SPEC.name, as_of=AS_OF.isoformat())
     assert sum(each["answers"] for each in told["periods"]) == len(asked) + NEVER_FLOWN
     assert Path(told["page"]).exists()
+
+
+def test_a_page_begins_ninety_days_before_the_newest_answer(
+    flown: Stores, flights: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, last = flights.iloc[0], flights.iloc[-1]
+    old = replace(_answer(first, 1, 0.5), event_time=BEGIN - timedelta(days=100))
+    flown.predictions.record(old, _answer(first, 1, 0.5), _answer(last, 1, 0.5))
+    monkeypatch.setattr(steps, "stores", lambda: flown)
+    found = [steps.performance(SPEC.name, since)["periods"] for since in (None, "2012-01-01T00:00:00Z")]
+    assert [sum(each["answers"] for each in periods) for periods in found] == [2, 3]
+    with pytest.raises(NothingToDo):
+        steps.performance("card_fraud")
