@@ -87,9 +87,12 @@ def _table(keys: list[dict[str, Any]]) -> Any:
             key["name"],
             ", ".join(key["scopes"]),
             str(key["per_second"] or ""),
-            key["made_at"],
-            key["ends_at"] or "",
+            *(_minute(key[when]) for when in ("made_at", "ends_at")),
         )
         for key in keys
     )
     return grid("Keys", ["caller", "good for", "a second", "made", "ends"], rows)
+
+
+def _minute(moment: str | None) -> str:
+    return "" if moment is None else moment[:16].replace("T", " ")
