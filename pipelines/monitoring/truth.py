@@ -57,13 +57,10 @@ def _logged(spec: ModelSpec, since: datetime, as_of: datetime, stores: Stores) -
     found = stores.predictions.between(spec.name, since, as_of)
     rows = [
         {
-            **{name: {**each.entities, **each.request}.get(name) for name in _fields(spec)},
-            "prediction_id": each.prediction_id,
-            "version": each.version,
-            "degraded": each.degraded,
-            "asked_at": each.asked_at,
-            "event_timestamp": each.event_time or each.asked_at,
-            "said": list(each.probabilities.values()) if each.probabilities else each.answer,
+            **{name: {**each["entities"], **each["request"]}.get(name) for name in _fields(spec)},
+            **{name: each[name] for name in ("prediction_id", "version", "degraded", "asked_at")},
+            "event_timestamp": each["event_time"] or each["asked_at"],
+            "said": list(each["probabilities"].values()) if each["probabilities"] else each["answer"],
         }
         for each in found
     ]

@@ -1,5 +1,6 @@
 """The prediction log: what was answered, by which model, to which question, on which features; and what became true."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from threading import Lock
@@ -49,6 +50,8 @@ TRUTHS = sa.Table(
 )
 """Told of an answer by its id. A correction is another row; nothing is ever overwritten."""
 OF_CLASSES = ("prediction", "probabilities")
+ANSWERED = ("prediction_id", "version", "entities", "request", "answer", "degraded", "asked_at", "event_time")
+"""What measuring an answer takes, beside its probabilities by class."""
 HAPPENED = sa.func.coalesce(PREDICTIONS.c.event_time, PREDICTIONS.c.asked_at, type_=Utc)
 """When the event is that an answer is about; of one that names none, when it was asked."""
 PATIENCE_MS = 5_000
@@ -129,10 +132,16 @@ class Predictions:
         found = self._read(LOGGED.where(PREDICTIONS.c.prediction_id == prediction_id))
         return found[0] if found else None
 
-    def between(self, model: str, since: datetime, until: datetime) -> list[Prediction]:
-        """The model's answers about events in (since, until], oldest first; one without event has its own time."""
-        query = LOGGED.where(PREDICTIONS.c.model == model, since < HAPPENED, until >= HAPPENED)
-        return self._read(query.order_by(HAPPENED, PREDICTIONS.c.prediction_id))
+    def between(self, model: str, since: datetime, until: datetime) -> list[Mapping[str, Any]]:
+        """What the model answered about events in (since, until], oldest first: ANSWERED, without the features."""
+        query = (
+            sa.select(*(PREDICTIONS.c[name] for name in ANSWERED), BY_CLASS.c.probabilities)
+            .outerjoin_from(PREDICTIONS, BY_CLASS)
+            .where(PREDICTIONS.c.model == model, since < HAPPENED, until >= HAPPENED)
+            .order_by(HAPPENED, PREDICTIONS.c.prediction_id)
+        )
+        with self._engine().connect() as connection:
+            return [dict(row._mapping) for row in connection.execute(query)]
 
     def newest(self, model: str, until: datetime) -> datetime | None:
         """The last event, up to a moment, that the model answered about; None if there is none."""
