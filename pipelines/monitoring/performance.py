@@ -86,8 +86,9 @@ def _periods(spec: ModelSpec, metric: str, rows: "pd.DataFrame") -> Iterator[Per
 
 def _period(spec: ModelSpec, metric: str, day: str, version: int, rows: "pd.DataFrame") -> Period:
     counts, known = rows["state"].value_counts(), rows[rows["state"] == KNOWN]
-    value, low, high = _measured(spec, metric, known)
     labels, said = known["label"].to_numpy("float64"), _said(known)
+    hours = known["event_timestamp"].dt.floor("h").astype("int64").to_numpy()
+    value, low, high = _measured(spec, metric, labels, said, hours)
     return Period(
         day=day,
         version=version,
@@ -105,15 +106,13 @@ def _period(spec: ModelSpec, metric: str, day: str, version: int, rows: "pd.Data
 
 
 def _measured(
-    spec: ModelSpec, metric: str, known: "pd.DataFrame"
+    spec: ModelSpec, metric: str, labels: "NDArray[Any]", said: "NDArray[Any]", hours: "NDArray[Any]"
 ) -> tuple[float | None, float | None, float | None]:
     """The metric and its interval, both None where too little is known for it to mean something."""
     import numpy as np
 
-    labels, said = known["label"].to_numpy("float64"), _said(known)
-    if not len(known) or not defined(spec.task, labels):
+    if not len(labels) or not defined(spec.task, labels):
         return None, None, None
-    hours = known["event_timestamp"].dt.floor("h").astype("int64").to_numpy()
     with np.errstate(all="ignore"):
         found = estimated(metric, labels, said, codes_of(hours))
         told = interval(found, len(np.unique(hours)), CONFIDENCE)

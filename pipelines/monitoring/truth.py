@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 LATE = 0.99
 """A truth later than so many others came is not waited for: whether it ever comes, nobody knows."""
 PENDING, KNOWN, NEVER = "pending", "known", "never"
-STATES = (KNOWN, PENDING, NEVER)
 
 
 def answered(spec: ModelSpec, since: datetime, as_of: datetime, stores: Stores) -> "pd.DataFrame":

@@ -131,6 +131,8 @@ class Predictor:
         try:
             read = self._features.online_rows(served.features, questions, served.views)
         except Exception as error:
+            if len(asked) > 1:  # each alone, so that none lacks its features for another
+                return [found for body in asked for found in self._read(served, [body])]
             log.warning("%s: features cannot be read: %s", self.spec.name, passed(error))
             blank = dict.fromkeys(served.features)
             return [Found(blank, list(served.features), degraded=True, reason=UNREAD) for _ in asked]

@@ -189,6 +189,21 @@ def test_a_question_that_a_model_cannot_answer_is_nobody_elses_fault(pipeline: A
     assert said[0] == predictor.answer(served, *questions[0])
 
 
+def test_a_question_whose_features_cannot_be_read_takes_nobody_elses(pipeline: Any) -> None:
+    class Choosy(FeatureTable):
+        def online(self, names: Any, entities: Any, *rest: Any) -> Any:
+            if entities["carrier"] == "XX":
+                raise ValueError("no such key can be looked up")
+            return super().online(names, entities, *rest)
+
+    predictor = Predictor(SPEC, Models(Version(1, "one"), {1: pipeline}), Choosy(), Metrics())
+    predictor.follow()
+    asked = [question(predictor, carrier, 500)[0] for carrier in ("UA", "XX", "UA")]
+    found = predictor.features(predictor.champion(), asked)
+    assert [each.degraded for each in found] == [False, True, False]
+    assert found[0].values == KNOWN
+
+
 def question(predictor: Predictor, carrier: str, distance: int, **known: Any) -> Any:
     body = deepcopy(example(SPEC))
     body["entities"]["carrier"], body["request"]["distance"] = carrier, distance
