@@ -27,6 +27,11 @@ def _news(spec: ModelSpec) -> Asset:
     return Asset("features") if spec.features else Asset(f"silver_{spec.label.dataset}")
 
 
+def _outlets(spec: ModelSpec) -> list[Asset]:
+    """A new champion, or the beginning of its rollout."""
+    return [Asset(f"model_{spec.name}"), *([Asset(f"rollout_{spec.name}")] if spec.rollout else [])]
+
+
 def build(spec: ModelSpec) -> None:
     @dag(
         dag_id=f"retrain_{spec.name}",
@@ -87,7 +92,7 @@ def build(spec: ModelSpec) -> None:
 
             return stage(steps.submit, spec.name, verdict)
 
-        @task(outlets=[Asset(f"model_{spec.name}")])
+        @task(outlets=_outlets(spec))
         def promote(verdict: dict) -> dict:
             from pipelines.loop import steps
 

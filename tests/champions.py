@@ -1,7 +1,6 @@
 """A deployment with a champion, made once per test run; tests work on copies."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,7 @@ import pytest
 from pipelines.prove.promotion.world import World, built, tiny
 from pipelines.stores import Stores
 from pipelines.stores.audit.log import Entry
-from tests.once import once
+from tests.once import copied_home, once
 
 FACTS = "world.json"
 
@@ -28,7 +27,7 @@ def _facts(world: World) -> str:
 
 def copied(world: World, to: Path) -> World:
     """A copy to work on; model files that are not there yet are fetched from the first home."""
-    shutil.copytree(world.home, to, dirs_exist_ok=True)
+    copied_home(world.home, to)
     return World(to, world.spec, world.allowed, world.refused)
 
 

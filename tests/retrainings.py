@@ -1,6 +1,5 @@
 """A home with a champion, trained by plan, judged and promoted once per test run; tests work on copies."""
 
-import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from pipelines.contracts import BatchState, IngestResult, as_json
 from pipelines.loop import steps
 from pipelines.settings import settings
 from pipelines.stores import Stores
-from tests.once import once
+from tests.once import copied_home, once
 from tests.training_sets import AS_OF, spec, training_set
 
 MODEL = "flight_delays"
@@ -64,5 +63,5 @@ def _crown(home: Path) -> None:
 
 def copied(home: Path, to: Path) -> Stores:
     """A copy to work on; the model file is the first home's until a new one is made."""
-    shutil.copytree(home, to, dirs_exist_ok=True)
+    copied_home(home, to)
     return steps.stores()

@@ -21,6 +21,9 @@ from pipelines.catalog.model_spec import ModelSpec as ModelSpec
 from pipelines.catalog.model_spec import Onnx as Onnx
 from pipelines.catalog.model_spec import QuietHours as QuietHours
 from pipelines.catalog.model_spec import RequestField as RequestField
+from pipelines.catalog.rollout_spec import Limits as Limits
+from pipelines.catalog.rollout_spec import Rollout as Rollout
+from pipelines.catalog.rollout_spec import Step as Step
 from pipelines.catalog.search_spec import Choices as Choices
 from pipelines.catalog.search_spec import Range as Range
 from pipelines.catalog.search_spec import Search as Search

@@ -24,6 +24,7 @@ from pipelines.catalog.gate_spec import (
     of_task,
 )
 from pipelines.catalog.label_spec import FEWEST_CLASSES, Labels
+from pipelines.catalog.rollout_spec import Rollout
 from pipelines.catalog.search_spec import Search
 from pipelines.catalog.types import NAME, Clock, Cron, Duration, File, Rows, Share, Spec, Unit
 
@@ -184,6 +185,11 @@ class ModelSpec(File):
     promotion: Promotion = Field(
         default_factory=Promotion, description="how a version that passed becomes champion"
     )
+    rollout: Rollout | None = Field(
+        None,
+        description="left out: a version that passed answers everybody at once",
+        examples=[{"steps": [{"share": 0, "bake": "1h"}, {"share": 0.1, "bake": "6h"}]}],
+    )
     monitor: Monitor = Field(description="how the champion is watched")
 
     @model_validator(mode="before")
@@ -264,6 +270,17 @@ class ModelSpec(File):
             fine = [name for name in LOSSES if name in metrics_of(self.task)]
             raise ValueError(
                 f"monitor.decay: {decay.metric} is no loss of a {self.task}; use {' or '.join(fine)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def rollout_fits(self) -> "ModelSpec":
+        """`rollout.by` names what a question says."""
+        said = {**self.entities, **self.request}
+        unknown = [name for name in (self.rollout.by if self.rollout else ()) if name not in said]
+        if unknown:
+            raise ValueError(
+                f"rollout.by: a question says nothing of {', '.join(unknown)}; it has {', '.join(said)}"
             )
         return self
 

@@ -15,7 +15,7 @@ import typer
 
 from pipelines.catalog import REFERENCE
 from pipelines.cli import audit, features, keys, prove, quarantine, schema
-from pipelines.cli.models import diff, own, record, scorecard, search, versions
+from pipelines.cli.models import diff, own, record, rollout, scorecard, search, versions
 from pipelines.cli.output import GATE, MENDED, REFUSED, AsJson, console, explained, settings, show
 from pipelines.contracts import EvergreenError
 from pipelines.stores import Stores
@@ -34,6 +34,7 @@ app.command()(features.parity)
 app.command()(record.card)
 for command in versions.COMMANDS:
     app.command()(command)
+app.command()(rollout.rollout)
 app.command()(record.reproduce)
 app.command()(search.search)
 app.command()(own.new)

@@ -248,3 +248,18 @@ def audit(
 
     with explained():
         _conclude("audit", prove(edits, seed, _say), as_json_text)
+
+
+@app.command()
+def canary(
+    canaries: Annotated[int, typer.Option(min=1, help="how many of each kind")] = 1000,
+    looks: Annotated[int, typer.Option(min=1, help="how often the naive z-test is looked at")] = 200,
+    questions: Annotated[int, typer.Option(min=100, help="how many each canary is asked")] = 10_000,
+    seed: Seed = 0,
+    as_json_text: AsJson = False,
+) -> None:
+    """Canaries of equal and of sick models: how many are taken back, and how soon; a naive z-test beside it."""
+    from pipelines.prove.canary import prove
+
+    with explained():
+        _conclude("canary", prove(canaries, looks, questions, seed, _say), as_json_text)

@@ -249,6 +249,7 @@ def story(told: dict[str, Any]) -> Any:
         ["held back", _lines(trained["waited"]) or "nothing"],
         ["gate", f"{gate['decision'] or 'no verdict'}: {gate['explanation']}"],
         *_overridden(told["override"]),
+        *([["rollout", _lines(map(_rolled_out, told["rollout"]))]] if told["rollout"] else []),
         ["champion", _tenure(told)],
         *(
             [["asked again", _lines(f"{_minute(a['at'])} by {a['woken_by']}" for a in told["asked_again"])]]
@@ -261,6 +262,16 @@ def story(told: dict[str, Any]) -> Any:
     return Group(
         grid(title, ["", ""], facts), _consumed(told["batches"]), grid("Gate", ["rule", "", "why"], rules)
     )
+
+
+def _rolled_out(step: dict[str, Any]) -> str:
+    done = {
+        "roll_out": "asked beside",
+        "advance": f"step {step['step']} beside",
+        "take_back": "taken back from beside",
+        "rolled_out": "replaces",
+    }[step["what"]]
+    return f"{_minute(step['at'])} {done} version {step['champion']}: {step['because']}"
 
 
 def _count(count: int, what: str) -> str:

@@ -7,6 +7,7 @@ __all__ = [
     "checkup",
     "doctor",
     "replay",
+    "rollout",
     "steps",
     "summary",
 ]

@@ -96,7 +96,7 @@ def plan(
     """
     spec, shared = catalog.model(model), stores()
     end = moment(as_of) or _known(spec, shared)
-    call = policy.Call(_clock(now), policy.Woken(woken), reason, force)
+    call = policy.Call(clock(now), policy.Woken(woken), reason, force)
     return dict(as_json(policy.plan(spec, end, call, shared)))
 
 
@@ -109,7 +109,7 @@ def _known(spec: catalog.ModelSpec, shared: Stores) -> datetime:
     return frontier(spec, watermark(shared, needed, spec.training.patience), shared)
 
 
-def _clock(now: str | None) -> datetime:
+def clock(now: str | None) -> datetime:
     """The caller's wall clock in UTC; this machine's if the caller has none."""
     return (moment(now) or datetime.now(UTC)).astimezone(UTC)
 
@@ -135,9 +135,9 @@ def train(
 
     spec, shared = catalog.model(model), stores()
     spec = spec.model_copy(update={"parameters": parameters}) if parameters else spec
-    training = policy.begin(spec, plan["key"], _clock(now), shared)
+    training = policy.begin(spec, plan["key"], clock(now), shared)
     candidate = run(spec, _training_set(training_set), shared, plan["trigger"], training.record)
-    policy.finish(spec, training, candidate.version, _clock(now), shared)
+    policy.finish(spec, training, candidate.version, clock(now), shared)
     events.witnessed(model, shared)
     return dict(as_json(candidate))
 
@@ -200,7 +200,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """The gate's verdict on a candidate."""
     made = Candidate(**candidate | {"as_of": _required(candidate["as_of"])})
-    return _judged(catalog.model(model), made, _training_set(training_set), stores(), _clock(now))
+    return _judged(catalog.model(model), made, _training_set(training_set), stores(), clock(now))
 
 
 def _judged(
@@ -235,12 +235,15 @@ def _reported(spec: catalog.ModelSpec, version: int, rows: TrainingSet, shared: 
 
 
 def promote(model: str, version: int, now: str | None = None) -> dict[str, Any]:
-    """Make a version champion if its gate said PASS."""
+    """Make a version champion if its gate said PASS; beside a champion, where its spec has a rollout, begin that."""
     from pipelines.promotion.promote import promote as move
     from pipelines.record import card
+    from pipelines.rollout.moves import begin
+    from pipelines.stores.tracking.registry import CHAMPION
 
     spec, shared = catalog.model(model), stores()
-    answer = move(spec, version, shared, _clock(now))
+    by_steps = spec.rollout is not None and shared.tracking.named(model, CHAMPION) is not None
+    answer = (begin if by_steps else move)(spec, version, shared, clock(now))
     events.witnessed(model, shared)
     card.moved(spec, answer, shared)
     return dict(as_json(answer))
@@ -264,7 +267,7 @@ def approve(
     """Write down a person's yes or no to a version; `asked` is the record that the person was shown."""
     from pipelines.promotion.approval import answer
 
-    return dict(as_json(answer(catalog.model(model), version, yes, stores(), _clock(now), reason, asked)))
+    return dict(as_json(answer(catalog.model(model), version, yes, stores(), clock(now), reason, asked)))
 
 
 def score(model: str, file: str | None = None, now: str | None = None) -> list[dict[str, Any]]:
@@ -282,7 +285,7 @@ def score(model: str, file: str | None = None, now: str | None = None) -> list[d
         )
     if not there:
         raise NothingToDo(f"no file in {folder}; put one there with a column for each field of {model}")
-    return [as_json(ask(spec, there[name], shared, _clock(now))) for name in ([file] if file else there)]
+    return [as_json(ask(spec, there[name], shared, clock(now))) for name in ([file] if file else there)]
 
 
 def performance(model: str, since: str | None = None, as_of: str | None = None) -> dict[str, Any]:
@@ -294,7 +297,7 @@ def performance(model: str, since: str | None = None, as_of: str | None = None) 
     from pipelines.monitoring.performance import performance as told
     from pipelines.monitoring.performance_page import paged
 
-    spec, shared, end = catalog.model(model), stores(), _clock(as_of)
+    spec, shared, end = catalog.model(model), stores(), clock(as_of)
     begin = moment(since) or (shared.predictions.newest(model, end) or end) - SHOWN
     found = told(spec, begin, end, shared)
     page = paged(found, shared.settings.home / "reports" / "performance")
@@ -314,7 +317,7 @@ def monitor(model: str, as_of: str | None = None, now: str | None = None) -> dic
     end = moment(as_of) or _known(spec, shared)
     reference, current = observed(spec, end, shared)
     found = watch(spec, end, shared, reference, current)
-    signal(found, _clock(now), shared)
+    signal(found, clock(now), shared)
     events.witnessed(model, shared)
     report = dict(as_json(found))
     for name in ("latest", f"version_{found.version}"):  # of each champion the newest stays
@@ -341,7 +344,7 @@ def judge(model: str, version: int | None = None, now: str | None = None) -> dic
         model, found.version, found.run_id, found.digest, found.as_of, found.tags["training_set"]
     )
     rows = build(spec, found.as_of, shared, found.views, _tables(found.run_id, shared))
-    verdict = _judged(spec, made, rows, shared, _clock(now))
+    verdict = _judged(spec, made, rows, shared, clock(now))
     _reported(spec, made.version, rows, shared)
     return verdict
 

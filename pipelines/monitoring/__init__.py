@@ -10,4 +10,5 @@ __all__ = [
     "performance",
     "performance_page",
     "policy",
+    "truth",
 ]

@@ -60,7 +60,7 @@ class Performance:
 
 def performance(spec: ModelSpec, since: datetime, as_of: datetime, stores: Stores) -> Performance:
     """Day by day and version by version, from the prediction log and the truth known at `as_of`."""
-    rows = answered(spec, since, as_of, stores)
+    rows = answered(spec, stores.predictions.between(spec.name, since, as_of), as_of, stores)
     if rows.empty:
         raise NothingToDo(
             f"the prediction log holds no answer of {spec.name} about events from {since:%Y-%m-%d %H:%M} to"

@@ -5,6 +5,7 @@ what somebody told of an answer by its id. The newest that was known by then cou
 corrects.
 """
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +21,10 @@ LATE = 0.99
 PENDING, KNOWN, NEVER = "pending", "known", "never"
 
 
-def answered(spec: ModelSpec, since: datetime, as_of: datetime, stores: Stores) -> "pd.DataFrame":
-    """A row of each logged answer about an event in (since, as_of], oldest first, with its truth.
+def answered(
+    spec: ModelSpec, logged: Sequence[Mapping[str, Any]], as_of: datetime, stores: Stores
+) -> "pd.DataFrame":
+    """A row of each of the answers that the prediction log gives, oldest event first, with its truth.
 
     `said` is the answer: a number, or a list of probabilities by class; `label` the truth as in training, NaN where
     there is none; `state` is known, pending or never, the last where 99 of 100 others had theirs by that age. `told`
@@ -29,7 +32,7 @@ def answered(spec: ModelSpec, since: datetime, as_of: datetime, stores: Stores) 
     """
     import pandas as pd
 
-    rows = _logged(spec, since, as_of, stores)
+    rows = _logged(spec, logged)
     if rows.empty:
         return rows
     truths = _known(spec, as_of, stores)
@@ -49,11 +52,10 @@ def _fields(spec: ModelSpec) -> list[str]:
     return [*spec.entities, *spec.request]
 
 
-def _logged(spec: ModelSpec, since: datetime, as_of: datetime, stores: Stores) -> "pd.DataFrame":
+def _logged(spec: ModelSpec, found: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
     """The log's answers, a column for each field of the question."""
     import pandas as pd
 
-    found = stores.predictions.between(spec.name, since, as_of)
     rows = [
         {
             **{name: {**each["entities"], **each["request"]}.get(name) for name in _fields(spec)},
@@ -114,6 +116,7 @@ def _with_feedback(spec: ModelSpec, rows: "pd.DataFrame", as_of: datetime, store
     newer = values.notna() & (known.isna() | (moments >= known))
     return rows.assign(
         label=values.where(newer, rows["label"]),
+        label_known_at=moments.where(newer, known),
         told=pd.Series("feedback", rows.index).where(newer, rows["told"]),
     )
 

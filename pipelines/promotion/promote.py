@@ -17,18 +17,21 @@ SERVES = "serves"
 """How the rules begin that ask a model in the serving binary; no person can wish them away."""
 
 
-def promote(spec: ModelSpec, version: int, stores: Stores, now: datetime) -> Promotion:
+def promote(
+    spec: ModelSpec, version: int, stores: Stores, now: datetime, begun: datetime | None = None
+) -> Promotion:
     """Make a version champion if its verdict is PASS and nothing changed since it was given.
 
-    The notary looks before the champion is held: a rollback never waits for it.
+    The notary looks before the champion is held: a rollback never waits for it. Of one that was rolled out the verdict
+    had to be young when that was `begun`.
     """
     found = _there(spec, version, stores)
-    reason = _refused(spec, found, stores, now)
+    reason = refused(spec, found, stores, begun or now)
     with champions.turn(spec.name, stores, now) as champion:
         if champion == version:
             reason = f"version {version} is champion already; nothing to do"
         elif reason is None:
-            reason = _changed(found, champion, stores)
+            reason = changed(found, champion, stores)
         if reason is not None:
             return Promotion(spec.name, False, champion, None, reason)
         return _crown(spec, found, PASSED, "passed its gate", "", champion, stores, now)
@@ -83,7 +86,7 @@ def _there(spec: ModelSpec, version: int, stores: Stores) -> Version:
     return found
 
 
-def _refused(spec: ModelSpec, found: Version, stores: Stores, now: datetime) -> str | None:
+def refused(spec: ModelSpec, found: Version, stores: Stores, now: datetime) -> str | None:
     """Why a version may not become champion; None if it may. The cheap reasons come first."""
     champion = stores.tracking.named(spec.name, CHAMPION)
     if champion == found.version:
@@ -136,7 +139,7 @@ def _not_attested(spec: ModelSpec, found: Version, stores: Stores) -> str | None
     return None
 
 
-def _changed(before: Version, champion: int | None, stores: Stores) -> str | None:
+def changed(before: Version, champion: int | None, stores: Stores) -> str | None:
     """What happened while the notary looked."""
     after = stores.tracking.version(before.model, before.version)
     feasibility.not_retired(after)

@@ -11,7 +11,7 @@ from pipelines.promotion import champions
 from pipelines.promotion.promote import OVERRIDDEN
 from pipelines.stores import Stores
 from pipelines.stores.audit.licences import LICENCE
-from pipelines.stores.tracking.registry import ANCHOR, CHAMPION, PREVIOUS, RETIRED, Version
+from pipelines.stores.tracking.registry import ANCHOR, CHALLENGER, CHAMPION, PREVIOUS, RETIRED, Version
 from pipelines.training.training_set import path_of
 
 RETIRE = "retire"
@@ -76,7 +76,7 @@ def _kept(spec: ModelSpec, versions: list[Version], stores: Stores) -> dict[int,
     }
     kept |= {version.version: "overridden" for version in there if _overridden(version, stores)}
     kept |= dict.fromkeys(champions.line(spec.name, stores)[-3:], "what a second rollback goes to")
-    for alias in (ANCHOR, PREVIOUS, CHAMPION):
+    for alias in (ANCHOR, PREVIOUS, CHALLENGER, CHAMPION):
         number = stores.tracking.named(spec.name, alias)
         kept |= {number: alias} if number is not None else {}
     return dict(sorted(kept.items()))

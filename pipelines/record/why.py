@@ -12,6 +12,7 @@ from pipelines.catalog import ModelSpec
 from pipelines.contracts import Decision, EvergreenError, NothingToDo, as_json
 from pipelines.monitoring import policy
 from pipelines.promotion import champions
+from pipelines.rollout import moves
 from pipelines.stores import Stores
 from pipelines.stores.tracking.registry import Version
 
@@ -34,6 +35,7 @@ def why(asked: str, now: datetime, stores: Stores) -> dict[str, Any]:
         "batches": record.get("batches", []),
         "gate": _gate(spec, found, stores),
         "override": overridden(found, stores),
+        "rollout": _rollout(found, stores),
         "tenure": _tenure(found, stores),
         "asked_again": _asked_again(found, stores),
         "next": _next(spec, now, stores),
@@ -106,6 +108,23 @@ def _gate(spec: ModelSpec, version: Version, stores: Stores) -> dict[str, Any]:
         "champion_then": compared,
         "rules": rules,
     }
+
+
+def _rollout(version: Version, stores: Stores) -> list[dict[str, Any]]:
+    """Each step that was taken with it beside a champion, and how that ended."""
+    entries = stores.audit.entries(moves.subject(version.model))
+    return [
+        {
+            "at": as_json(entry.at),
+            "what": entry.action,
+            "step": entry.evidence["step"] + 1,
+            "champion": entry.evidence["champion"],
+            "by": entry.who,
+            "because": entry.why,
+        }
+        for entry in entries
+        if entry.evidence["version"] == version.version
+    ]
 
 
 def _tenure(version: Version, stores: Stores) -> dict[str, Any]:

@@ -24,7 +24,14 @@ def main() -> int:
         stores = Stores(current)
         keys = (lambda: stores.api_keys) if current.serving_access == "keys" else None
         app = create_app(
-            current, catalog.models(), stores.tracking, stores.features, stores.predictions, keys
+            current,
+            catalog.models(),
+            stores.tracking,
+            stores.features,
+            stores.predictions,
+            keys,
+            stores.tracking,
+            stores.comparisons,
         )
     except EvergreenError as error:
         print(error, file=sys.stderr)

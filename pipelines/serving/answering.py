@@ -1,8 +1,8 @@
 """From a question to an answer that lies in the log."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from typing import Protocol
@@ -11,6 +11,8 @@ from uuid import uuid4
 from fastapi import HTTPException, Request
 from pydantic import BaseModel
 
+from pipelines.serving.arms.challenger import Arm, Challenger
+from pipelines.serving.arms.mirror import Mirror, Mirrored
 from pipelines.serving.causes import passed
 from pipelines.serving.lane import Busy, Lane, Together
 from pipelines.serving.metrics import Metrics
@@ -39,6 +41,8 @@ class Service:
     predictions: PredictionLog
     metrics: Metrics
     lane: Lane
+    challengers: Mapping[str, Challenger] = field(default_factory=dict)
+    mirror: Mirror | None = None
 
     @cached_property
     def together(self) -> dict[str, Together]:
@@ -88,35 +92,78 @@ def _answered(
         served = predictor.champion()
     except NoChampion as error:
         return [HTTPException(503, str(error), again(error)) for _ in requests]
-    for each in requests:
-        each.request.state.version = served.version
-    made = _made(predictor, served, [q.model_dump() for each in requests for q in each.questions])
-    rows = iter(made)
-    groups = [[next(rows) for _ in each.questions] for each in requests]
+    arm = _arm(service, predictor, served)
+    groups = _routed(predictor, served, arm, requests)
+    for each, group in zip(requests, groups, strict=True):
+        each.request.state.version = group[0].served.version if group else served.version
     refused = [_refused(served, each, group) for each, group in zip(requests, groups, strict=True)]
     left = [one for group, no in zip(groups, refused, strict=True) if no is None for one in group]
     withheld = _log(service, predictor.spec.name, [one.prediction for one in left if one.prediction])
+    if arm and service.mirror and not withheld:
+        service.mirror.offer(predictor, served, arm, [one.mirrored for one in left])
     return [
-        no or withheld or [_told(predictor, served, one) for one in group]
+        no or withheld or [_told(predictor, one, arm) for one in group]
         for group, no in zip(groups, refused, strict=True)
     ]
 
 
 @dataclass(frozen=True)
 class _Made:
-    """One question with what was found and said; `prediction` is None if the model could not answer."""
+    """One question with what was found and said by a version; `prediction` is None if it could not answer."""
 
+    served: Served
     question: Body
     found: Found
     said: Said | CannotAnswer
     prediction: Prediction | None
 
+    @property
+    def mirrored(self) -> Mirrored:
+        assert self.prediction is not None  # noqa: S101 - see `_refused`
+        said = self.prediction
+        return Mirrored(said.prediction_id, said.asked_at, self.question, self.found, said.version)
 
-def _made(predictor: Predictor, served: Served, asked: Sequence[Body]) -> list[_Made]:
-    found = predictor.features(served, asked)
-    said = predictor.answers(served, list(zip(asked, found, strict=True)))
-    return [
+
+def _arm(service: Service, predictor: Predictor, champion: Served) -> Arm | None:
+    """The version that is rolled out beside this champion, if one is."""
+    challenger = service.challengers.get(predictor.spec.name)
+    return challenger.beside(champion) if challenger else None
+
+
+def _routed(
+    predictor: Predictor, champion: Served, arm: Arm | None, requests: Sequence[_Asked]
+) -> list[list[_Made]]:
+    """Each request's answers, by the champion or by the challenger; what the challenger fails on the champion answers.
+
+    A request for one version or of several questions is the champion's: it is answered by one, and by which is told.
+    """
+    asked = [[question.model_dump() for question in each.questions] for each in requests]
+    if arm is None:
+        return _made(predictor, champion, asked)
+    theirs = [
+        each.version is None and len(bodies) == 1 and arm.answers(bodies[0])
+        for each, bodies in zip(requests, asked, strict=True)
+    ]
+    tried = iter(
+        _made(predictor, arm.served, [bodies for bodies, its in zip(asked, theirs, strict=True) if its])
+    )
+    groups = [next(tried) if its else [] for its in theirs]
+    groups = [group if group and group[0].prediction else [] for group in groups]
+    rest = [bodies for bodies, group in zip(asked, groups, strict=True) if not group]
+    others = iter(_made(predictor, champion, rest))
+    return [group or next(others) for group in groups]
+
+
+def _made(predictor: Predictor, served: Served, asked: Sequence[Sequence[Body]]) -> list[list[_Made]]:
+    """Every question of some requests answered by one version at once, request by request."""
+    flat = [body for bodies in asked for body in bodies]
+    if not flat:
+        return [[] for _ in asked]
+    found = predictor.features(served, flat)
+    said = predictor.answers(served, list(zip(flat, found, strict=True)))
+    made = iter(
         _Made(
+            served,
             question,
             known,
             answer,
@@ -124,8 +171,9 @@ def _made(predictor: Predictor, served: Served, asked: Sequence[Body]) -> list[_
             if isinstance(answer, CannotAnswer)
             else _prediction(predictor, served, question, known, answer),
         )
-        for question, known, answer in zip(asked, found, said, strict=True)
-    ]
+        for question, known, answer in zip(flat, found, said, strict=True)
+    )
+    return [[next(made) for _ in bodies] for bodies in asked]
 
 
 def _refused(served: Served, asked: _Asked, made: Sequence[_Made]) -> HTTPException | None:
@@ -136,9 +184,10 @@ def _refused(served: Served, asked: _Asked, made: Sequence[_Made]) -> HTTPExcept
     return HTTPException(503, str(failed.said)) if failed else None
 
 
-def _told(predictor: Predictor, served: Served, one: _Made) -> Answered:
+def _told(predictor: Predictor, one: _Made, arm: Arm | None) -> Answered:
     assert one.prediction is not None  # noqa: S101 - see `_refused`
-    return told(one.prediction, served, one.found, _warnings(predictor, one.question, one.found))
+    said = told(one.prediction, one.served, one.found, _warnings(predictor, one.question, one.found))
+    return said.model_copy(update={"arm": "challenger"}) if arm and one.served is arm.served else said
 
 
 def _warnings(predictor: Predictor, asked: Body, found: Found) -> list[str]:

@@ -10,6 +10,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from pipelines.catalog import ModelSpec
 from pipelines.serving.answering import PredictionLog, Service, in_turn
+from pipelines.serving.arms.challenger import Challenger
+from pipelines.serving.arms.mirror import ComparisonLog, Mirror
 from pipelines.serving.bounds import Bounds
 from pipelines.serving.follower import Follower
 from pipelines.serving.http import errors, feedback, invocations, open_inference
@@ -22,7 +24,7 @@ from pipelines.serving.lane import Lane
 from pipelines.serving.metrics import FeatureHealth, Metrics
 from pipelines.serving.predictor import Predictor
 from pipelines.serving.schemas import ANSWERS, Answered, ModelStatus, Problem, Refusal
-from pipelines.serving.sources import FeatureSource, Registry
+from pipelines.serving.sources import FeatureSource, Registry, Rollouts
 from pipelines.settings import Settings
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
@@ -43,10 +45,13 @@ def create_app(
     features: FeatureSource,
     predictions: PredictionLog,
     keys: Callable[[], Keys] | None = None,
+    rollouts: Rollouts | None = None,
+    comparisons: ComparisonLog | None = None,
 ) -> FastAPI:
     """The app; it answers /health at once and loads the champions in the background.
 
-    With `keys`, callers need one for all but the probes.
+    With `keys`, callers need one for all but the probes. With `rollouts` and a log of `comparisons`, a model whose spec
+    has a rollout is asked as champion and as challenger while there are both.
     """
     keyring = Keyring(keys, settings.serving_poll_seconds) if keys else None
     metrics = Metrics()
@@ -56,12 +61,14 @@ def create_app(
         for name, spec in specs.items()
     }
     lane = Lane(settings.serving_threads, settings.serving_patience_seconds)
-    service = Service(predictors, predictions, metrics, lane)
+    challengers, mirror = _arms(predictors, metrics, rollouts, comparisons)
+    service = Service(predictors, predictions, metrics, lane, challengers, mirror)
 
     @asynccontextmanager
     async def followed(_: FastAPI) -> AsyncIterator[None]:
-        follower = Follower(list(predictors.values()), models, settings.serving_poll_seconds)
-        looking = [thread for thread in (follower, keyring) if thread]
+        beside = (rollouts, list(challengers.values())) if rollouts and challengers else None
+        follower = Follower(list(predictors.values()), models, settings.serving_poll_seconds, beside)
+        looking = [thread for thread in (follower, keyring, mirror) if thread]
         for thread in looking:
             thread.start()
         yield
@@ -93,6 +100,20 @@ def create_app(
     return app
 
 
+def _arms(
+    predictors: Mapping[str, Predictor],
+    metrics: Metrics,
+    rollouts: Rollouts | None,
+    comparisons: ComparisonLog | None,
+) -> tuple[dict[str, Challenger], Mirror | None]:
+    """What follows the versions that are rolled out, and what compares them; nothing where nothing can be."""
+    models = [each for each in predictors.values() if each.spec.rollout]
+    if not models or rollouts is None or comparisons is None:
+        return {}, None
+    challengers = {each.spec.name: Challenger(each.spec.name, rollouts, each.warmed) for each in models}
+    return challengers, Mirror(comparisons, metrics)
+
+
 def _add_predictions(app: FastAPI, service: Service, predictor: Predictor) -> None:
     name, schema = predictor.spec.name, predictor.request_model
 
@@ -120,7 +141,7 @@ def _add_models(app: FastAPI, service: Service) -> None:
     @app.get("/v1/models", tags=["models"], summary="Every model and the version that answers")
     @scoped("read", READ_ONLY)
     async def models() -> list[ModelStatus]:
-        return [_status(predictor) for predictor in service.predictors.values()]
+        return [_status(service, predictor) for predictor in service.predictors.values()]
 
     @app.get(
         "/v1/models/{model}",
@@ -130,11 +151,12 @@ def _add_models(app: FastAPI, service: Service) -> None:
     )
     @scoped("read", READ_ONLY)
     async def model(model: str) -> ModelStatus:
-        return _status(service.predictor(model))
+        return _status(service, service.predictor(model))
 
 
-def _status(predictor: Predictor) -> ModelStatus:
+def _status(service: Service, predictor: Predictor) -> ModelStatus:
     spec, served = predictor.spec, predictor.served
+    challenger = service.challengers.get(spec.name)
     known = ModelStatus(
         model=spec.name,
         description=spec.description,
@@ -142,11 +164,14 @@ def _status(predictor: Predictor) -> ModelStatus:
         last_error=predictor.last_error,
         loading=predictor.loading[0] if predictor.loading else None,
         loading_since=predictor.loading[1] if predictor.loading else None,
+        challenger_error=challenger.last_error if challenger else None,
     )
     if served is None:
         return known
     loaded = {n: getattr(served, n) for n in ("version", "digest", "as_of", "loaded_at")}
-    return known.model_copy(update=loaded | {"decision": served.licence.decision})
+    arm = challenger.beside(served) if challenger else None
+    beside = {"challenger": arm.served.version, "challenger_share": arm.permit.share} if arm else {}
+    return known.model_copy(update=loaded | beside | {"decision": served.licence.decision})
 
 
 def _add_probes(app: FastAPI, service: Service) -> None:

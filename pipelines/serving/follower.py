@@ -1,39 +1,55 @@
-"""Who looks for new champions."""
+"""Who looks for new champions, and for what is rolled out beside them."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from pipelines.serving.arms.challenger import Challenger
 from pipelines.serving.predictor import Predictor
-from pipelines.serving.sources import Champions, Registry
+from pipelines.serving.sources import Champions, Registry, Rollouts
+
+Beside = tuple[Rollouts, Sequence[Challenger]]
+"""Where rollouts are told, and who follows them."""
 
 
 class Follower(threading.Thread):
-    """Looks for new champions of all models every `seconds`, with one question for all of them, until stopped."""
+    """Looks for new champions of all models every `seconds`, with one question for all of them, until stopped.
 
-    def __init__(self, predictors: Sequence[Predictor], models: Registry, seconds: float) -> None:
+    For what is rolled out beside them with another, where something may be.
+    """
+
+    def __init__(
+        self, predictors: Sequence[Predictor], models: Registry, seconds: float, beside: Beside | None = None
+    ) -> None:
         super().__init__(name="champion-follower", daemon=True)
         self._predictors, self._models, self._seconds = predictors, models, seconds
+        self._beside = beside
         self._ended = threading.Event()
 
     def run(self) -> None:
         while not self._ended.is_set():
-            champions = self._champions()
+            champions = _named(self._models.champions)
             for predictor in self._predictors:
                 predictor.follow(champions)
+            if self._beside:
+                rollouts, challengers = self._beside
+                named = _named(rollouts.challengers)
+                for challenger in challengers:
+                    challenger.follow(named)
             self._ended.wait(self._seconds)
-
-    def _champions(self) -> Champions:
-        """All champions; where they cannot be read, each that is looked up says why."""
-        try:
-            return self._models.champions()
-        except Exception as error:
-            cause = error
-
-            def silent(_: str) -> None:
-                raise cause
-
-            return silent
 
     def stop(self) -> None:
         self._ended.set()
         self.join(timeout=5)
+
+
+def _named(read: Callable[[], Champions]) -> Champions:
+    """All versions of one kind; where they cannot be read, each that is looked up says why."""
+    try:
+        return read()
+    except Exception as error:
+        cause = error
+
+        def silent(_: str) -> None:
+            raise cause
+
+        return silent

@@ -27,6 +27,8 @@ class Metrics:
         self.log_errors = self._counter("log_errors", "answers withheld, the log failed", ["model"])
         self.poll_errors = self._counter("poll_errors", "champion could not be asked for", ["model"])
         self.load_errors = self._counter("load_errors", "champions that could not be loaded", ["model"])
+        self.compared = self._counter("compared_questions", "asked of champion and challenger", ["model"])
+        self.uncompared = self._counter("uncompared_questions", "asked of one of them alone", ["model"])
         self.seconds = Histogram(
             "evergreen_request_seconds",
             "time to answer a prediction request",

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,6 +15,7 @@ from pipelines.contracts import EvergreenError, TransientError
 from pipelines.serving.bounds import Bounds
 from pipelines.serving.causes import Cause, passed
 from pipelines.serving.metrics import Metrics
+from pipelines.serving.retries import Retries
 from pipelines.serving.schemas import example, request_model
 from pipelines.serving.served import Body, Found, Question, Said, Served, kind, rows
 from pipelines.serving.sources import ChampionLike, Champions, FeatureSource, ModelSource
@@ -24,7 +24,6 @@ from pipelines.stores.audit.licences import Licence
 from pipelines.stores.feature_store.online_values import Online
 
 log = logging.getLogger("evergreen.serving")
-LONGEST_PAUSE = 60.0
 UNREAD = "the feature store could not be read, so every feature is missing"
 NOTHING = "nothing recent enough is known of these entities, so every feature is missing"
 NEWER = "features are newer than the event asked about, so nobody could have known them before it"
@@ -85,8 +84,7 @@ class Predictor:
         self.last_error: str | None = None
         self.detail: str | None = None
         self._event_time = event_time(spec)
-        self._broken: tuple[int, str] | None = None
-        self._failures, self._not_before = 0, 0.0
+        self.retries = Retries()
         metrics.watch(spec.name)
 
     def event_time(self, request: Mapping[str, Any]) -> datetime | None:
@@ -196,7 +194,7 @@ class Predictor:
             self._without()
         elif self.served is not None and _same(self.served, champion):
             self._look_again(self.served, champion)
-        elif not self._must_wait(champion):
+        elif not self.retries.wait((champion.version, champion.digest)):
             self.loading = (champion.version, datetime.now(UTC))
             self._swap(champion)
             self.loading = None
@@ -225,14 +223,15 @@ class Predictor:
         try:
             with _or(Cause.UNLICENSED):
                 licence = self._models.licence(champion)
-            served = self._kept(champion, licence) or self._warmed(champion, licence)
+            served = self._kept(champion, licence) or self.warmed(champion, licence)
         except _Refused as refused:
             said = f"version {champion.version} is not loaded: {refused.cause}"
             self._tell(self._metrics.load_errors, said, refused.__cause__)
-            self._put_off(champion)
+            self.retries.failed((champion.version, champion.digest))
             return
         self._before, self.served = self.served, served
-        self.last_error = self.detail = self._broken = None
+        self.last_error = self.detail = None
+        self.retries.went()
         self._metrics.champion.labels(self.spec.name).set(served.version)
         log.info("%s: version %s answers", self.spec.name, served.version)
 
@@ -243,8 +242,8 @@ class Predictor:
             return None
         return replace(kept, licence=licence, loaded_at=datetime.now(UTC))
 
-    def _warmed(self, champion: ChampionLike, licence: Licence) -> Served:
-        """The champion, loaded, after it has answered the spec's example."""
+    def warmed(self, champion: ChampionLike, licence: Licence) -> Served:
+        """A version, loaded, after it has answered the spec's example."""
         with _or(Cause.REFUSED):
             pipeline = self._models.fitted(champion)
         with _or(Cause.MUTE):
@@ -276,16 +275,6 @@ class Predictor:
         if columns is None:
             return self._features.feature_names(self.spec)
         return self.spec.features_among(columns)
-
-    def _must_wait(self, champion: ChampionLike) -> bool:
-        return self._broken == (champion.version, champion.digest) and time.monotonic() < self._not_before
-
-    def _put_off(self, champion: ChampionLike) -> None:
-        """Try a version that does not load ever less often; another one is tried at once."""
-        key = (champion.version, champion.digest)
-        self._failures = self._failures + 1 if self._broken == key else 1
-        self._broken = key
-        self._not_before = time.monotonic() + min(0.5 * 2.0 ** min(self._failures, 20), LONGEST_PAUSE)
 
     def _tell(self, counter: Any, said: str, error: BaseException | None = None) -> None:
         """Count every failure, log each kind once."""

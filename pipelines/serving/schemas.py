@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, create_model
 
@@ -95,6 +95,9 @@ class Answered(BaseModel):
     prediction_id: str = Field(description="names this answer in the log; quote it with the truth")
     model: str = Field(description="who was asked")
     version: int = Field(description="the champion that answered")
+    arm: Literal["champion", "challenger"] = Field(
+        "champion", description="challenger: a version that is being rolled out answered"
+    )
     overridden: bool = Field(False, description="true: a person let this version serve, not its gate")
     missing_features: list[str] = Field(description="features without a value for these entities")
     degraded: bool = Field(description="true: the features are not what they should be; `warnings` says why")
@@ -155,6 +158,7 @@ class ModelStatus(BaseModel):
 
     `decision` is what lets it serve: PASS, or OVERRIDE by a person; who and why is for `evergreen status` to say.
     `last_error` is one of a closed set of causes. `loading` is a version that is about to answer.
+    `challenger` is a version that is rolled out: it answers `challenger_share` of those who ask.
     """
 
     model: str
@@ -168,6 +172,9 @@ class ModelStatus(BaseModel):
     last_error: str | None = None
     loading: int | None = None
     loading_since: datetime | None = None
+    challenger: int | None = None
+    challenger_share: float | None = None
+    challenger_error: str | None = None
 
 
 def refusal(spec: ModelSpec | None, errors: Sequence[Any]) -> Refusal:

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from pipelines.catalog import ModelSpec
 from pipelines.stores.audit.licences import Licence
+from pipelines.stores.audit.permits import Permit
 from pipelines.stores.feature_store.online_values import Asked, Online
 
 
@@ -39,6 +40,13 @@ class Registry(ModelSource, Protocol):
     """A source that is also asked for all champions at once."""
 
     def champions(self) -> Champions: ...
+
+
+class Rollouts(Protocol):
+    """Which versions are rolled out beside the champions, and by which right; `permit` raises for any other."""
+
+    def challengers(self) -> Champions: ...
+    def permit(self, version: Any) -> Permit: ...
 
 
 class FeatureSource(Protocol):

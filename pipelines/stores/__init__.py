@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pipelines.stores.api_keys import ApiKeys
     from pipelines.stores.audit.keys import Keys
     from pipelines.stores.audit.log import Audit
+    from pipelines.stores.comparisons import Comparisons
     from pipelines.stores.feature_store.features import Features
     from pipelines.stores.ledger import Ledger
     from pipelines.stores.predictions import Predictions
@@ -86,3 +87,9 @@ class Stores:
         from pipelines.stores.predictions import Predictions
 
         return Predictions(self.settings.database)
+
+    @cached_property
+    def comparisons(self) -> "Comparisons":
+        from pipelines.stores.comparisons import Comparisons
+
+        return Comparisons(self.settings.database)

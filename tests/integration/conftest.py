@@ -1,6 +1,5 @@
 """Real flights, ingested once; each test that writes works on a copy."""
 
-import shutil
 from datetime import UTC, date, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +13,7 @@ from pipelines.ingestion.ingest import ingest_dataset
 from pipelines.loop.replay import replay
 from pipelines.settings import Settings
 from pipelines.stores import Stores
-from tests.once import once
+from tests.once import copied_home, once
 
 AS_OF = datetime(2013, 1, 10, 12, tzinfo=UTC)
 
@@ -41,7 +40,7 @@ def landed(home: Path) -> None:
 @pytest.fixture
 def flown(january: Path, tmp_path: Path) -> Stores:
     """A copy of the January home, with nothing computed from it yet."""
-    shutil.copytree(january, tmp_path, dirs_exist_ok=True)
+    copied_home(january, tmp_path)
     return Stores(Settings(_env_file=None, home=tmp_path))
 
 
@@ -50,7 +49,7 @@ def computed(january: Path, tmp_path_factory: pytest.TempPathFactory) -> Stores:
     """The January home with features as of AS_OF; to be read, not changed."""
 
     def made(home: Path) -> None:
-        shutil.copytree(january, home, dirs_exist_ok=True)
+        copied_home(january, home)
         stores = Stores(Settings(_env_file=None, home=home))
         assert sum(compute(AS_OF, stores).rows.values()) > 1000
 
@@ -60,5 +59,5 @@ def computed(january: Path, tmp_path_factory: pytest.TempPathFactory) -> Stores:
 @pytest.fixture
 def counted(computed: Stores, tmp_path: Path) -> Stores:
     """A copy of the January home with features as of AS_OF."""
-    shutil.copytree(computed.settings.home, tmp_path, dirs_exist_ok=True)
+    copied_home(computed.settings.home, tmp_path)
     return Stores(Settings(_env_file=None, home=tmp_path))

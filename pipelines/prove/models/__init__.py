@@ -153,7 +153,7 @@ class Trial:
     def _serve(self, number: int) -> str | None:
         """The alias is set by hand; the server that runs keeps what it has."""
         self.bench.stores.tracking.set_alias(self.bench.spec.name, CHAMPION, number)
-        self.server._not_before = 0.0
+        self.server.retries.went()
         self.server.follow()
         if (
             self._says(self.server) != self.answer

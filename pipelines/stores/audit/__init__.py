@@ -7,5 +7,6 @@ __all__ = [
     "keys",
     "licences",
     "log",
+    "permits",
     "unlogged",
 ]

@@ -15,6 +15,7 @@ from pipelines.contracts import EvergreenError, TransientError
 from pipelines.settings import Settings
 from pipelines.stores.audit.keys import Keys
 from pipelines.stores.audit.licences import ORIGIN, Licence, licence_of, verify_origin
+from pipelines.stores.audit.permits import Permit, permit_of
 from pipelines.stores.tracking import artifacts
 from pipelines.stores.tracking.model_files import MODEL_FILE as MODEL_FILE
 from pipelines.stores.tracking.model_files import built, verified
@@ -32,7 +33,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
-CHAMPION, PREVIOUS, ANCHOR = "champion", "previous", "anchor"
+CHAMPION, PREVIOUS, ANCHOR, CHALLENGER = "champion", "previous", "anchor", "challenger"
 RETIRED = "retired"
 """The tag of a version whose files were deleted; it says when."""
 COMPLETE = {"digest", "as_of", ORIGIN}
@@ -147,13 +148,20 @@ class Tracking:
 
     def champions(self) -> Callable[[str], Version | None]:
         """Every model's champion, read at once; what is wrong with one is raised where that one is looked up."""
-        found = self.records.every(CHAMPION)
+        return self._every(CHAMPION)
 
-        def champion(model: str) -> Version | None:
+    def challengers(self) -> Callable[[str], Version | None]:
+        """As `champions`, of the versions that are being rolled out."""
+        return self._every(CHALLENGER)
+
+    def _every(self, alias: str) -> Callable[[str], Version | None]:
+        found = self.records.every(alias)
+
+        def named(model: str) -> Version | None:
             kept = found(model)
             return None if kept is None else registered(kept)
 
-        return champion
+        return named
 
     def aliased(self, model: str, alias: str) -> Version | None:
         """The version an alias names; None if it names none. EvergreenError if no training registered it."""
@@ -205,6 +213,11 @@ class Tracking:
         """What lets a version serve; EvergreenError if nothing does, or if it is not what was registered."""
         verify_origin(version, self.keys)
         return licence_of(version.model, version.version, version.tags, self.keys)
+
+    def permit(self, version: Version) -> Permit:
+        """What lets a version be asked beside the champion; EvergreenError if nothing does."""
+        verify_origin(version, self.keys)
+        return permit_of(version.model, version.version, version.tags, self.keys)
 
     def inputs(self, version: Version) -> list[str]:
         """The columns a version takes, as its signature in MLflow names them."""

@@ -1,6 +1,5 @@
 """Rules of corrections: a moment's features say what was known then, in whatever order one computes."""
 
-import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from pipelines.prove.worlds import sandbox
 from pipelines.stores import Stores
 from pipelines.stores.tables import silver_schema
 from tests.integration.conftest import AS_OF
+from tests.once import copied_home
 
 BEGIN = datetime(2012, 12, 31, tzinfo=UTC)
 
@@ -54,7 +54,7 @@ def correct(
 
 def copy(home: Path, to: Path) -> Stores:
     """A home whose views have no suites: what is asked here is their time, not their quality."""
-    shutil.copytree(home, to)
+    copied_home(home, to)
     return sandbox(to)
 
 

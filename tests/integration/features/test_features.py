@@ -1,6 +1,5 @@
 """Rules of the feature tables: what they say of a moment does not depend on how one got there."""
 
-import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from pipelines.stores import Stores
 from pipelines.training.training_set import build, labels
 from tests.flown import DATASETS, FLOWN
 from tests.integration.conftest import AS_OF
+from tests.once import copied_home
 
 SPEC = catalog.model("flight_delays")
 
@@ -35,7 +35,7 @@ def online(stores: Stores, entities: dict[str, str], moment: datetime | None = N
 
 def test_a_table_computed_in_steps_equals_one_computed_at_once(january: Path, tmp_path: Path) -> None:
     """Without the views' suites, which have rules of their own."""
-    flown = sandbox(Path(shutil.copytree(january, tmp_path / "home")))
+    flown = sandbox(copied_home(january, tmp_path / "home"))
     for hours in (100, 61, 24, 7, 0):
         compute.compute(AS_OF - timedelta(hours=hours), flown)
     assert len(FLOWN) >= 9

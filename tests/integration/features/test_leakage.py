@@ -1,6 +1,5 @@
 """Rules of leakage: a feature whose past changes as more becomes known is refused by its name, an honest one is not."""
 
-import shutil
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from pipelines.stores import Stores
 from pipelines.stores.tables import silver_schema
 from tests.flown import FLOWN
 from tests.integration.conftest import AS_OF
+from tests.once import copied_home
 
 SPEC = catalog.model("flight_delays")
 LEAKS = leaks(SPEC)
@@ -31,7 +31,7 @@ def test_a_planted_view_is_refused_by_name_and_nothing_of_it_is_published(
     january: Path, tmp_path: Path, leak: Leak
 ) -> None:
     home = tmp_path / "home"
-    shutil.copytree(january, home)
+    copied_home(january, home)
     stores = sandbox(home, written(SPEC, leak, PROJECT / "feature_repo", tmp_path / "repo"))
     version = stores.features.version("planted")
     if leak.honest:
@@ -45,7 +45,7 @@ def test_a_planted_view_is_refused_by_name_and_nothing_of_it_is_published(
 
 def test_a_view_is_tried_on_rows_as_they_were_first_known(january: Path, tmp_path: Path) -> None:
     """Each correction parts what was known before it from what was later: among many, little is seen of later."""
-    shutil.copytree(january, tmp_path / "home")
+    copied_home(january, tmp_path / "home")
     stores = sandbox(tmp_path / "home")
     version = stores.features.version("route_punctuality")
     asked = " union all ".join(
@@ -65,7 +65,7 @@ def test_a_view_is_tried_on_rows_as_they_were_first_known(january: Path, tmp_pat
 
 
 def test_the_check_sees_no_correction(january: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.copytree(january, tmp_path / "home")
+    copied_home(january, tmp_path / "home")
     stores, seen = sandbox(tmp_path / "home"), []
     version, start = stores.features.version("route_punctuality"), AS_OF - timedelta(days=9)
     for name in version.sources:
@@ -97,7 +97,7 @@ def correct_each(stores: Stores, spec: catalog.DatasetSpec) -> None:
 
 
 def test_the_views_of_the_repository_are_honest(january: Path, tmp_path: Path) -> None:
-    shutil.copytree(january, tmp_path / "home")
+    copied_home(january, tmp_path / "home")
     stores = sandbox(tmp_path / "home")
     for version in map(stores.features.version, FLOWN):
         stores.progress.forget(f"{version.consumer}:as-of")

@@ -16,6 +16,7 @@ from pipelines.settings import PROJECT
 from pipelines.stores import Stores
 from pipelines.training.training_set import build
 from tests.integration.conftest import AS_OF
+from tests.once import copied_home
 
 SPEC = catalog.model("flight_delays")
 ENTITIES = {"carrier": "UA", "origin": "EWR", "dest": "IAH", "tailnum": "N14228"}
@@ -35,7 +36,7 @@ def repo(tmp_path: Path) -> Path:
 @pytest.fixture
 def home(computed: Stores, tmp_path: Path) -> Path:
     """January, with the first version of every view computed."""
-    return Path(shutil.copytree(computed.settings.home, tmp_path / "home"))
+    return copied_home(computed.settings.home, tmp_path / "home")
 
 
 def edited(repo: Path, name: str, edit: Edit) -> None:

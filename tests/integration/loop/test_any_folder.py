@@ -26,6 +26,7 @@ from pipelines.training.train import train
 from pipelines.training.training_set import build
 from tests import training_sets
 from tests.integration.conftest import AS_OF
+from tests.once import copied_home
 
 DATA = Path(__file__).parents[2] / "data"
 REAL = catalog.model("flight_delays")
@@ -65,7 +66,7 @@ def test_features_and_training_set_are_the_same_below_any_folder(
 ) -> None:
     """Three of the names are folders of one path: computing all of it for each would say no more."""
     home = tmp_path.joinpath(*NAMES[:3])
-    shutil.copytree(january, home)
+    copied_home(january, home)
     stores = at(home)
     assert compute.compute(AS_OF, stores).rows
     here, there = build(REAL, AS_OF, stores), build(REAL, AS_OF, computed)

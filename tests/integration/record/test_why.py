@@ -8,11 +8,13 @@ import pytest
 from typer.testing import CliRunner
 
 from pipelines import catalog
+from pipelines.catalog import Rollout
 from pipelines.cli import app
 from pipelines.contracts import Cause, EvergreenError, Signal, Waiting
 from pipelines.loop import steps
 from pipelines.promotion.promote import promote
 from pipelines.record.why import why
+from pipelines.rollout import moves
 from pipelines.stores import Stores
 from tests.retrainings import HOUR, MODEL, NOW, copied, crown, crowned, land, plan, train
 from tests.training_sets import AS_OF, spec
@@ -99,6 +101,21 @@ def test_a_crash_between_the_move_and_its_note_is_told_all_the_same(
     assert kept.audit.entries(f"champion:{MODEL}")[-1].action == "promote"
     assert why(MODEL, NOW, kept)["tenure"] == told_early
     assert (told_early["since"], told_early["replaced"]) == ((NOW + HOUR).isoformat(), 1)
+
+
+def test_a_rollout_is_told_step_by_step(kept: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan_ = Rollout.model_validate({"steps": [{"share": 0}]})
+    rolled = spec().model_copy(update={"rollout": plan_})
+    monkeypatch.setattr(catalog, "model", lambda name: rolled)
+    land(kept, "second")
+    answer = crown(kept, plan(NOW + HOUR), NOW + HOUR, name="b")
+    assert (answer["promoted"], answer["champion_version"]) == (False, 1)
+    assert "step 1 of 1" in answer["reason"]
+    moves.take_back(rolled, kept, NOW + 2 * HOUR, "the customer called")
+    story = why(f"{MODEL}@2", NOW, kept)["rollout"]
+    assert [(each["what"], each["champion"]) for each in story] == [("roll_out", 1), ("take_back", 1)]
+    _, said = told(f"{MODEL}@2")
+    assert "taken back from beside version 1" in said
 
 
 def test_the_same_question_asked_again_is_told(kept: Stores) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from pipelines.scaffold.project import copied
 from pipelines.settings import PROJECT, Settings
 from pipelines.stores import Stores
 from tests.commands import ran
+from tests.once import copied_home
 
 SPEC = "pipelines/models/flight_delays/spec.yaml"
 FEW = {"minimum_rows: 5000": "minimum_rows: 500", "max_iter: 300": "max_iter: 20"}
@@ -110,7 +110,7 @@ def test_both_sides_are_measured_on_the_same_rows_in_processes_of_their_own_and_
     checkout: Path, computed: Stores, tmp_path: Path
 ) -> None:
     """One side has other parameters, another view, and code that says in which process it ran."""
-    shutil.copytree(computed.settings.home, tmp_path / "home")
+    copied_home(computed.settings.home, tmp_path / "home")
     stores = Stores(Settings(_env_file=None, home=tmp_path / "home"))
     before = sides.here(checkout)
     mark = f"import os, pathlib\npathlib.Path({str(tmp_path)!r}, str(os.getpid())).touch()\n"

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -19,6 +18,7 @@ from pipelines.settings import PROJECT
 from pipelines.stores import Stores
 from pipelines.stores.predictions import Prediction
 from tests.champions import copied, crowned
+from tests.once import copied_home
 
 NAME = "flight_delays"
 
@@ -82,7 +82,7 @@ def test_an_answer_that_leads_nowhere_is_not_debuggable(scene: Scene) -> None:
 
 
 def test_landed_files_and_computed_views_count_until_they_are_old(computed: Stores, tmp_path: Path) -> None:
-    shutil.copytree(computed.settings.home, tmp_path, dirs_exist_ok=True)
+    copied_home(computed.settings.home, tmp_path)
     scene = _looked_at(Stores(computed.settings.model_copy(update={"home": tmp_path})))
     for check in (data.schema, monitoring.invariants):
         found = check(scene)

@@ -17,6 +17,7 @@ from pipelines.training.answers import digest_of
 from pipelines.training.train import train
 from pipelines.training.training_set import build
 from tests.integration.conftest import AS_OF
+from tests.once import copied_home
 
 REAL = catalog.model("flight_delays")
 SPEC = REAL.model_copy(
@@ -31,7 +32,7 @@ SPEC = REAL.model_copy(
 def trained(computed: Stores, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with one version, trained on real flights, and its second making kept."""
     home = tmp_path_factory.mktemp("rebuilt")
-    shutil.copytree(computed.settings.home, home, dirs_exist_ok=True)
+    copied_home(computed.settings.home, home)
     stores = Stores(Settings(_env_file=None, home=home))
     rows = build(SPEC, AS_OF, stores)
     assert rows.holdout_rows > 500
@@ -43,7 +44,7 @@ def trained(computed: Stores, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def own(trained: Path, tmp_path: Path) -> Stores:
     """A copy to break; MLflow stays where it is."""
-    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    copied_home(trained, tmp_path)
     return Stores(Settings(_env_file=None, home=tmp_path))
 
 

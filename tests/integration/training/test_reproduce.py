@@ -20,6 +20,7 @@ from pipelines.training.train import train
 from pipelines.training.training_set import build
 from tests.commands import ran
 from tests.integration.conftest import AS_OF
+from tests.once import copied_home
 
 NOW = datetime(2026, 3, 4, 15, 0, tzinfo=UTC)
 REAL = catalog.model("flight_delays")
@@ -30,7 +31,7 @@ SPEC = REAL.model_copy(update={"training": REAL.training.model_copy(update={"min
 def trained(computed: Stores, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with one version, trained on real flights with the project's own spec."""
     home = tmp_path_factory.mktemp("trained")
-    shutil.copytree(computed.settings.home, home, dirs_exist_ok=True)
+    copied_home(computed.settings.home, home)
     stores = Stores(Settings(_env_file=None, home=home))
     rows = build(SPEC, AS_OF, stores)
     assert rows.rows > 500
@@ -46,7 +47,7 @@ def at(home: Path) -> Stores:
 @pytest.fixture
 def own(trained: Path, tmp_path: Path) -> Stores:
     """A copy of the lake and the database to break; MLflow stays where it is."""
-    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    copied_home(trained, tmp_path)
     return at(tmp_path)
 
 

@@ -110,6 +110,8 @@ REFUSED: dict[tuple[str, str], list[Any]] = {
         spec("search", "space", to={"depth": {"low": 1, "high": 2}}),
     ],
     ("ModelSpec", "schedule_is_heard"): [spec("training", "quiet_hours", to=QUIET)],
+    ("ModelSpec", "rollout_fits"): [{**FLIGHTS, "rollout": {"steps": [{"share": 0}], "by": ["nowhere"]}}],
+    ("Rollout", "steps_grow"): [{"steps": [{"share": 0.2}, {"share": 0.2}]}],
     ("QuietHours", "sensible"): [{**QUIET, "to": "05:00"}, {**QUIET, "zone": "Mars/Base"}],
     ("Range", "sensible"): [{"low": 2, "high": 1}, {"low": 0, "high": 1, "log": True}],
     ("Comparison", "margin_where_needed"): [{"rule": "not_worse"}, {"stale_after": "7d"}],

@@ -1,0 +1,256 @@
+"""One look at a rollout: what the two versions did so far, and what follows from it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from pipelines.catalog import ModelSpec
+from pipelines.contracts import NothingToDo
+from pipelines.monitoring.truth import answered
+from pipelines.promotion import champions
+from pipelines.promotion.promote import promote
+from pipelines.rollout import moves
+from pipelines.rollout.evidence import Compared, Finding, Lost, breached, judged
+from pipelines.rollout.moves import COMPLETE, TAKE_BACK, Running
+from pipelines.stores import Stores
+from pipelines.stores.comparisons import Comparison
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+BAKES, ADVANCED, TAKEN_BACK, PROMOTED = "bakes", "advanced", "taken back", "promoted"
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was found, and what became of it: it bakes, it advanced, it was taken back, or it is champion.
+
+    `questions` counts what both were asked in this step, of `minimum`; `step` counts from 1.
+    """
+
+    model: str
+    version: int
+    champion: int
+    step: int
+    steps: int
+    share: float
+    since: datetime
+    questions: int
+    minimum: int
+    outcome: str
+    reason: str
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def ended(self) -> bool:
+        return self.outcome in (TAKEN_BACK, PROMOTED)
+
+
+def look(spec: ModelSpec, stores: Stores, now: datetime, since: datetime | None = None) -> Look:
+    """Judge the rollout, and take the step that follows; NothingToDo if nothing is rolled out.
+
+    One that has ended no earlier than `since` is told again: whoever ended it may have been killed before he told.
+    """
+    with champions.turn(spec.name, stores, now) as champion:
+        moves.settle(spec, stores)
+        running = moves.current(spec.name, stores)
+        if running is None:
+            return _told_again(spec, stores, since)
+        found = evidence(spec, running, stores, now)
+        outcome, reason = _next(spec, running, champion, found, stores, now)
+        if outcome == TAKEN_BACK:
+            moves.end(spec, running, TAKE_BACK, reason, stores, now)
+        elif outcome == ADVANCED:
+            running = moves.advance(spec, running, reason, stores, now)
+    if outcome == PROMOTED:
+        outcome, reason = _promoted(spec, running, stores, now)
+    return _look(spec, running, stores, outcome, reason, found)
+
+
+def shown(spec: ModelSpec, stores: Stores, now: datetime) -> Look:
+    """As `look`, changing nothing."""
+    running = moves.current(spec.name, stores)
+    if running is None:
+        return _told_again(spec, stores, datetime.min.replace(tzinfo=now.tzinfo))
+    found = evidence(spec, running, stores, now)
+    return _look(
+        spec, running, stores, BAKES, _waits(spec, running, stores, now) or "the step is done", found
+    )
+
+
+def evidence(spec: ModelSpec, running: Running, stores: Stores, now: datetime) -> list[Finding]:
+    """Every test on all that both were asked so far."""
+    rows, plan = stores.comparisons.of(running.rollout), moves.plan(spec)
+    lost = None if plan.limits.loss is None else _lost(spec, rows, running.begun, now, stores)
+    return judged(plan.limits, plan.confidence, compared(rows, plan.limits.apart), lost)
+
+
+def compared(rows: Sequence[Comparison], apart: float | None) -> Compared:
+    """Comparisons as the tests take them: batches in the order in which they began."""
+    import numpy as np
+
+    places = {name: place for place, name in enumerate(dict.fromkeys(row.batch for row in rows))}
+    codes = np.array([places[row.batch] for row in rows], dtype=int)
+    one, other = (
+        np.array([getattr(row, who) is None for row in rows], dtype=bool)
+        for who in ("champion", "challenger")
+    )
+    differ = np.array([_differ(row, apart) for row in rows], dtype=float)
+    times = np.array([row.times for row in rows], dtype=float)[np.unique(codes, return_index=True)[1]]
+    said = ~(one | other)
+    alone, champions = (_mean(codes, values, len(places)) for values in (other & ~one, one & ~other))
+    return Compared(alone, champions, _mean(codes[said], differ[said], len(places)), times)
+
+
+def _mean(codes: "NDArray[Any]", values: "NDArray[Any]", many: int) -> "NDArray[Any]":
+    """The mean of each code's values; NaN for one without values."""
+    import numpy as np
+
+    counts = np.bincount(codes, minlength=many)
+    sums = np.bincount(codes, weights=values.astype(float), minlength=many)
+    return np.asarray(np.divide(sums, counts, out=np.full(many, np.nan), where=counts > 0))
+
+
+def _differ(row: Comparison, apart: float | None) -> bool:
+    """Whether two answers, of many classes those of any class, are further apart than that."""
+    if apart is None or row.champion is None or row.challenger is None:
+        return False
+    one, other = (said if isinstance(said, list) else [said] for said in (row.champion, row.challenger))
+    return max(abs(a - b) for a, b in zip(one, other, strict=True)) > apart
+
+
+def excess(
+    task: str, champion: "NDArray[Any]", challenger: "NDArray[Any]", labels: "NDArray[Any]"
+) -> "tuple[NDArray[Any], NDArray[Any]]":
+    """How much more the challenger lost on each row, and how much it could be either way; (n,) each.
+
+    Brier score of a probability or of many, absolute error of a regression. Answers are (n,) or (n, classes).
+    """
+    import numpy as np
+
+    if task == "regression":
+        return np.abs(challenger - labels) - np.abs(champion - labels), np.abs(challenger - champion)
+    classes = champion.shape[1] if champion.ndim > 1 else 2
+    each = np.stack([_brier(challenger, k) - _brier(champion, k) for k in range(classes)], axis=1)
+    found = each[np.arange(len(labels)), labels.astype(int)]
+    return found, np.abs(each).max(axis=1)
+
+
+def _brier(said: "NDArray[Any]", label: int) -> "NDArray[Any]":
+    """The Brier score of each answer, were this its label."""
+    import numpy as np
+
+    if said.ndim == 1:
+        return np.asarray((said - label) ** 2)
+    return np.asarray(((said - np.eye(said.shape[1])[label]) ** 2).sum(axis=1))
+
+
+def _lost(
+    spec: ModelSpec, rows: Sequence[Comparison], since: datetime, now: datetime, stores: Stores
+) -> Lost:
+    """Hours in which truth became known, in their order; in each the mean over what both answered."""
+    import numpy as np
+
+    known = answered(spec, stores.predictions.asked(spec.name, since), now, stores)
+    said = {row.prediction_id: row for row in rows if row.champion is not None and row.challenger is not None}
+    none = Lost(np.zeros(0), np.zeros(0))
+    if known.empty or not said:
+        return none
+    known = known[known["label"].notna() & known["prediction_id"].isin(list(said))]
+    if known.empty:
+        return none
+    both = [said[name] for name in known["prediction_id"]]
+    champion, challenger = (_array([getattr(row, who) for row in both]) for who in ("champion", "challenger"))
+    more, bound = excess(spec.task, champion, challenger, known["label"].to_numpy("float64"))
+    return _by_hour(known.assign(more=more, bound=bound))
+
+
+def _array(said: "list[Any]") -> "NDArray[np.float64]":
+    import numpy as np
+
+    return np.array(said, dtype="float64")
+
+
+def _by_hour(rows: "pd.DataFrame") -> Lost:
+    hours = rows.groupby(rows["label_known_at"].dt.floor("h"))[["more", "bound"]].mean().sort_index()
+    return Lost(hours["more"].to_numpy(), hours["bound"].to_numpy())
+
+
+def _next(
+    spec: ModelSpec,
+    running: Running,
+    champion: int | None,
+    found: list[Finding],
+    stores: Stores,
+    now: datetime,
+) -> tuple[str, str]:
+    """What follows, and why."""
+    plan = moves.plan(spec)
+    if champion == running.version:
+        return PROMOTED, "it is champion"
+    if champion != running.champion:
+        return TAKEN_BACK, f"the champion is {champion} now; it was asked beside version {running.champion}"
+    if broken := breached(found):
+        return TAKEN_BACK, "; ".join(f"{each.test}: {each.explanation}" for each in broken)
+    waits = _waits(spec, running, stores, now)
+    if waits is not None and now - running.begun > plan.longest:
+        return TAKEN_BACK, f"it has not ended within {plan.longest}: {waits}"
+    if waits is not None:
+        return BAKES, waits
+    if running.step + 1 < len(plan.steps):
+        return ADVANCED, f"step {running.step + 1} of {len(plan.steps)} went without a breach"
+    return PROMOTED, "every step went without a breach"
+
+
+def _waits(spec: ModelSpec, running: Running, stores: Stores, now: datetime) -> str | None:
+    """What the step still waits for; None if for nothing."""
+    step, minimum = moves.step(spec, running), moves.plan(spec).minimum
+    asked = stores.comparisons.count(running.rollout, running.since)
+    if asked < minimum:
+        return f"both were asked {asked:,} questions in this step, of {minimum:,}"
+    if now - running.since < step.bake:
+        return f"the step bakes until {running.since + step.bake:%Y-%m-%d %H:%M} UTC"
+    return None
+
+
+def _promoted(spec: ModelSpec, running: Running, stores: Stores, now: datetime) -> tuple[str, str]:
+    """Champion at last, or why not; either way the rollout has ended."""
+    moved = promote(spec, running.version, stores, now, running.begun)
+    there = moved.promoted or moved.champion_version == running.version
+    with champions.turn(spec.name, stores, now):
+        if moves.current(spec.name, stores) == running:
+            why = "every step went without a breach" if there else moved.reason
+            moves.end(spec, running, COMPLETE if there else TAKE_BACK, why, stores, now)
+    return (PROMOTED, "every step went without a breach") if there else (TAKEN_BACK, moved.reason)
+
+
+def _told_again(spec: ModelSpec, stores: Stores, since: datetime | None) -> Look:
+    entry = moves.newest(spec.name, stores)
+    if entry is None or since is None or entry.at < since:
+        raise NothingToDo(f"no version of {spec.name} is being rolled out")
+    running = moves.running_of(entry)
+    outcome = PROMOTED if entry.action == COMPLETE else TAKEN_BACK
+    return _look(spec, running, stores, outcome, entry.why, [])
+
+
+def _look(
+    spec: ModelSpec, running: Running, stores: Stores, outcome: str, reason: str, found: Sequence[Finding]
+) -> Look:
+    plan = moves.plan(spec)
+    return Look(
+        model=spec.name,
+        version=running.version,
+        champion=running.champion,
+        step=running.step + 1,
+        steps=len(plan.steps),
+        share=moves.step(spec, running).share,
+        since=running.since,
+        questions=stores.comparisons.count(running.rollout, running.since),
+        minimum=plan.minimum,
+        outcome=outcome,
+        reason=reason,
+        findings=tuple(found),
+    )
