@@ -1,7 +1,7 @@
 """monitor_<model>: what arrives against what the champion learned from, after each retraining and on a schedule."""
 
 from airflow.sdk import Asset, AssetOrTimeSchedule, CronTriggerTimetable, dag, get_parsing_context, task
-from evergreen_airflow.stages import START, defaults, form, stage
+from evergreen_airflow.stages import START, defaults, form, stage, wall_clock
 
 from pipelines.catalog import ModelSpec, models
 
@@ -11,7 +11,8 @@ metrics of the champion of **{name}** on the truth that has arrived. `ask_for_tr
 inputs drifted or the champion decayed, beyond doubt and on enough rows; it is skipped otherwise, and its log says what
 was found. The signal is recorded before the event, so a lost event costs one tick of the retraining's schedule.
 `performance` writes the page of the model's days, `var/reports/performance/{name}.html`, from its answers and the truth
-that came for them; it is skipped where there are none.
+that came for them; it is skipped where there are none. `archive` moves what is new in the prediction log to the Delta
+tables `predictions/{name}` and `truths/{name}`, each answer once.
 
 **If it fails:** nothing else depends on it; the next run reports again.
 """
@@ -47,6 +48,12 @@ def build(spec: ModelSpec) -> None:
             return found["explanation"] if asks else stage(NothingToDo.say, found["explanation"])
 
         @task
+        def archive() -> dict:
+            from pipelines.loop import steps
+
+            return stage(steps.archive, spec.name, now=wall_clock())
+
+        @task
         def performance() -> str:
             from pipelines.loop import steps
 
@@ -54,6 +61,7 @@ def build(spec: ModelSpec) -> None:
 
         ask_for_training(report())
         performance()
+        archive()
 
     monitor()
 

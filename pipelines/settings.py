@@ -66,12 +66,22 @@ class Settings(BaseSettings):
     serving_patience_seconds: float = Field(
         1.0, gt=0, description="a prediction that would wait longer for its turn is refused at once"
     )
+    serving_backend_seconds: float = Field(
+        1.0,
+        gt=0,
+        description="an answer waits no longer for the feature store or the prediction log's database",
+    )
     serving_access: str = Field(
         "open", pattern="^(open|keys)$", description="keys: who asks serving names a key of `evergreen keys`"
     )
     serving_key: SecretStr | None = Field(
         None,
         description="the key that our own commands name where serving_access=keys; good for predict and read",
+    )
+    prediction_log_days: int | None = Field(
+        None,
+        ge=1,
+        description="answers older than this leave the database once they lie in the lake; unset: none",
     )
     threads: int = Field(2, ge=1, description="threads one task may use")
     memory_mb: int = Field(

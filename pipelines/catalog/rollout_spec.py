@@ -54,7 +54,7 @@ class Rollout(Spec):
     )
     by: tuple[str, ...] = Field(
         (),
-        description="entities or fields of the request; who has the same is answered by the same; default: all entities",
+        description="entities or fields of the request; who has the same is answered by the same; default: entities",
     )
     limits: Limits = Field(default_factory=Limits, description="what ends it")
     minimum: Annotated[int, Unit("questions")] = Field(

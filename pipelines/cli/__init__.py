@@ -187,6 +187,16 @@ def performance(
 
 
 @app.command()
+def archive(model: Model, as_json_text: AsJson = False) -> None:
+    """Move what is new in the model's prediction log to the Delta tables predictions/MODEL and truths/MODEL."""
+    from pipelines.loop.steps import archive as run
+
+    with explained():
+        told = "{answers:,} answers and {truths:,} truths moved to the lake; {forgotten:,} left the database"
+        show(run(model), as_json_text, lambda found: told.format(**found))
+
+
+@app.command()
 def why(
     asked: Annotated[str, typer.Argument(metavar="MODEL[@VERSION]", help="default version: the champion")],
     as_json_text: AsJson = False,

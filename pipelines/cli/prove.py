@@ -263,3 +263,18 @@ def canary(
 
     with explained():
         _conclude("canary", prove(canaries, looks, questions, seed, _say), as_json_text)
+
+
+@app.command()
+def serving(
+    moves: Annotated[int, typer.Option(min=2, help="how often the champion moves under load")] = 500,
+    kills: Annotated[int, typer.Option(min=0, help="how often the server is killed under load")] = 200,
+    seconds: Annotated[float, typer.Option(min=0.5, help="how long each back end is gone")] = 60.0,
+    seed: Seed = 0,
+    as_json_text: AsJson = False,
+) -> None:
+    """The real prediction API under load: champions move, it is killed, and what it leans on hangs, goes and lies."""
+    from pipelines.prove.serving import prove
+
+    with explained():
+        _conclude("serving", prove(moves, kills, seconds, seed, _say), as_json_text)

@@ -288,6 +288,16 @@ def score(model: str, file: str | None = None, now: str | None = None) -> list[d
     return [as_json(ask(spec, there[name], shared, clock(now))) for name in ([file] if file else there)]
 
 
+def archive(model: str, now: str | None = None) -> dict[str, Any]:
+    """Move what is new in the model's prediction log to the lake; NothingToDo if nothing is."""
+    from pipelines.serving.tables.archive import archive as move
+
+    found = move(model, stores(), clock(now))
+    if not (found.answers or found.truths or found.forgotten):
+        raise NothingToDo(f"every answer of {model} that was logged lies in the lake")
+    return dict(as_json(found))
+
+
 def performance(model: str, since: str | None = None, as_of: str | None = None) -> dict[str, Any]:
     """How the model's answers did, day by day, by the truth known at `as_of` (now, if left out); writes its page.
 

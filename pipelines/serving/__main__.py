@@ -11,6 +11,11 @@ from pipelines import catalog
 from pipelines.contracts import EvergreenError
 from pipelines.serving.app import create_app
 from pipelines.serving.causes import Discreet
+from pipelines.serving.outages import remembered
+from pipelines.serving.outages import spool as spooling
+from pipelines.serving.outages.deadline import PromptFeatures
+from pipelines.serving.outages.remembered import Remembered
+from pipelines.serving.outages.spool import Spool
 from pipelines.settings import Settings, settings
 from pipelines.stores import Stores
 
@@ -23,22 +28,28 @@ def main() -> int:
         listening = _listen(current)
         stores = Stores(current)
         keys = (lambda: stores.api_keys) if current.serving_access == "keys" else None
+        models, kept = catalog.models(), current.home / "serving"
+        registry = Remembered(stores.tracking, models, kept / "champions.json")
+        spool = Spool(stores.predictions, kept / "answers", current.serving_backend_seconds)
+        features = PromptFeatures(stores.features, current.serving_backend_seconds)
         app = create_app(
-            current,
-            catalog.models(),
-            stores.tracking,
-            stores.features,
-            stores.predictions,
-            keys,
-            stores.tracking,
-            stores.comparisons,
-        )
+            current, models, registry, features, spool, keys, stores.tracking, stores.comparisons,
+            lambda: _notes(registry, spool),
+        )  # fmt: skip
     except EvergreenError as error:
         print(error, file=sys.stderr)
         return 2
     config = uvicorn.Config(app, access_log=False, log_config=None, timeout_graceful_shutdown=10)
+    spool.start()
     uvicorn.Server(config).run(sockets=[listening])
+    spool.stop()
     return 0
+
+
+def _notes(registry: Remembered, spool: Spool) -> list[str]:
+    """What is not as it should be, for whoever asks."""
+    said = {remembered.NOTE: registry.stale, spooling.NOTE: bool(spool.waiting)}
+    return [note for note, is_so in said.items() if is_so]
 
 
 def _log() -> None:

@@ -1,7 +1,7 @@
 """From a question to an answer that lies in the log."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -43,6 +43,7 @@ class Service:
     lane: Lane
     challengers: Mapping[str, Challenger] = field(default_factory=dict)
     mirror: Mirror | None = None
+    notes: Callable[[], list[str]] = list
 
     @cached_property
     def together(self) -> dict[str, Together]:
@@ -102,7 +103,7 @@ def _answered(
     if arm and service.mirror and not withheld:
         service.mirror.offer(predictor, served, arm, [one.mirrored for one in left])
     return [
-        no or withheld or [_told(predictor, one, arm) for one in group]
+        no or withheld or [_told(service, predictor, one, arm) for one in group]
         for group, no in zip(groups, refused, strict=True)
     ]
 
@@ -184,9 +185,10 @@ def _refused(served: Served, asked: _Asked, made: Sequence[_Made]) -> HTTPExcept
     return HTTPException(503, str(failed.said)) if failed else None
 
 
-def _told(predictor: Predictor, one: _Made, arm: Arm | None) -> Answered:
+def _told(service: Service, predictor: Predictor, one: _Made, arm: Arm | None) -> Answered:
     assert one.prediction is not None  # noqa: S101 - see `_refused`
-    said = told(one.prediction, one.served, one.found, _warnings(predictor, one.question, one.found))
+    warnings = [*_warnings(predictor, one.question, one.found), *service.notes()]
+    said = told(one.prediction, one.served, one.found, warnings)
     return said.model_copy(update={"arm": "challenger"}) if arm and one.served is arm.served else said
 
 

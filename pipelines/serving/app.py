@@ -23,7 +23,7 @@ from pipelines.serving.http.observed import Observed
 from pipelines.serving.lane import Lane
 from pipelines.serving.metrics import FeatureHealth, Metrics
 from pipelines.serving.predictor import Predictor
-from pipelines.serving.schemas import ANSWERS, Answered, ModelStatus, Problem, Refusal
+from pipelines.serving.schemas import ANSWERS, Answered, ModelStatus, Problem, Ready, Refusal
 from pipelines.serving.sources import FeatureSource, Registry, Rollouts
 from pipelines.settings import Settings
 
@@ -47,11 +47,12 @@ def create_app(
     keys: Callable[[], Keys] | None = None,
     rollouts: Rollouts | None = None,
     comparisons: ComparisonLog | None = None,
+    notes: Callable[[], list[str]] = list,
 ) -> FastAPI:
     """The app; it answers /health at once and loads the champions in the background.
 
     With `keys`, callers need one for all but the probes. With `rollouts` and a log of `comparisons`, a model whose spec
-    has a rollout is asked as champion and as challenger while there are both.
+    has a rollout is asked as champion and as challenger while there are both. `notes` says what is not as it should be.
     """
     keyring = Keyring(keys, settings.serving_poll_seconds) if keys else None
     metrics = Metrics()
@@ -62,7 +63,7 @@ def create_app(
     }
     lane = Lane(settings.serving_threads, settings.serving_patience_seconds)
     challengers, mirror = _arms(predictors, metrics, rollouts, comparisons)
-    service = Service(predictors, predictions, metrics, lane, challengers, mirror)
+    service = Service(predictors, predictions, metrics, lane, challengers, mirror, notes)
 
     @asynccontextmanager
     async def followed(_: FastAPI) -> AsyncIterator[None]:
@@ -189,12 +190,12 @@ def _add_probes(app: FastAPI, service: Service) -> None:
         responses={503: {"model": Problem, "description": "Names the models without a champion"}},
     )
     @public(READ_ONLY)
-    async def ready() -> dict[str, dict[str, int]]:
+    async def ready() -> Ready:
         versions = {n: p.served.version for n, p in service.predictors.items() if p.served}
         missing = sorted(set(service.predictors) - set(versions))
         if missing or not versions:
             raise HTTPException(503, f"no champion loaded for: {', '.join(missing) or 'an empty catalog'}")
-        return {"versions": versions}
+        return Ready(versions=versions, notes=service.notes())
 
     @app.get("/metrics", tags=["operations"], summary="Counters for Prometheus", response_class=Response)
     @scoped("read", READ_ONLY)

@@ -177,6 +177,13 @@ class ModelStatus(BaseModel):
     challenger_error: str | None = None
 
 
+class Ready(BaseModel):
+    """The version that answers for each model."""
+
+    versions: dict[str, int]
+    notes: list[str] = Field([], description="what serving does without for now; it answers on")
+
+
 def refusal(spec: ModelSpec | None, errors: Sequence[Any]) -> Refusal:
     """Each of pydantic's errors as field, problem and remedy; never repeats the value it was given."""
     fields = [_wrong(spec, error) for error in errors]

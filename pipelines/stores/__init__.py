@@ -9,6 +9,7 @@ from pipelines.acting import acting
 if TYPE_CHECKING:
     from pipelines.settings import Settings
     from pipelines.stores.api_keys import ApiKeys
+    from pipelines.stores.archive import Archive
     from pipelines.stores.audit.keys import Keys
     from pipelines.stores.audit.log import Audit
     from pipelines.stores.comparisons import Comparisons
@@ -87,6 +88,12 @@ class Stores:
         from pipelines.stores.predictions import Predictions
 
         return Predictions(self.settings.database)
+
+    @cached_property
+    def archive(self) -> "Archive":
+        from pipelines.stores.archive import Archive
+
+        return Archive(self.settings.database)
 
     @cached_property
     def comparisons(self) -> "Comparisons":

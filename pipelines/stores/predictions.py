@@ -128,6 +128,17 @@ class Predictions:
             if classified:
                 connection.execute(sa.insert(BY_CLASS), classified)
 
+    def record_missing(self, *predictions: Prediction) -> None:
+        """As `record`, of those whose ids are not in the log."""
+        ids = [each.prediction_id for each in predictions]
+        known: set[str] = set()
+        with self._engine().connect() as connection:
+            for start in range(0, len(ids), 500):
+                query = sa.select(PREDICTIONS.c.prediction_id)
+                some = query.where(PREDICTIONS.c.prediction_id.in_(ids[start : start + 500]))
+                known |= {row[0] for row in connection.execute(some)}
+        self.record(*(each for each in predictions if each.prediction_id not in known))
+
     def get(self, prediction_id: str) -> Prediction | None:
         found = self._read(LOGGED.where(PREDICTIONS.c.prediction_id == prediction_id))
         return found[0] if found else None

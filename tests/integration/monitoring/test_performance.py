@@ -65,10 +65,16 @@ def _answer(row: pd.Series, version: int, said: float) -> Prediction:
     )  # fmt: skip
 
 
+def told(as_of: datetime, stores: Stores) -> pd.DataFrame:
+    """The logged answers with the truth known by then."""
+    logged = stores.predictions.between(SPEC.name, BEGIN - timedelta(days=1), as_of)
+    return answered(SPEC, logged, as_of, stores)
+
+
 def test_each_answer_meets_the_truth_of_its_own_question_and_no_other(
     flown: Stores, asked: dict[str, pd.Series]
 ) -> None:
-    rows = answered(SPEC, BEGIN - timedelta(days=1), AS_OF, flown).set_index("prediction_id")
+    rows = told(AS_OF, flown).set_index("prediction_id")
     assert len(rows) == len(asked) + NEVER_FLOWN
     known = 0
     for name, flight in asked.items():
@@ -85,9 +91,9 @@ def test_each_answer_meets_the_truth_of_its_own_question_and_no_other(
 
 def test_a_truth_counts_from_when_it_was_known(flown: Stores, asked: dict[str, pd.Series]) -> None:
     earlier = AS_OF - timedelta(days=3)
-    rows = answered(SPEC, BEGIN - timedelta(days=1), earlier, flown)
+    rows = told(earlier, flown)
     assert (rows.event_timestamp <= pd.Timestamp(earlier)).all()
-    later = answered(SPEC, BEGIN - timedelta(days=1), AS_OF, flown).set_index("prediction_id")
+    later = told(AS_OF, flown).set_index("prediction_id")
     then = rows[rows.state == PENDING].prediction_id
     assert len(then) > 0
     assert (later.state[then] == KNOWN).sum() > 0
@@ -100,13 +106,13 @@ def _tell(stores: Stores, name: str, truth: float, known: datetime) -> None:
 def test_what_is_told_of_an_answer_counts_from_then_on_and_a_later_word_corrects_it(
     flown: Stores, asked: dict[str, pd.Series]
 ) -> None:
-    rows = answered(SPEC, BEGIN - timedelta(days=1), AS_OF, flown).set_index("prediction_id")
+    rows = told(AS_OF, flown).set_index("prediction_id")
     waiting, settled = rows.index[rows.state == PENDING][0], rows.index[rows.label == 0][0]
     _tell(flown, waiting, 1.0, AS_OF - timedelta(minutes=9))
     _tell(flown, waiting, 0.0, AS_OF - timedelta(minutes=5))
     _tell(flown, settled, 1.0, AS_OF - timedelta(minutes=1))
     _tell(flown, settled, 0.0, AS_OF + timedelta(minutes=1))  # nobody knows it yet
-    after = answered(SPEC, BEGIN - timedelta(days=1), AS_OF, flown).set_index("prediction_id")
+    after = told(AS_OF, flown).set_index("prediction_id")
     assert (after.label[waiting], after.state[waiting], after.told[waiting]) == (0.0, KNOWN, "feedback")
     assert (after.label[settled], after.told[settled]) == (1.0, "feedback")
     untouched = rows.index.difference([waiting, settled])
@@ -116,10 +122,10 @@ def test_what_is_told_of_an_answer_counts_from_then_on_and_a_later_word_corrects
 def test_the_label_that_is_known_later_than_what_was_told_counts(
     flown: Stores, asked: dict[str, pd.Series]
 ) -> None:
-    rows = answered(SPEC, BEGIN - timedelta(days=1), AS_OF, flown).set_index("prediction_id")
+    rows = told(AS_OF, flown).set_index("prediction_id")
     name = rows.index[rows.label == 0][0]
     _tell(flown, name, 1.0, BEGIN)
-    after = answered(SPEC, BEGIN - timedelta(days=1), AS_OF, flown).set_index("prediction_id")
+    after = told(AS_OF, flown).set_index("prediction_id")
     assert (after.label[name], after.told[name]) == (0.0, "label")
 
 
@@ -131,7 +137,7 @@ def found(flown: Stores, asked: dict[str, pd.Series]) -> Performance:
 def test_a_days_figures_are_those_of_its_answers_whose_truth_is_known(
     found: Performance, flown: Stores
 ) -> None:
-    rows = answered(SPEC, BEGIN - timedelta(days=1), AS_OF, flown)
+    rows = told(AS_OF, flown)
     assert found.metric == "log_loss"
     assert sum(each.answers for each in found.periods) == len(rows)
     measured = [each for each in found.periods if each.metric is not None]

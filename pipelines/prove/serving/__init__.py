@@ -1,0 +1,199 @@
+"""The real prediction API under load while champions move, the server is killed, and what it leans on goes away."""
+
+import random
+import sqlite3
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pipelines.promotion.rollback import rollback
+from pipelines.prove import Proof, Say
+from pipelines.prove.promotion.world import World, built
+from pipelines.prove.serving.server import PATIENCE, Callers, Reply, Server, asked, question
+from pipelines.serving.outages import remembered, spool
+from pipelines.stores import Stores
+from pipelines.stores.tracking.registry import CHAMPION
+
+PROMISE = (
+    "no request fails while champions move or back ends are gone, each answer is one version's,"
+    " and every answer that left is in the log"
+)
+Outage = Callable[[World], Any]
+
+
+def prove(moves: int, kills: int, seconds: float, seed: int, say: Say, world: World | None = None) -> Proof:
+    """So many rollbacks under load, so many kills of the server, and each outage for so many seconds."""
+    with tempfile.TemporaryDirectory(prefix="evergreen-prove-") as folder:
+        found = world or built(Path(folder) / "home")
+        server = Server(found.home)
+        server.start()
+        try:
+            parts = [
+                _moved(found, server, moves, say),
+                _killed(found, server, kills, random.Random(seed), say),  # noqa: S311 - when to kill, no secret
+                *(_without(found, server, name, seconds, say) for name in OUTAGES),
+            ]
+        finally:
+            server.stop()
+        failures = [failure for _, broken in parts for failure in broken]
+        return Proof(PROMISE, [row for row, _ in parts], failures)
+
+
+Part = tuple[dict[str, Any], list[str]]
+
+
+def _moved(world: World, server: Server, moves: int, say: Say) -> Part:
+    """Champions 1 and 2 take turns; every answer must be exactly what one of them says."""
+    stores, known = world.stores, {}
+    for version in (1, 2):
+        _move(world, stores, version)
+        _until(lambda v=version: asked(server.port, question(0)).body.get("version") == v)  # type: ignore[misc]
+        known[version] = [asked(server.port, question(n)).body["probability"] for n in range(1000)]
+    callers = Callers(server.port)
+    with callers.asking():
+        for number in range(moves):
+            to = 1 + number % 2
+            _move(world, stores, to)
+            _until(lambda v=to: asked(server.port, question(0)).body.get("version") == v)  # type: ignore[misc]
+            if number % 25 == 0:
+                say(f"{number} of {moves} moves, {len(callers.replies):,} answers")
+    wrong = [r for r in callers.replies if r.status == 200 and not _is_one_versions(r, known)]
+    row = _row(f"{moves} moves of the champion, each served", callers.replies, wrong=len(wrong))
+    return row, _failed("while champions moved", callers.replies) + _said(wrong, "are no version's own")
+
+
+def _is_one_versions(reply: Reply, known: dict[int, list[float]]) -> bool:
+    version = reply.body["version"]
+    return version in known and reply.body["probability"] == known[version][reply.question]
+
+
+def _move(world: World, stores: Stores, to: int) -> None:
+    if stores.tracking.named(world.spec.name, CHAMPION) != to:
+        rollback(world.spec, stores, datetime.now(UTC), "to and fro, to prove something", to)
+
+
+def _killed(world: World, server: Server, kills: int, chance: random.Random, say: Say) -> Part:
+    """The server is killed at a random moment under load, and started again; what was told must be in the log."""
+    replies: list[Reply] = []
+    for number in range(kills):
+        callers = Callers(server.port, pause=0.0)
+        with callers.asking():
+            time.sleep(chance.uniform(0.05, 0.5))
+            server.kill()
+        replies += callers.replies
+        server.start()
+        if number % 10 == 0:
+            say(f"{number} of {kills} kills, {len(replies):,} answers")
+    lost = _not_logged(world, replies)
+    row = _row(f"{kills} kills of the server", [r for r in replies if r.status], lost=len(lost))
+    return row, _said(lost, "left and are not in the log")
+
+
+def _without(world: World, server: Server, name: str, seconds: float, say: Say) -> Part:
+    """Nobody is refused while something is gone, and afterwards all that was answered is in the log."""
+    outage, callers = OUTAGES[name], Callers(server.port)
+    say(f"without: {name}")
+    with callers.asking(), outage(world):
+        time.sleep(seconds)
+    back = _until(lambda: _recovered(server))
+    lost = _not_logged(world, callers.replies)
+    row = _row(f"{name}, {seconds:g} s", callers.replies, lost=len(lost))
+    told = [] if back else [f"{name}: it was over, and answers went on to say so"]
+    return row, told + _failed(name, callers.replies) + _said(lost, f"left and are not in the log ({name})")
+
+
+def _recovered(server: Server) -> bool:
+    """Whether an answer says of nothing any more that it does without."""
+    reply = asked(server.port, question(0))
+    return reply.status == 200 and not {remembered.NOTE, spool.NOTE} & set(reply.body["warnings"])
+
+
+@contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    """Somebody holds the database and lets nobody write or read."""
+    connection = sqlite3.connect(file, isolation_level=None)
+    connection.execute("PRAGMA busy_timeout=60000")
+    connection.execute("BEGIN EXCLUSIVE")
+    try:
+        yield
+    finally:
+        connection.execute("ROLLBACK")
+        connection.close()
+
+
+@contextmanager
+def _away(file: Path) -> Iterator[None]:
+    """The file is somewhere else, and nothing new takes its place; a folder does."""
+    hidden = file.with_suffix(".away")
+    file.rename(hidden)
+    file.mkdir()
+    try:
+        yield
+    finally:
+        file.rmdir()
+        hidden.rename(file)
+
+
+@contextmanager
+def _lying(world: World) -> Iterator[None]:
+    """The registry names a champion that no gate ever passed."""
+    tracking = world.stores.tracking
+    before = tracking.named(world.spec.name, CHAMPION)
+    tracking.set_alias(world.spec.name, CHAMPION, world.refused[0])
+    try:
+        yield
+    finally:
+        tracking.set_alias(world.spec.name, CHAMPION, before or 2)
+
+
+OUTAGES: dict[str, Outage] = {
+    "the log's database hangs": lambda world: _locked(world.home / "evergreen.db"),
+    "the registry hangs": lambda world: _locked(world.home / "mlflow.db"),
+    "the registry is gone": lambda world: _away(world.home / "mlflow.db"),
+    "the registry lies": _lying,
+}
+
+
+def _until(condition: Callable[[], bool]) -> bool:
+    """Whether it came to be so."""
+    end = time.monotonic() + PATIENCE
+    while not (found := condition()) and time.monotonic() < end:
+        time.sleep(0.05)
+    return found
+
+
+def _not_logged(world: World, replies: Sequence[Reply]) -> list[Reply]:
+    """Answers that left and that the log does not have, once what waited on the disk has come to it."""
+    told = {r.body["prediction_id"]: r for r in replies if r.status == 200}
+    _until(lambda: not list((world.home / "serving" / "answers").glob("*.jsonl")))
+    log = world.stores.predictions
+    return [reply for name, reply in told.items() if log.get(name) is None]
+
+
+def _failed(when: str, replies: Sequence[Reply]) -> list[str]:
+    failed = [reply for reply in replies if reply.status != 200]
+    if not replies:
+        return [f"nobody asked anything {when}"]
+    return [f"{len(failed)} requests failed {when}: {failed[0].status} {failed[0].body}"] if failed else []
+
+
+def _said(wrong: Sequence[Reply], what: str) -> list[str]:
+    return [f"{len(wrong)} answers {what}, such as {wrong[0].body}"] if wrong else []
+
+
+def _row(what: str, replies: Sequence[Reply], **more: Any) -> dict[str, Any]:
+    times = sorted(reply.seconds for reply in replies) or [0.0]
+    return {
+        "what": what,
+        "asked": len(replies),
+        "failed": sum(reply.status != 200 for reply in replies),
+        "p50 ms": round(times[len(times) // 2] * 1000),
+        "p99 ms": round(times[int(len(times) * 0.99)] * 1000),
+        "worst ms": round(times[-1] * 1000),
+        "wrong": more.get("wrong", ""),
+        "lost": more.get("lost", ""),
+    }

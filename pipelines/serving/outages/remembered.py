@@ -1,0 +1,82 @@
+"""Which versions were champions when the registry last said so, for a server that starts while it does not answer.
+
+What is remembered is believed no more than the registry: signature, licence and digest are verified as ever.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pipelines.contracts import as_json
+from pipelines.places import whole
+from pipelines.serving.causes import passed
+from pipelines.serving.sources import ChampionLike, Champions
+from pipelines.stores.audit.licences import Licence
+from pipelines.stores.tracking.registry import Tracking, Version
+
+log = logging.getLogger("evergreen.serving")
+NOTE = "the model registry was not heard since the start; champions are those it named before"
+
+
+class Remembered:
+    """The registry, with a memory: until it answers once, its champions are those it named last."""
+
+    def __init__(self, tracking: Tracking, models: Iterable[str], path: Path) -> None:
+        self._tracking, self._models, self._path = tracking, tuple(models), path
+        self._kept: dict[str, Any] | None = None
+        self.stale = False
+
+    def champions(self) -> Champions:
+        """Every model's champion, read at once; of a registry that was not heard yet what is remembered of it."""
+        try:
+            found = self._tracking.champions()
+        except Exception as error:
+            if self._kept is not None or not self._path.exists():
+                raise
+            log.warning(
+                "the model registry cannot be asked, so champions are as remembered: %s", passed(error)
+            )
+            self.stale = True
+            return self._recalled()
+        self.stale = False
+        self._remember(found)
+        return found
+
+    def champion(self, model: str) -> ChampionLike | None:
+        return self._tracking.champion(model)
+
+    def licence(self, version: Any) -> Licence:
+        return self._tracking.licence(version)
+
+    def fitted(self, version: Any) -> Any:
+        return self._tracking.fitted(version)
+
+    def _remember(self, found: Callable[[str], Version | None]) -> None:
+        """What changed since it was written down."""
+        named: dict[str, Any] = {}
+        for model in self._models:
+            with suppress(Exception):  # whoever looks it up is told what is wrong with it
+                version = found(model)
+                named |= {model: as_json(version)} if version is not None else {}
+        if named and named != self._kept:
+            try:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                with whole(self._path) as part:
+                    part.write_text(json.dumps(named))
+            except OSError as error:
+                log.warning("champions cannot be remembered: %s", passed(error))
+                return
+            self._kept = named
+
+    def _recalled(self) -> Champions:
+        named = json.loads(self._path.read_text())
+
+        def recalled(model: str) -> Version | None:
+            said = named.get(model)
+            return said and Version(**said | {"as_of": datetime.fromisoformat(said["as_of"])})
+
+        return recalled

@@ -1,0 +1,294 @@
+"""Rules of outages: what serving leans on is gone, slow or wrong; it answers from what it holds, and loses nothing."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from pipelines.contracts import EvergreenError
+from pipelines.prove.promotion.world import World as Champions
+from pipelines.serving.app import create_app
+from pipelines.serving.outages import deadline, spool
+from pipelines.serving.outages.deadline import Deadline, Hung, PromptFeatures
+from pipelines.serving.outages.remembered import Remembered
+from pipelines.serving.outages.spool import Spool
+from pipelines.settings import Settings
+from pipelines.stores import Stores
+from tests.champions import copied, crowned
+from tests.integration.serving.test_archive import MODEL, answer
+from tests.integration.serving.worlds import SPEC, FeatureTable, Models, Version, World, wait
+
+
+class Holding:
+    """Stands for a back end: `hold` makes calls wait until `let` is called, `broken` makes them fail."""
+
+    def __init__(self, behind: Any) -> None:
+        self.behind, self.broken = behind, False
+        self._free = threading.Event()
+        self._free.set()
+
+    def hold(self) -> None:
+        self._free.clear()
+
+    def let(self) -> None:
+        self._free.set()
+
+    def __getattr__(self, name: str) -> Any:
+        def called(*given: Any) -> Any:
+            self._free.wait(30)
+            if self.broken:
+                raise ConnectionError("it is gone")
+            return getattr(self.behind, name)(*given)
+
+        return called
+
+
+@pytest.fixture
+def log(stores: Stores) -> Holding:
+    assert stores.predictions.count(MODEL) == 0  # its tables are there
+    return Holding(stores.predictions)
+
+
+@pytest.fixture
+def kept(log: Holding, tmp_path: Path) -> Iterator[Spool]:
+    made = Spool(log, tmp_path / "spool", 0.2)
+    yield made
+    log.let()
+
+
+@pytest.fixture
+def outworld(stores: Stores, pipeline: Any, log: Holding, kept: Spool) -> Iterator[tuple[World, Holding]]:
+    """An app whose log and features can be held up."""
+    features = Holding(FeatureTable())
+    models = Models(Version(1, "one"), {1: pipeline})
+    quick = Settings(_env_file=None, home=stores.settings.home, serving_poll_seconds=0.02)
+    app = create_app(
+        quick,
+        {SPEC.name: SPEC},
+        models,
+        PromptFeatures(features, 0.2),
+        kept,
+        notes=lambda: ["waits on this disk"] if kept.waiting else [],
+    )
+    with TestClient(app, raise_server_exceptions=False) as client:
+        made = World(app, client, models, features, stores)  # type: ignore[arg-type]
+        wait(lambda: made.serving() == 1)
+        yield made, features
+        features.let()
+
+
+def test_features_that_hang_degrade_answers_and_hold_up_one_of_them(
+    outworld: tuple[World, Holding], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, features = outworld
+    assert not world.ask().json()["degraded"]
+    features.hold()
+    begun = time.monotonic()
+    replies = [world.ask() for _ in range(5)]
+    assert {reply.status_code for reply in replies} == {200}
+    assert all(reply.json()["degraded"] for reply in replies)
+    assert time.monotonic() - begun < 5 * 0.2 + 2  # one waited; the others were told at once
+    monkeypatch.setattr(deadline, "AGAIN", 0.0)
+    features.let()
+    wait(lambda: not world.ask().json()["degraded"])
+    assert world.ask().json()["missing_features"] == []
+
+
+@pytest.mark.parametrize("how", ["gone", "hangs"])
+def test_without_the_database_answers_leave_and_lie_on_this_disk_until_it_is_back(
+    outworld: tuple[World, Holding], log: Holding, kept: Spool, how: str
+) -> None:
+    world, _ = outworld
+    before = world.ask().json()
+    log.broken = how == "gone"
+    if how == "hangs":
+        log.hold()
+    replies = [world.ask() for _ in range(6)]
+    assert {reply.status_code for reply in replies} == {200}
+    assert "waits on this disk" in replies[-1].json()["warnings"]
+    ready = world.client.get("/ready")
+    assert (ready.status_code, ready.json()["notes"]) == (200, ["waits on this disk"])
+    assert kept.waiting == 6
+    log.broken = False
+    log.let()
+    wait(lambda: (kept.move(), not kept.waiting)[1])  # type: ignore[func-returns-value]
+    given = {before["prediction_id"], *(reply.json()["prediction_id"] for reply in replies)}
+    logged = world.stores.predictions.recent(MODEL, 100)
+    assert {each.prediction_id for each in logged} == given
+    assert len(logged) == len(given)
+    assert world.client.get("/ready").json()["notes"] == []
+    assert not list((world.stores.settings.home / "spool").glob("*"))
+
+
+def test_an_answer_comes_from_the_disk_as_it_went_there(stores: Stores, log: Holding, kept: Spool) -> None:
+    some = [
+        answer(),
+        answer(event_time=None, known=None),
+        answer(prediction=3, probabilities={"3": 0.25, "4": 0.75}),
+    ]
+    log.broken = True
+    kept.record(*some)
+    log.broken = False
+    kept.move()
+    assert [stores.predictions.get(each.prediction_id) for each in some] == some
+
+
+def test_what_a_killed_server_left_is_moved_by_the_next_once(
+    stores: Stores, log: Holding, kept: Spool, tmp_path: Path
+) -> None:
+    one, other = answer(), answer()
+    script = f"""
+import os, signal
+from pathlib import Path
+from pipelines.serving.outages.spool import Spool
+from tests.integration.serving.test_archive import answer
+class Gone:
+    def record(self, *given): raise ConnectionError("gone")
+made = Spool(Gone(), Path({str(tmp_path / "spool")!r}), 1.0)
+made.record(answer(prediction_id={one.prediction_id!r}), answer(prediction_id={other.prediction_id!r}))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert ended.returncode == -9, ended.stderr
+    stores.predictions.record(one)  # it had been on its way to the database as well
+    kept.move()
+    kept.move()
+    found = stores.predictions.recent(MODEL, 10)
+    assert sorted(each.prediction_id for each in found) == sorted([one.prediction_id, other.prediction_id])
+
+
+def test_a_file_that_another_server_writes_is_left_to_it(
+    stores: Stores, log: Holding, kept: Spool, tmp_path: Path
+) -> None:
+    log.broken = True
+    kept.record(answer())
+    log.broken = False
+    another = Spool(stores.predictions, tmp_path / "spool", 1.0)
+    another.move()
+    assert stores.predictions.count(MODEL) == 0
+    kept.move()
+    assert stores.predictions.count(MODEL) == 1
+
+
+def test_a_line_that_was_cut_off_was_never_an_answer(
+    stores: Stores, log: Holding, kept: Spool, tmp_path: Path
+) -> None:
+    log.broken = True
+    kept.record(answer())
+    log.broken = False
+    (file,) = (tmp_path / "spool").glob("*.jsonl")
+    file.write_bytes(file.read_bytes() + b'{"prediction_id": "x", "mod')
+    kept.move()
+    assert stores.predictions.count(MODEL) == 1
+    assert not file.exists()
+
+
+def test_with_neither_database_nor_disk_no_answer_leaves_and_none_is_logged_later(
+    outworld: tuple[World, Holding], log: Holding, kept: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, _ = outworld
+    log.broken = True
+
+    def full(*_: Any) -> None:
+        raise OSError("no space left on the device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(spool.os, "fsync", full)
+        reply = world.ask()
+        assert (reply.status_code, reply.json()["detail"][:30]) == (503, "the answer could not be writte")
+    log.broken = False
+    kept.move()
+    assert world.stores.predictions.count(MODEL) == 0
+    assert world.ask().status_code == 200
+
+
+def test_what_raises_in_time_raises_and_what_hangs_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = Deadline(0.1)
+    with pytest.raises(ZeroDivisionError):
+        calls.call(lambda: 1 // 0)
+    free = threading.Event()
+    with pytest.raises(Hung, match="no answer within"):
+        calls.call(free.wait)
+    with pytest.raises(Hung, match="another call hangs"):
+        calls.call(lambda: 7)
+    monkeypatch.setattr(deadline, "AGAIN", 0.0)
+    assert calls.call(lambda: 7) == 7
+    free.set()
+
+
+@pytest.fixture
+def champions(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Champions:
+    """A real registry whose champion is version 2."""
+    return copied(crowned(tmp_path_factory), tmp_path / "home")
+
+
+class Down:
+    """A registry that does not answer; files and keys are there."""
+
+    def __init__(self, tracking: Any) -> None:
+        self.tracking = tracking
+
+    def champions(self) -> Any:
+        raise ConnectionError("the registry is gone")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.tracking, name)
+
+
+def test_a_server_that_starts_without_the_registry_has_the_champions_it_last_heard_of(
+    champions: Champions,
+) -> None:
+    tracking, name = champions.stores.tracking, champions.spec.name
+    memory = champions.home / "serving" / "champions.json"
+    with pytest.raises(ConnectionError):
+        Remembered(Down(tracking), [name], memory).champions()  # type: ignore[arg-type]
+    heard = Remembered(tracking, [name, "another"], memory)
+    assert heard.champions()(name).version == 2  # type: ignore[union-attr]
+    assert not heard.stale
+    started = Remembered(Down(tracking), [name], memory)  # type: ignore[arg-type]
+    found = started.champions()(name)
+    assert started.stale
+    assert found == tracking.champion(name)
+    assert started.licence(found).decision == "PASS"
+    assert started.fitted(found) is not None
+    assert started.champions()("another") is None
+    heard._tracking = Down(tracking)  # type: ignore[assignment]
+    with pytest.raises(ConnectionError):
+        heard.champions()  # who has heard it goes on with what it serves, and says that it cannot ask
+
+
+def test_a_memory_that_was_changed_lets_nothing_serve(champions: Champions) -> None:
+    tracking, name = champions.stores.tracking, champions.spec.name
+    memory = champions.home / "serving" / "champions.json"
+    Remembered(tracking, [name], memory).champions()
+    said = json.loads(memory.read_text())
+    said[name]["version"] = champions.refused[0]
+    said[name]["tags"]["licence"] = "0 {}"
+    memory.write_text(json.dumps(said))
+    started = Remembered(Down(tracking), [name], memory)  # type: ignore[arg-type]
+    found = started.champions()(name)
+    for use in (started.licence, started.fitted):
+        with pytest.raises(EvergreenError, match="refused"):
+            use(found)
+
+
+def test_a_truth_is_told_only_where_it_is_kept(kept: Spool, log: Holding, stores: Stores) -> None:
+    """Feedback is no answer: whoever tells it can tell it again."""
+    from tests.integration.serving.test_archive import told
+
+    one = answer()
+    kept.record(one)
+    log.broken = True
+    with pytest.raises(ConnectionError):
+        kept.tell(told(one))
+    log.broken = False
+    kept.tell(told(one))
+    assert len(stores.predictions.truths(MODEL)) == 1
+    assert one == kept.get(one.prediction_id)
