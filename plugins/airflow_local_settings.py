@@ -60,7 +60,7 @@ HEAVY = (
     "pipelines.stores.offline",
     "pipelines.stores.online.store",
     "pipelines.stores.online.materialization",
-    "pipelines.stores.predictions",
+    "pipelines.stores.answers.predictions",
     "pipelines.stores.progress",
     "pipelines.stores.signals",
     "pipelines.stores.tracking.registry",

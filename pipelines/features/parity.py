@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.catalog import ModelSpec
 from pipelines.stores import Stores
-from pipelines.stores.predictions import Prediction
+from pipelines.stores.answers.predictions import Prediction
 
 if TYPE_CHECKING:
     import pandas as pd

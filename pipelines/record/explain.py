@@ -17,8 +17,8 @@ from pipelines.ingestion.arrivals import kept
 from pipelines.record import champion_history
 from pipelines.record.why import record_of
 from pipelines.stores import Stores
+from pipelines.stores.answers.predictions import Prediction
 from pipelines.stores.audit.licences import verify_origin
-from pipelines.stores.predictions import Prediction
 from pipelines.stores.tracking.registry import Version, file_digest
 from pipelines.training.training_set import path_of
 

@@ -14,7 +14,7 @@ from pipelines.rollout import moves
 from pipelines.rollout.evidence import Compared, Finding, Lost, breached, judged
 from pipelines.rollout.moves import COMPLETE, TAKE_BACK, Running
 from pipelines.stores import Stores
-from pipelines.stores.comparisons import Comparison
+from pipelines.stores.answers.comparisons import Comparison
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, partial
-from typing import Protocol
 from uuid import uuid4
 
 from fastapi import HTTPException, Request
@@ -20,17 +19,10 @@ from pipelines.serving.predictor import CannotAnswer, Loading, NoChampion, Predi
 from pipelines.serving.replies import logged, told
 from pipelines.serving.schemas import Answered
 from pipelines.serving.served import Body, Found, Said, Served, flat
-from pipelines.stores.predictions import Prediction, Truth
+from pipelines.serving.sources import PredictionLog
+from pipelines.stores.answers.predictions import Prediction
 
 log = logging.getLogger("evergreen.serving")
-
-
-class PredictionLog(Protocol):
-    """Where answers are logged, and what became of them; `record` returns once they are durable, all or none."""
-
-    def record(self, *predictions: Prediction) -> None: ...
-    def get(self, prediction_id: str) -> Prediction | None: ...
-    def tell(self, truth: Truth) -> None: ...
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from pipelines.catalog import ModelSpec
-from pipelines.serving.answering import PredictionLog, Service, in_turn
+from pipelines.serving.answering import Service, in_turn
 from pipelines.serving.arms.challenger import Challenger
 from pipelines.serving.arms.mirror import ComparisonLog, Mirror
 from pipelines.serving.bounds import Bounds
@@ -24,7 +24,7 @@ from pipelines.serving.lane import Lane
 from pipelines.serving.metrics import FeatureHealth, Metrics
 from pipelines.serving.predictor import Predictor
 from pipelines.serving.schemas import ANSWERS, Answered, ModelStatus, Problem, Ready, Refusal
-from pipelines.serving.sources import FeatureSource, Registry, Rollouts
+from pipelines.serving.sources import FeatureSource, PredictionLog, Registry, Rollouts
 from pipelines.settings import Settings
 
 REFUSALS: dict[int | str, dict[str, Any]] = {

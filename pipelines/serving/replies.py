@@ -5,7 +5,7 @@ from typing import Any
 
 from pipelines.serving.schemas import Answer, Answered, Classified, Value
 from pipelines.serving.served import Found, Said, Served
-from pipelines.stores.predictions import Prediction
+from pipelines.stores.answers.predictions import Prediction
 
 
 def told(prediction: Prediction, served: Served, found: Found, warnings: list[str]) -> Answered:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from pipelines.catalog import ModelSpec
+from pipelines.stores.answers.predictions import Prediction, Truth
 from pipelines.stores.audit.licences import Licence
 from pipelines.stores.audit.permits import Permit
 from pipelines.stores.feature_store.online_values import Asked, Online
@@ -56,6 +57,14 @@ class FeatureSource(Protocol):
         self, names: Sequence[str], asked: Sequence[Asked], views: Mapping[str, int] | None = None
     ) -> Sequence[Online]: ...
     def feature_names(self, spec: ModelSpec) -> list[str]: ...
+
+
+class PredictionLog(Protocol):
+    """Where answers are logged, and what became of them; `record` returns once they are durable, all or none."""
+
+    def record(self, *predictions: Prediction) -> None: ...
+    def get(self, prediction_id: str) -> Prediction | None: ...
+    def tell(self, truth: Truth) -> None: ...
 
 
 class OneByOne:

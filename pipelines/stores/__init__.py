@@ -8,14 +8,14 @@ from pipelines.acting import acting
 
 if TYPE_CHECKING:
     from pipelines.settings import Settings
+    from pipelines.stores.answers.archive import Archive
+    from pipelines.stores.answers.comparisons import Comparisons
+    from pipelines.stores.answers.predictions import Predictions
     from pipelines.stores.api_keys import ApiKeys
-    from pipelines.stores.archive import Archive
     from pipelines.stores.audit.keys import Keys
     from pipelines.stores.audit.log import Audit
-    from pipelines.stores.comparisons import Comparisons
     from pipelines.stores.feature_store.features import Features
     from pipelines.stores.ledger import Ledger
-    from pipelines.stores.predictions import Predictions
     from pipelines.stores.progress import Progress
     from pipelines.stores.signals import Signals
     from pipelines.stores.tables import Tables
@@ -85,18 +85,18 @@ class Stores:
 
     @cached_property
     def predictions(self) -> "Predictions":
-        from pipelines.stores.predictions import Predictions
+        from pipelines.stores.answers.predictions import Predictions
 
         return Predictions(self.settings.database)
 
     @cached_property
     def archive(self) -> "Archive":
-        from pipelines.stores.archive import Archive
+        from pipelines.stores.answers.archive import Archive
 
         return Archive(self.settings.database)
 
     @cached_property
     def comparisons(self) -> "Comparisons":
-        from pipelines.stores.comparisons import Comparisons
+        from pipelines.stores.answers.comparisons import Comparisons
 
         return Comparisons(self.settings.database)

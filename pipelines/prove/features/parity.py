@@ -22,8 +22,8 @@ from pipelines.serving.predictor import UNREAD
 from pipelines.serving.schemas import example
 from pipelines.serving.sources import OneByOne
 from pipelines.stores import Stores
+from pipelines.stores.answers.predictions import Prediction
 from pipelines.stores.audit.licences import Licence
-from pipelines.stores.predictions import Prediction
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,7 +17,7 @@ from pipelines.serving.causes import passed
 from pipelines.serving.metrics import Metrics
 from pipelines.serving.predictor import CannotAnswer, Predictor
 from pipelines.serving.served import Body, Found, Said, Served
-from pipelines.stores.comparisons import Comparison
+from pipelines.stores.answers.comparisons import Comparison
 
 log = logging.getLogger("evergreen.serving")
 EVERY = 0.5

@@ -14,7 +14,7 @@ from pipelines.serving.answering import Service
 from pipelines.serving.causes import passed
 from pipelines.serving.http.access import scoped
 from pipelines.serving.schemas import Problem, Strict, moment
-from pipelines.stores.predictions import Truth
+from pipelines.stores.answers.predictions import Truth
 
 log = logging.getLogger("evergreen.serving")
 

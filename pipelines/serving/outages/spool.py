@@ -17,10 +17,10 @@ from typing import IO, Any, Protocol
 from uuid import uuid4
 
 from pipelines.contracts import as_json
-from pipelines.serving.answering import PredictionLog
 from pipelines.serving.causes import passed
 from pipelines.serving.outages.deadline import Deadline
-from pipelines.stores.predictions import Prediction, Truth
+from pipelines.serving.sources import PredictionLog
+from pipelines.stores.answers.predictions import Prediction, Truth
 
 log = logging.getLogger("evergreen.serving")
 NOTE = "the database does not take answers; they are logged on this server's disk until it does"

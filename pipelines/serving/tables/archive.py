@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.stores import Stores
-from pipelines.stores.archive import ANSWERS, TOLD, Batch
+from pipelines.stores.answers.archive import ANSWERS, TOLD, Batch
 from pipelines.stores.locks import exclusive
 
 TIME = pa.timestamp("us", tz="UTC")

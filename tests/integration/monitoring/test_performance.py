@@ -20,7 +20,7 @@ from pipelines.monitoring.performance_page import paged
 from pipelines.monitoring.truth import KNOWN, NEVER, PENDING, answered
 from pipelines.settings import Settings
 from pipelines.stores import Stores
-from pipelines.stores.predictions import Prediction, Truth
+from pipelines.stores.answers.predictions import Prediction, Truth
 from tests.integration.conftest import AS_OF
 
 SPEC = catalog.model("flight_delays")

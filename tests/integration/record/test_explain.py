@@ -17,7 +17,7 @@ from pipelines.ingestion.arrivals import kept as archived
 from pipelines.record.champion_history import who_was_champion
 from pipelines.record.explain import explain
 from pipelines.stores import Stores
-from pipelines.stores.predictions import Prediction
+from pipelines.stores.answers.predictions import Prediction
 from tests.integration.stores.test_predictions import FIRST
 from tests.retrainings import MODEL, copied, crowned
 from tests.training_sets import spec

@@ -16,7 +16,7 @@ from pipelines.review.scorecard.evidence import Scene
 from pipelines.review.scorecard.outcomes import Outcomes
 from pipelines.settings import PROJECT
 from pipelines.stores import Stores
-from pipelines.stores.predictions import Prediction
+from pipelines.stores.answers.predictions import Prediction
 from tests.champions import copied, crowned
 from tests.once import copied_home
 

@@ -14,8 +14,8 @@ from pipelines.prove.promotion.world import World
 from pipelines.rollout import moves
 from pipelines.rollout.look import ADVANCED, BAKES, PROMOTED, TAKEN_BACK, Look, compared, look, shown
 from pipelines.stores import Stores
+from pipelines.stores.answers.comparisons import Comparison
 from pipelines.stores.audit.permits import permit_of
-from pipelines.stores.comparisons import Comparison
 from pipelines.stores.tracking.registry import CHALLENGER, CHAMPION
 from tests.champions import copied, crowned
 

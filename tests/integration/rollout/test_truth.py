@@ -10,7 +10,7 @@ from pipelines.catalog import Limits
 from pipelines.rollout.evidence import breached, judged
 from pipelines.rollout.look import _lost, compared, excess
 from pipelines.stores import Stores
-from pipelines.stores.comparisons import Comparison
+from pipelines.stores.answers.comparisons import Comparison
 from tests.integration.conftest import AS_OF
 from tests.integration.monitoring.test_performance import BEGIN, SPEC, asked, flights
 

@@ -17,7 +17,7 @@ from pipelines.serving.tables import archive as tables
 from pipelines.serving.tables.archive import archive
 from pipelines.settings import Settings
 from pipelines.stores import Stores
-from pipelines.stores.predictions import Prediction, Truth
+from pipelines.stores.answers.predictions import Prediction, Truth
 
 MODEL = "flight_delays"
 NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)

@@ -13,8 +13,8 @@ from pipelines.contracts import EvergreenError
 from pipelines.serving.app import create_app
 from pipelines.settings import Settings
 from pipelines.stores import Stores
+from pipelines.stores.answers.comparisons import Comparison
 from pipelines.stores.audit.permits import Permit
-from pipelines.stores.comparisons import Comparison
 from tests.integration.serving.worlds import NOW, SPEC, FeatureTable, Models, Version, World, wait
 
 ROLLED = SPEC.model_copy(update={"rollout": Rollout(steps=(Step(share=0),), by=("carrier", "tailnum"))})

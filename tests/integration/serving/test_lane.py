@@ -19,7 +19,7 @@ from pipelines.serving.predictor import CannotAnswer, Predictor
 from pipelines.serving.schemas import example
 from pipelines.settings import Settings
 from pipelines.stores import Stores
-from pipelines.stores.predictions import Prediction
+from pipelines.stores.answers.predictions import Prediction
 from tests.integration.serving.worlds import (
     KNOWN,
     SPEC,

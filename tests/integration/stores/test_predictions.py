@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipelines.stores import Stores
-from pipelines.stores.predictions import Prediction, Predictions
+from pipelines.stores.answers.predictions import Prediction, Predictions
 
 FIRST = Prediction(
     prediction_id="00000000-0000-4000-8000-000000000000",

@@ -22,9 +22,9 @@ from pipelines.review.scorecard.outcomes import CACHE, Outcomes
 from pipelines.review.scorecard.rubric import SECTIONS
 from pipelines.settings import PROJECT
 from pipelines.stores import Stores, proofs
+from pipelines.stores.answers.predictions import Prediction
 from pipelines.stores.feature_store.health import Check as Expected
 from pipelines.stores.feature_store.health import Health, ViewHealth
-from pipelines.stores.predictions import Prediction
 from pipelines.stores.tracking.registry import Version
 
 NAME = "flight_delays"

@@ -13,9 +13,9 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
+from pipelines.stores.answers.predictions import BY_CLASS, OF_CLASSES, PREDICTIONS, TRUTHS
+from pipelines.stores.answers.predictions import METADATA as LOG
 from pipelines.stores.databases import create, engine
-from pipelines.stores.predictions import BY_CLASS, OF_CLASSES, PREDICTIONS, TRUTHS
-from pipelines.stores.predictions import METADATA as LOG
 
 METADATA = sa.MetaData()
 BATCHES = sa.Table(
