@@ -71,6 +71,10 @@ class Settings(BaseSettings):
         gt=0,
         description="an answer waits no longer for the feature store or the prediction log's database",
     )
+    serving_hosts: str | None = Field(
+        None,
+        description="names that serving is asked under, with commas; unset: on loopback its own, elsewhere any",
+    )
     serving_access: str = Field(
         "open", pattern="^(open|keys)$", description="keys: who asks serving names a key of `evergreen keys`"
     )

@@ -11,6 +11,7 @@ from pipelines import catalog
 from pipelines.contracts import EvergreenError
 from pipelines.serving.app import create_app
 from pipelines.serving.causes import Discreet
+from pipelines.serving.http.access import LOOPBACK
 from pipelines.serving.outages import remembered
 from pipelines.serving.outages import spool as spooling
 from pipelines.serving.outages.deadline import PromptFeatures
@@ -24,7 +25,7 @@ def main() -> int:
     """Serve until told to stop; 2 when something must be mended first."""
     _log()
     try:
-        current = settings()
+        current = _named(settings())
         listening = _listen(current)
         stores = Stores(current)
         keys = (lambda: stores.api_keys) if current.serving_access == "keys" else None
@@ -44,6 +45,13 @@ def main() -> int:
     uvicorn.Server(config).run(sockets=[listening])
     spool.stop()
     return 0
+
+
+def _named(current: Settings) -> Settings:
+    """On loopback, where nobody said otherwise, it is asked under loopback's names alone."""
+    if current.serving_hosts or current.host not in LOOPBACK:
+        return current
+    return current.model_copy(update={"serving_hosts": ",".join(LOOPBACK)})
 
 
 def _notes(registry: Remembered, spool: Spool) -> list[str]:

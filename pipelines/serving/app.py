@@ -96,7 +96,9 @@ def create_app(
     _add_probes(app, service)
     _add_documents(app)
     errors.add(app, predictors)
-    app.add_middleware(DeclaredOnly, routes_of=app, keyring=keyring)
+    names = settings.serving_hosts
+    hosts = frozenset(each.strip().lower() for each in names.split(",")) if names else None
+    app.add_middleware(DeclaredOnly, routes_of=app, keyring=keyring, hosts=hosts)
     app.add_middleware(Observed, service=service)
     return app
 

@@ -15,6 +15,7 @@ from fastapi.responses import HTMLResponse
 
 from evergreen_airflow.charts import STYLE as CHARTS
 from evergreen_airflow.charts import bands, box, line
+from evergreen_airflow.layout import page
 from pipelines.catalog import models_with
 from pipelines.features.health import said, state
 from pipelines.settings import settings
@@ -24,18 +25,6 @@ from pipelines.stores.feature_store.views import Views
 DAG, SHOWN = "features", 30
 RUN = "run <code>evergreen features compute</code>, or start the DAG <code>features</code>"
 HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'"}
-STYLE = (
-    ":root{color-scheme:light dark;--text:#1c1e21;--soft:#666;--line:#ddd;--paper:#fff;--bad:#c62828;--warn:#9a6200;"
-    "--good:#2e7d32}@media(prefers-color-scheme:dark){:root{--text:#e6e6e6;--soft:#a0a0a0;--line:#3a3a3a;"
-    "--paper:#161616;--bad:#ff8a80;--warn:#ffca60;--good:#81c784}}"
-    "body{font:15px/1.45 sans-serif;margin:2em;color:var(--text);background:var(--paper)}"
-    "table{border-collapse:collapse;margin:1em 0}td,th{padding:.4em .9em .4em 0;text-align:left;vertical-align:top;"
-    "border-bottom:1px solid var(--line);max-width:34em;overflow-wrap:break-word}"
-    "th{font-weight:600;white-space:nowrap}td.n,th.n{text-align:right;"
-    "white-space:nowrap;font-variant-numeric:tabular-nums}small,.soft{color:var(--soft)}a{color:inherit}"
-    "small{display:block;max-width:26em;overflow-wrap:anywhere}.no{color:var(--bad)}.warn{color:var(--warn)}.yes{color:var(--good)}"
-)
-
 router = APIRouter()
 
 
@@ -245,11 +234,7 @@ def _checked(check: Check) -> str:
 
 
 def _page(title: str, body: str) -> HTMLResponse:
-    return HTMLResponse(
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(title)}</title>"
-        f"<style>{STYLE}{CHARTS}</style><h1>{escape(title)}</h1>{body}</html>",
-        headers=HEADERS,
-    )
+    return HTMLResponse(page(title, f"<h1>{escape(title)}</h1>{body}", CHARTS), headers=HEADERS)
 
 
 def _right(name: str) -> str:

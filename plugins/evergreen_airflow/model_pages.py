@@ -13,11 +13,11 @@ from typing import Annotated, Any
 
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
-from fastapi import APIRouter, Depends, Header, HTTPException
+from fastapi import APIRouter, Depends, Header, HTTPException, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from evergreen_airflow.feature_pages import STYLE
+from evergreen_airflow.layout import page
 from pipelines.catalog import ModelSpec, models
 from pipelines.contracts import EvergreenError, as_json
 from pipelines.settings import settings
@@ -60,6 +60,7 @@ OWN = (
     "button{font-weight:600;border-color:var(--bad);color:var(--bad);cursor:pointer}"
     "button[disabled]{opacity:.5;cursor:default}input[name=reason]{min-width:22em}"
 )
+NOT_YOURS = "<p class=soft>Who may start this DAG's runs can roll back here."
 READS = [Depends(requires_access_dag("GET"))]
 ACTS = [Depends(requires_access_dag("POST", DagAccessEntity.RUN))]
 
@@ -75,20 +76,17 @@ class Asked(BaseModel):
 
 
 @router.get("/model/{dag_id}", dependencies=READS)
-def model(dag_id: str) -> HTMLResponse:
-    """The champion, what a rollback goes to, the newest versions and their verdicts."""
+def model(dag_id: str, request: Request, user: GetUserDep) -> HTMLResponse:
+    """The champion, what a rollback goes to, the newest versions and their verdicts; the button for who may use it."""
     from pipelines.promotion.overview import overview
 
     spec = models().get(dag_id.removeprefix(PREFIX)) if dag_id.startswith(PREFIX) else None
     if spec is None:
         return HTMLResponse("<p>This DAG trains no model.", headers=HEADERS)
     found = overview(spec, Stores(settings()))
-    body = _champion(found) + _form(dag_id, found) + _versions(dag_id, found)
-    return HTMLResponse(
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(spec.name)}</title>"
-        f"<style>{STYLE}{OWN}</style><h1>{escape(spec.name)}</h1>{body}</html>",
-        headers=HEADERS,
-    )
+    form = _form(dag_id, found) if _may_act(dag_id, request, user) else NOT_YOURS
+    body = f"<h1>{escape(spec.name)}</h1>{_champion(found)}{form}{_versions(dag_id, found)}"
+    return HTMLResponse(page(spec.name, body, OWN), headers=HEADERS)
 
 
 @router.get("/model/{dag_id}/{version}", dependencies=READS)
@@ -124,6 +122,15 @@ def rollback(
     except EvergreenError as error:
         raise HTTPException(409, str(error)) from None
     return JSONResponse(as_json(answer))
+
+
+def _may_act(dag_id: str, request: Request, user: Any) -> bool:
+    """Whether this person would be let through to the rollback."""
+    try:
+        requires_access_dag("POST", DagAccessEntity.RUN, dag_id)(request, user)
+    except HTTPException:
+        return False
+    return True
 
 
 def _spec(dag_id: str) -> ModelSpec:
@@ -168,6 +175,11 @@ def _form(dag_id: str, found: dict[str, Any]) -> str:
     to, obstacles = found["rollback"]["to"], found["rollback"]["obstacles"]
     told = "".join(f"<li>{escape(reason)}" for reason in obstacles)
     told = f"<p class=warn>Version {to} cannot serve now:<ul>{told}</ul>" if to and told else ""
+    others = [
+        each for each in found["versions"] if each["version"] != found["champion"] and not each["retired"]
+    ]
+    if found["champion"] is None or not (to or others):
+        return "<p class=soft>There is no other version to roll back to."
     hint = f"version {to}" if to else "version"
     return (
         f"<form data-call='{escape(dag_id)}/rollback'><button name=go>Roll back</button>"

@@ -13,6 +13,7 @@ from fastapi import Path as Part
 from fastapi.responses import HTMLResponse
 
 from evergreen_airflow.feature_pages import router
+from evergreen_airflow.layout import page
 from evergreen_airflow.model_pages import router as model_router
 from pipelines.catalog import datasets
 from pipelines.contracts import IngestResult
@@ -21,10 +22,8 @@ from pipelines.stores import Stores
 
 PREFIX, SHOWN = "ingest_", 200
 HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'"}
-STYLE = (
-    "body{font:15px sans-serif;margin:2em}td,th{padding:.3em .8em;text-align:left;border-bottom:1px solid #ccc;"
-    "vertical-align:top}.refused{background:#fdd}.partly{background:#ffd}"
-)
+OWN = ".refused{background:color-mix(in srgb,var(--bad) 15%,transparent)}"
+OWN += ".partly{background:color-mix(in srgb,var(--warn) 12%,transparent)}"
 
 app = FastAPI(title="Evergreen", docs_url=None, redoc_url=None, openapi_url=None)
 app.include_router(router)
@@ -43,12 +42,11 @@ def arrivals(dag_id: str) -> HTMLResponse:
     columns = "".join(
         f"<th>{name}" for name in ("file", "state", "rows", "silver", "quarantine", "superseded", "why")
     )
-    return HTMLResponse(
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{dataset}: arrivals</title><style>{STYLE}</style>"
+    body = (
         f"<h1>{dataset}</h1><p>{len(batches)} newest batches, newest first. <code>evergreen quarantine list {dataset}"
-        f"</code> shows what is held back.</p><table><tr>{columns}</tr>{rows}</table></html>",
-        headers=HEADERS,
+        f"</code> shows what is held back.</p><table><tr>{columns}</tr>{rows}</table>"
     )
+    return HTMLResponse(page(f"{dataset}: arrivals", body, OWN), headers=HEADERS)
 
 
 @app.get("/arrivals/{dag_id}/{digest}", dependencies=[Depends(requires_access_dag("GET"))])
@@ -60,10 +58,18 @@ def report(dag_id: str, digest: Digest) -> HTMLResponse:
     return HTMLResponse(Path(found.report).read_text(), headers=HEADERS)
 
 
+def _held_back(batch: IngestResult) -> str:
+    """Why some of a batch's rows are not in silver, where the batch as a whole was taken."""
+    if not batch.quarantined:
+        return ""
+    rows = "row breaks a rule" if batch.quarantined == 1 else "rows break a rule"
+    return f"{batch.quarantined:,} {rows}; the report says which"
+
+
 def _row(dag_id: str, batch: IngestResult) -> str:
     kind = "refused" if batch.state == "refused" else "partly" if batch.quarantined else ""
     counts = (batch.parsed, batch.silver, batch.quarantined, batch.superseded)
-    cells = [batch.state.value, *(f"{count:,}" for count in counts), batch.reason or ""]
+    cells = [batch.state.value, *(f"{count:,}" for count in counts), batch.reason or _held_back(batch)]
     name = escape(batch.name)
     if batch.report:
         name = f"<a href={escape(dag_id)}/{batch.digest}>{name}</a>"

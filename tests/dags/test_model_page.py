@@ -87,6 +87,35 @@ def test_who_may_not_start_a_run_may_not_roll_back(world: World, ask: Any) -> No
     assert champion(world) == 1
 
 
+def test_who_may_not_use_the_button_does_not_see_it(world: World, ask: Any) -> None:
+    assert "<form" in ask("GET", PAGE, "user").text
+    seen = ask("GET", PAGE, "viewer").text
+    assert "<form" not in seen
+    assert "Who may start this DAG's runs can roll back here" in seen
+
+
+def test_where_there_is_nothing_to_go_back_to_there_is_no_button(ask: Any) -> None:
+    """Before the first champion, and with a single version."""
+    from evergreen_airflow.model_pages import _form
+
+    assert "There is no other version to roll back to" in ask("GET", PAGE).text
+    assert "<form" not in ask("GET", PAGE).text
+    one = {"version": 1, "retired": None}
+    found = {"champion": 1, "versions": [one], "rollback": {"to": None, "obstacles": []}}
+    assert "<form" not in _form("retrain_flight_delays", found)
+    assert "<form" in _form(
+        "retrain_flight_delays", found | {"versions": [one, {"version": 2, "retired": None}]}
+    )
+
+
+@pytest.mark.parametrize("path", [PAGE, "/arrivals/ingest_flights", "/features/features"])
+def test_pages_fit_phones_and_the_dark(world: World, ask: Any, path: str) -> None:
+    answer = ask("GET", path)
+    assert answer.status_code == 200
+    assert "name=viewport" in answer.text
+    assert "prefers-color-scheme:dark" in answer.text
+
+
 def test_a_call_rolls_back_in_the_name_of_who_is_logged_in(world: World, ask: Any) -> None:
     answer = ask("POST", CALL, json={"reason": "late flights", "to": 1}, headers=OURS)
     assert answer.status_code == 200, answer.text

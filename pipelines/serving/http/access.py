@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI, HTTPException
 from starlette.routing import BaseRoute, Match
@@ -56,11 +57,13 @@ def statement(route: BaseRoute) -> Access | None:
 
 
 class DeclaredOnly:
-    """Refuses with 403 every route without a statement of access, callers whose key is not good for it, and with 413
-    bodies over 64 KiB."""
+    """Refuses with 403 every route without a statement of access, callers whose key is not good for it, with 421 those
+    who ask under another name than one of `hosts` (None: any), and with 413 bodies over 64 KiB."""
 
-    def __init__(self, app: ASGIApp, routes_of: FastAPI, keyring: Keyring | None) -> None:
-        self._app, self._routes_of, self._keyring = app, routes_of, keyring
+    def __init__(
+        self, app: ASGIApp, routes_of: FastAPI, keyring: Keyring | None, hosts: frozenset[str] | None = None
+    ) -> None:
+        self._app, self._routes_of, self._keyring, self._hosts = app, routes_of, keyring, hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -71,6 +74,8 @@ class DeclaredOnly:
             await self._app(scope, _limited(receive), send)
 
     def _refusal(self, scope: Scope) -> Refusal | None:
+        if self._hosts is not None and _host(scope) not in self._hosts:
+            return 421, _MISDIRECTED, {}
         access = self._access(scope) if scope["type"] == "http" else None
         if access is None:
             return 403, "this route does not state who may call it, so nobody may", {}
@@ -87,6 +92,20 @@ class DeclaredOnly:
                 if route.matches(scope)[0] is wanted:
                     return statement(route)
         return NOBODYS
+
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+"""How a server on loopback is asked: under another name a page of another site may have sent the browser here."""
+_MISDIRECTED = "this server is not asked under this name; EVERGREEN_SERVING_HOSTS says under which"
+
+
+def _host(scope: Scope) -> str | None:
+    """The name that who asks has for this server."""
+    said = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
+    try:
+        return urlsplit(f"//{said}").hostname
+    except ValueError:
+        return None
 
 
 NOBODYS = Access("there is no such route", None)

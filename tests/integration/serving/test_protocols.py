@@ -253,6 +253,11 @@ def test_requests_of_every_protocol_are_counted(world: World, client: OpenInfere
 PAGE = (PROJECT / "docs" / "how-to" / "ask-for-predictions.md").read_text()
 
 
+def blocks() -> list[str]:
+    """The page's Python."""
+    return re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+
+
 def test_each_curl_of_the_page_is_answered(world: World) -> None:
     asked = re.findall(r"curl -s http://127\.0\.0\.1:8000(\S+) -H '([^']+)' -d '([^']+)'", PAGE)
     assert len(asked) == 2
@@ -264,7 +269,7 @@ def test_each_curl_of_the_page_is_answered(world: World) -> None:
 def test_the_page_shows_how_the_protocols_client_asks(
     client: OpenInferenceClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (shown,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    (shown,) = [each for each in blocks() if "open_inference" in each]
     monkeypatch.setattr("open_inference.openapi.client.OpenInferenceClient", lambda base_url: client)
     exec(shown, {})  # noqa: S102 - our own page
     assert "probability" in capsys.readouterr().out

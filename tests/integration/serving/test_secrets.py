@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from pipelines.contracts import EvergreenError, TransientError
+from pipelines.serving.__main__ import _named
 from pipelines.serving.app import create_app
 from pipelines.serving.causes import Cause, Discreet
 from pipelines.serving.schemas import example
@@ -177,6 +178,28 @@ def test_whatever_fails_with_whatever_text_an_open_route_says_one_of_our_causes(
     last = status["last_error"]
     assert any(last == cause if cause is None else str(cause) in last for cause in said), last
     assert (status["version"] == 1) == (None in said)
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:8000", 200), ("localhost", 200), ("LOCALHOST:1", 200), ("[::1]:8000", 200), ("evil.example", 421),
+        ("127.0.0.1.evil.example", 421), ("", 421), ("[::1", 421), ("localhost@evil.example", 421),
+    ],
+)  # fmt: skip
+def test_who_asks_under_another_name_is_refused(
+    stores: Stores, pipeline: Any, host: str, status: int
+) -> None:
+    """Such as a page of another site whose name was pointed to loopback."""
+    named = _named(Settings(_env_file=None, home=stores.settings.home))
+    app = create_app(named, {SPEC.name: SPEC}, Models(), FeatureTable(), stores.predictions)
+    with TestClient(app) as client:
+        for path in ("/health", "/v1/models"):
+            assert client.get(path, headers={"Host": host}).status_code == status
+    elsewhere = Settings(_env_file=None, home=stores.settings.home, host="0.0.0.0")  # noqa: S104
+    assert _named(elsewhere).serving_hosts is None
+    own = Settings(_env_file=None, home=stores.settings.home, serving_hosts="models.example")
+    assert _named(own) == own
 
 
 @pytest.mark.timeout(240)
