@@ -67,7 +67,7 @@ class Settings(BaseSettings):
         1.0, gt=0, description="a prediction that would wait longer for its turn is refused at once"
     )
     serving_backend_seconds: float = Field(
-        1.0,
+        2.0,
         gt=0,
         description="an answer waits no longer for the feature store or the prediction log's database",
     )

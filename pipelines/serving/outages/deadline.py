@@ -10,6 +10,8 @@ from pipelines.serving.sources import FeatureSource
 from pipelines.stores.feature_store.online_values import Asked, Online
 
 T = TypeVar("T")
+FIRST = 30.0
+"""So many seconds the first call may take, which imports and opens what the others find open."""
 AGAIN = 5.0
 """So many seconds after one call hung the next may try; until then the back end is taken to be gone."""
 
@@ -19,7 +21,7 @@ class Hung(Exception):
 
 
 class Deadline:
-    """Calls into one back end, each at most `seconds` long for who calls.
+    """Calls into one back end, each at most `seconds` long for who calls, but the first.
 
     A call that takes longer goes on by itself, in a thread that holds nothing up, also not the end of the process.
     While it does, others are told at once that it hangs; one in AGAIN seconds tries.
@@ -27,6 +29,7 @@ class Deadline:
 
     def __init__(self, seconds: float) -> None:
         self._seconds, self._lock = seconds, threading.Lock()
+        self._warm = False
         self._hanging: threading.Thread | None = None
         self._tried_at = float("-inf")
 
@@ -44,10 +47,11 @@ class Deadline:
         said: list[Any] = []
         thread = threading.Thread(target=_into, args=(work, said), name="deadline", daemon=True)
         thread.start()
-        thread.join(self._seconds)
+        seconds, self._warm = self._seconds if self._warm else FIRST, True
+        thread.join(seconds)
         if not said:
             self._hanging = thread
-            raise Hung(f"no answer within {self._seconds:g} s")
+            raise Hung(f"no answer within {seconds:g} s")
         good, result = said[0]
         if not good:
             raise result

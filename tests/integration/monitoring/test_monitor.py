@@ -260,5 +260,10 @@ print(json.dumps([woken, outlets]))
     )
     woken, outlets = json.loads(done.stdout.splitlines()[-1])
     assert woken == ["decayed_flight_delays", "features"]
-    assert outlets == {"report": [], "performance": [], "ask_for_training": ["decayed_flight_delays"]}
+    assert outlets == {
+        "report": [],
+        "performance": [],
+        "archive": [],
+        "ask_for_training": ["decayed_flight_delays"],
+    }
     assert catalog.model(MODEL).monitor.decay is not None
