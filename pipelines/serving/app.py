@@ -188,6 +188,7 @@ def _add_probes(app: FastAPI, service: Service) -> None:
     @app.get(
         "/ready",
         tags=["operations"],
+        response_model_exclude_defaults=True,
         summary="Every model of the catalog has a champion loaded",
         responses={503: {"model": Problem, "description": "Names the models without a champion"}},
     )

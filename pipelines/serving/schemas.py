@@ -178,7 +178,7 @@ class ModelStatus(BaseModel):
 
 
 class Ready(BaseModel):
-    """The version that answers for each model."""
+    """The version that answers for each model; `notes` only where there are some."""
 
     versions: dict[str, int]
     notes: list[str] = Field([], description="what serving does without for now; it answers on")
