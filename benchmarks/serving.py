@@ -28,6 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.loop_sides import free_port
+from benchmarks.open_loop import Offered, offer
 from pipelines import catalog
 from pipelines.cli.tour import newest
 from pipelines.settings import PROJECT, Settings
@@ -132,7 +133,7 @@ async def asked(
 async def answer(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, model: str, question: bytes
 ) -> dict[str, Any]:
-    head = f"POST /v1/models/{model}/predictions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    head = f"POST /v1/models/{model}/predictions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     writer.write(f"{head}Content-Length: {len(question)}\r\n\r\n".encode() + question)
     told = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
     length = int(told.split("content-length: ")[1].split("\r\n")[0])
@@ -143,11 +144,12 @@ async def answer(
 
 
 async def answers(port: int, model: str, questions: list[bytes]) -> list[dict[str, Any]]:
-    """What each question is answered, without what is new each time."""
+    """What each question is answered, without what is new each time or since the other commit."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     found = [await answer(reader, writer, model, question) for question in questions]
     writer.close()
-    return [{name: value for name, value in each.items() if name != "prediction_id"} for each in found]
+    new = ("prediction_id", "arm")
+    return [{name: value for name, value in each.items() if name not in new} for each in found]
 
 
 def main() -> None:
@@ -188,8 +190,32 @@ def compare(given: argparse.Namespace) -> None:
             raise SystemExit("the two commits answer differently")
         console.print(f"{len(questions)} questions are answered alike, to the bit.")
         console.print(table(ports, given, questions))
+        console.print(offered(ports["ours"], given, questions))
         single = asyncio.run(asked(ports["ours"], given.model, questions, 1, given.seconds))
         console.print(batch(given.model, home, folder, questions, len(single) / given.seconds))
+
+
+def offered(port: int, given: argparse.Namespace, questions: list[bytes]) -> Table:
+    """Ours in an open loop: questions come whether it keeps up or not, at 70% and at 5 times what it can."""
+    closed = asyncio.run(asked(port, given.model, questions, max(given.connections), given.seconds))
+    capacity, found = len(closed) / given.seconds, Table(title="ours, open loop")
+    for heading in (
+        "offered/s",
+        "of capacity",
+        "answers/s",
+        "refused",
+        "failed",
+        "p50 ms",
+        "p99 ms",
+        "p99.9 ms",
+    ):
+        found.add_column(heading, justify="right")
+    for share in (0.7, 5.0):
+        seen: Offered = asyncio.run(offer(port, given.model, questions, share * capacity, given.seconds))
+        times = [f"{1000 * seen.quantile(q):.0f}" for q in (0.5, 0.99, 0.999)]
+        sent, counts = f"{seen.sent / given.seconds:.0f}", (str(seen.refused), str(seen.failed))
+        found.add_row(sent, f"{share:.1f}x", f"{len(seen.took) / given.seconds:.1f}", *counts, *times)
+    return found
 
 
 def batch(model: str, home: Path, folder: Path, questions: list[bytes], single: float) -> str:

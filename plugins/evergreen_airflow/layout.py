@@ -12,6 +12,7 @@ STYLE = (
     "th{font-weight:600;white-space:nowrap}td.n,th.n{text-align:right;"
     "white-space:nowrap;font-variant-numeric:tabular-nums}small,.soft{color:var(--soft)}a{color:inherit}"
     "small{display:block;max-width:26em;overflow-wrap:anywhere}.no{color:var(--bad)}.warn{color:var(--warn)}.yes{color:var(--good)}"
+    "@media(max-width:40em){body{margin:1em}table{display:block;overflow-x:auto}}"
 )
 
 

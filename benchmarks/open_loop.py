@@ -1,0 +1,68 @@
+"""Questions that come by a clock of their own: a server that is too slow does not slow them down."""
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass, field
+
+MOST = 2_000
+"""Questions under way at once; a client that has more has run out of sockets, not the server of time."""
+
+
+@dataclass
+class Offered:
+    """What became of the questions: seconds of each that was answered, how many were refused (503) or failed."""
+
+    took: list[float] = field(default_factory=list)
+    sent: int = 0
+    refused: int = 0
+    failed: int = 0
+
+    def quantile(self, share: float) -> float:
+        times = sorted(self.took)
+        return times[int(share * (len(times) - 1))] if times else float("nan")
+
+
+async def offer(port: int, model: str, questions: list[bytes], rate: float, seconds: float) -> Offered:
+    """Questions at random moments, `rate` a second on average; each is timed from when it was due."""
+    seen, chance, idle = Offered(), random.Random(0), asyncio.LifoQueue[_Connection]()  # noqa: S311 - no secret
+    tasks: set[asyncio.Task[None]] = set()
+    begun = due = time.perf_counter()
+    while (due := due + chance.expovariate(rate)) < begun + seconds:
+        if (pause := due - time.perf_counter()) > 0:
+            await asyncio.sleep(pause)
+        seen.sent += 1
+        if len(tasks) >= MOST:
+            seen.failed += 1
+            continue
+        question = questions[seen.sent % len(questions)]
+        tasks.add(task := asyncio.create_task(_one(port, model, question, due, seen, idle)))
+        task.add_done_callback(tasks.discard)
+    await asyncio.gather(*tasks)
+    return seen
+
+
+_Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def _one(
+    port: int, model: str, question: bytes, due: float, seen: Offered, idle: "asyncio.LifoQueue[_Connection]"
+) -> None:
+    try:
+        reader, writer = (
+            idle.get_nowait() if idle.qsize() else await asyncio.open_connection("127.0.0.1", port)
+        )
+        head = f"POST /v1/models/{model}/predictions HTTP/1.1\r\nHost: localhost\r\n"
+        head += f"Content-Type: application/json\r\nContent-Length: {len(question)}\r\n\r\n"
+        writer.write(head.encode() + question)
+        told = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        await reader.readexactly(int(told.split("content-length: ")[1].split("\r\n")[0]))
+        idle.put_nowait((reader, writer))
+    except (OSError, asyncio.IncompleteReadError):
+        seen.failed += 1
+        return
+    status = told.split(" ")[1]
+    if status == "200":
+        seen.took.append(time.perf_counter() - due)
+    seen.refused += status == "503"
+    seen.failed += status not in ("200", "503")
