@@ -67,9 +67,9 @@ class Settings(BaseSettings):
         1.0, gt=0, description="a prediction that would wait longer for its turn is refused at once"
     )
     serving_backend_seconds: float = Field(
-        2.0,
+        0.4,
         gt=0,
-        description="an answer waits no longer for the feature store or the prediction log's database",
+        description="an answer waits no longer for the feature store, nor for the log; twice it is below the patience",
     )
     serving_hosts: str | None = Field(
         None,

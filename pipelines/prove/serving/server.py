@@ -31,7 +31,6 @@ def serve(home: str, port: int, log: str) -> None:
         del os.environ[name]
     os.environ |= {
         "EVERGREEN_HOME": home, "EVERGREEN_SERVING_PORT": str(port), "EVERGREEN_SERVING_POLL_SECONDS": "0.05",
-        "EVERGREEN_SERVING_PATIENCE_SECONDS": "10", "EVERGREEN_SERVING_BACKEND_SECONDS": "0.25",
     }  # fmt: skip
     settings.cache_clear()
     out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)

@@ -44,7 +44,7 @@ class Spool(threading.Thread):
         self._lock, self._ended = threading.Lock(), threading.Event()
         self._file: IO[bytes] | None = None
         self._waiting = 0
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     @property
     def waiting(self) -> int:
