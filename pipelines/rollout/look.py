@@ -14,7 +14,7 @@ from pipelines.rollout import moves
 from pipelines.rollout.evidence import Compared, Finding, Lost, breached, judged
 from pipelines.rollout.moves import COMPLETE, TAKE_BACK, Running
 from pipelines.stores import Stores
-from pipelines.stores.answers.comparisons import Comparison
+from pipelines.stores.answers.comparisons import Batch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,12 +54,15 @@ def look(spec: ModelSpec, stores: Stores, now: datetime, since: datetime | None 
 
     One that has ended no earlier than `since` is told again: whoever ended it may have been killed before he told.
     """
+    before = moves.current(spec.name, stores)
+    found = evidence(spec, before, stores, now) if before else []  # a person's rollback does not wait for it
     with champions.turn(spec.name, stores, now) as champion:
         moves.settle(spec, stores)
         running = moves.current(spec.name, stores)
         if running is None:
             return _told_again(spec, stores, since)
-        found = evidence(spec, running, stores, now)
+        if running != before:
+            return _look(spec, running, stores, BAKES, "it moved while it was looked at", [])
         outcome, reason = _next(spec, running, champion, found, stores, now)
         if outcome == TAKEN_BACK:
             moves.end(spec, running, TAKE_BACK, reason, stores, now)
@@ -83,43 +86,24 @@ def shown(spec: ModelSpec, stores: Stores, now: datetime) -> Look:
 
 def evidence(spec: ModelSpec, running: Running, stores: Stores, now: datetime) -> list[Finding]:
     """Every test on all that both were asked so far."""
-    rows, plan = stores.comparisons.of(running.rollout), moves.plan(spec)
-    lost = None if plan.limits.loss is None else _lost(spec, rows, running.begun, now, stores)
-    return judged(plan.limits, plan.confidence, compared(rows, plan.limits.apart), lost)
+    plan = moves.plan(spec)
+    lost = None if plan.limits.loss is None else _lost(spec, running.rollout, now, stores)
+    seen = compared(stores.comparisons.batches(running.rollout))
+    return judged(plan.limits, plan.confidence, seen, lost)
 
 
-def compared(rows: Sequence[Comparison], apart: float | None) -> Compared:
-    """Comparisons as the tests take them: batches in the order in which they began."""
+def compared(batches: Sequence[Batch]) -> Compared:
+    """Batches as the tests take them."""
     import numpy as np
 
-    places = {name: place for place, name in enumerate(dict.fromkeys(row.batch for row in rows))}
-    codes = np.array([places[row.batch] for row in rows], dtype=int)
-    one, other = (
-        np.array([getattr(row, who) is None for row in rows], dtype=bool)
-        for who in ("champion", "challenger")
-    )
-    differ = np.array([_differ(row, apart) for row in rows], dtype=float)
-    times = np.array([row.times for row in rows], dtype=float)[np.unique(codes, return_index=True)[1]]
-    said = ~(one | other)
-    alone, champions = (_mean(codes, values, len(places)) for values in (other & ~one, one & ~other))
-    return Compared(alone, champions, _mean(codes[said], differ[said], len(places)), times)
-
-
-def _mean(codes: "NDArray[Any]", values: "NDArray[Any]", many: int) -> "NDArray[Any]":
-    """The mean of each code's values; NaN for one without values."""
-    import numpy as np
-
-    counts = np.bincount(codes, minlength=many)
-    sums = np.bincount(codes, weights=values.astype(float), minlength=many)
-    return np.asarray(np.divide(sums, counts, out=np.full(many, np.nan), where=counts > 0))
-
-
-def _differ(row: Comparison, apart: float | None) -> bool:
-    """Whether two answers, of many classes those of any class, are further apart than that."""
-    if apart is None or row.champion is None or row.challenger is None:
-        return False
-    one, other = (said if isinstance(said, list) else [said] for said in (row.champion, row.challenger))
-    return max(abs(a - b) for a, b in zip(one, other, strict=True)) > apart
+    counts = np.array(
+        [(each.questions, each.alone, each.other, each.answered, each.differ) for each in batches],
+        dtype=float,
+    ).reshape(-1, 5)
+    questions, alone, other, answered, differ = counts.T
+    times = np.array([np.nan if each.times is None else each.times for each in batches], dtype=float)
+    apart = np.divide(differ, answered, out=np.full(len(counts), np.nan), where=answered > 0)
+    return Compared(alone / questions, other / questions, apart, times)
 
 
 def excess(
@@ -148,21 +132,16 @@ def _brier(said: "NDArray[Any]", label: int) -> "NDArray[Any]":
     return np.asarray(((said - np.eye(said.shape[1])[label]) ** 2).sum(axis=1))
 
 
-def _lost(
-    spec: ModelSpec, rows: Sequence[Comparison], since: datetime, now: datetime, stores: Stores
-) -> Lost:
+def _lost(spec: ModelSpec, rollout: str, now: datetime, stores: Stores) -> Lost:
     """Hours in which truth became known, in their order; in each the mean over what both answered."""
     import numpy as np
 
-    known = answered(spec, stores.predictions.asked(spec.name, since), now, stores)
-    said = {row.prediction_id: row for row in rows if row.champion is not None and row.challenger is not None}
-    none = Lost(np.zeros(0), np.zeros(0))
-    if known.empty or not said:
-        return none
-    known = known[known["label"].notna() & known["prediction_id"].isin(list(said))]
+    pairs, none = stores.comparisons.pairs(rollout), Lost(np.zeros(0), np.zeros(0))
+    known = answered(spec, stores.comparisons.logged(rollout), now, stores)
+    known = known if known.empty else known[known["label"].notna()]
     if known.empty:
         return none
-    both = [said[name] for name in known["prediction_id"]]
+    both = [pairs[name] for name in known["prediction_id"]]
     champion, challenger = (_array([getattr(row, who) for row in both]) for who in ("champion", "challenger"))
     more, bound = excess(spec.task, champion, challenger, known["label"].to_numpy("float64"))
     return _by_hour(known.assign(more=more, bound=bound))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 LIMITS = Limits(errors=0.001, slower=1.5, apart=0.2, disagreement=0.1, loss=0.01)
 BATCH = 4
-"""Questions that are compared at once: as many as come within half a second where eight are asked a second."""
+"""Questions that are compared at once: as many as come within a second where four are asked."""
 HOUR = 50
 """Questions whose truth becomes known in the same hour."""
 MATURITY = 500

@@ -1,7 +1,8 @@
 """While a version is rolled out both are asked the same questions, after the answers have left.
 
 Both answer one batch, at one moment, one after the other: what differs is the model alone. It costs two batches each
-EVERY seconds at most, however much is asked; what does not fit is not compared, whatever it is about.
+EVERY seconds at most, however much is asked; what does not fit is not compared, whatever it is about. Of each batch a
+few answers are kept, for the truth.
 """
 
 import logging
@@ -17,18 +18,18 @@ from pipelines.serving.causes import passed
 from pipelines.serving.metrics import Metrics
 from pipelines.serving.predictor import CannotAnswer, Predictor
 from pipelines.serving.served import Body, Found, Said, Served
-from pipelines.stores.answers.comparisons import Comparison
+from pipelines.stores.answers.comparisons import Batch, Pair
 
 log = logging.getLogger("evergreen.serving")
-EVERY = 0.5
-MOST = 64
-"""Questions of one batch."""
+EVERY = 1.0
+MOST, KEPT = 64, 4
+"""Questions of one batch, and of how many of them both answers are kept."""
 
 
 class ComparisonLog(Protocol):
     """Where comparisons are kept."""
 
-    def record(self, compared: Sequence[Comparison]) -> None: ...
+    def record(self, batch: Batch, pairs: Sequence[Pair]) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Mirrored:
 
 
 @dataclass
-class _Batch:
+class _Waiting:
     predictor: Predictor
     champion: Served
     arm: Arm
@@ -57,7 +58,7 @@ class Mirror(threading.Thread):
         super().__init__(name="mirror", daemon=True)
         self._kept, self._metrics = kept, metrics
         self._lock, self._ended = threading.Lock(), threading.Event()
-        self._waiting: dict[str, _Batch] = {}
+        self._waiting: dict[str, _Waiting] = {}
         self._turns = 0
 
     def offer(self, predictor: Predictor, champion: Served, arm: Arm, answered: Sequence[Mirrored]) -> None:
@@ -66,7 +67,7 @@ class Mirror(threading.Thread):
         with self._lock:
             batch = self._waiting.get(name)
             if batch is None or batch.arm is not arm or batch.champion is not champion:
-                batch = self._waiting[name] = _Batch(predictor, champion, arm)
+                batch = self._waiting[name] = _Waiting(predictor, champion, arm)
             fit = answered[: MOST - len(batch.questions)]
             batch.questions += fit
         self._metrics.uncompared.labels(name).inc(len(answered) - len(fit))
@@ -83,9 +84,9 @@ class Mirror(threading.Thread):
             if not batch.questions:
                 continue
             try:
-                compared = self._compared(batch)
-                self._kept.record(compared)
-                self._metrics.compared.labels(name).inc(len(compared))
+                compared, pairs = self._compared(batch)
+                self._kept.record(compared, pairs)
+                self._metrics.compared.labels(name).inc(compared.questions)
             except Exception as error:
                 log.warning("%s: champion and challenger could not be compared: %s", name, passed(error))
 
@@ -94,21 +95,39 @@ class Mirror(threading.Thread):
         self.join(timeout=5)
         self.compare()
 
-    def _compared(self, batch: _Batch) -> list[Comparison]:
+    def _compared(self, batch: _Waiting) -> tuple[Batch, list[Pair]]:
         both = [batch.champion, batch.arm.served]
         self._turns += 1
         asked = {served.version: _asked(batch, served) for served in both[:: -1 if self._turns % 2 else 1]}
         (one, one_took), (other, other_took) = (asked[served.version] for served in both)
-        whole = None not in one and None not in other
-        times = other_took / one_took if whole and one_took > 0 else None
-        rollout, name = batch.arm.permit.rollout, batch.questions[0].prediction_id
-        return [
-            Comparison(each.prediction_id, rollout, each.asked_at, a, b, name, times)
+        rollout, first = batch.arm.permit.rollout, batch.questions[0]
+        pairs = [
+            Pair(each.prediction_id, rollout, a, b)
             for each, a, b in zip(batch.questions, one, other, strict=True)
+            if a is not None and b is not None
         ]
+        limits, whole = batch.predictor.spec.rollout, len(pairs) == len(one)
+        apart = limits.limits.apart if limits else None
+        return Batch(
+            batch=first.prediction_id,
+            rollout=rollout,
+            asked_at=first.asked_at,
+            questions=len(one),
+            alone=sum(b is None and a is not None for a, b in zip(one, other, strict=True)),
+            other=sum(a is None and b is not None for a, b in zip(one, other, strict=True)),
+            answered=len(pairs),
+            differ=sum(apart is not None and _distance(pair) > apart for pair in pairs),
+            times=other_took / one_took if whole and one_took > 0 else None,
+        ), pairs[:KEPT]
 
 
-def _asked(batch: _Batch, served: Served) -> tuple[list[Said | None], float]:
+def _distance(pair: Pair) -> float:
+    """How far two answers are from each other; of many classes that of the class on which they differ most."""
+    one, other = (said if isinstance(said, list) else [said] for said in (pair.champion, pair.challenger))
+    return max(abs(a - b) for a, b in zip(one, other, strict=True))
+
+
+def _asked(batch: _Waiting, served: Served) -> tuple[list[Said | None], float]:
     """What a version says to each question, None where it fails, and how many seconds it took, features apart."""
     questions = list(zip([each.asked for each in batch.questions], _features(batch, served), strict=True))
     begun = time.perf_counter()
@@ -117,7 +136,7 @@ def _asked(batch: _Batch, served: Served) -> tuple[list[Said | None], float]:
     return [None if isinstance(each, CannotAnswer) else each for each in said], took
 
 
-def _features(batch: _Batch, served: Served) -> list[Found]:
+def _features(batch: _Waiting, served: Served) -> list[Found]:
     """Each question's features as this version takes them: those it was answered with, where both take the same."""
     one, other = batch.champion, batch.arm.served
     if (one.features, one.views) == (other.features, other.views):

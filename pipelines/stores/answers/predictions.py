@@ -145,17 +145,10 @@ class Predictions:
 
     def between(self, model: str, since: datetime, until: datetime) -> list[Mapping[str, Any]]:
         """What the model answered about events in (since, until], oldest first: ANSWERED, without the features."""
-        return self._answered(PREDICTIONS.c.model == model, since < HAPPENED, until >= HAPPENED)
-
-    def asked(self, model: str, since: datetime) -> list[Mapping[str, Any]]:
-        """As `between`, of what the model was asked since a moment."""
-        return self._answered(PREDICTIONS.c.model == model, PREDICTIONS.c.asked_at >= since)
-
-    def _answered(self, *which: sa.ColumnElement[bool]) -> list[Mapping[str, Any]]:
         query = (
             sa.select(*(PREDICTIONS.c[name] for name in ANSWERED), BY_CLASS.c.probabilities)
             .outerjoin_from(PREDICTIONS, BY_CLASS)
-            .where(*which)
+            .where(PREDICTIONS.c.model == model, since < HAPPENED, until >= HAPPENED)
             .order_by(HAPPENED, PREDICTIONS.c.prediction_id)
         )
         with self._engine().connect() as connection:

@@ -2,8 +2,10 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
+import numpy as np
 import pytest
 
 from pipelines.catalog import ModelSpec, Rollout
@@ -11,10 +13,11 @@ from pipelines.contracts import EvergreenError, NothingToDo
 from pipelines.promotion.retire import retire
 from pipelines.promotion.rollback import rollback
 from pipelines.prove.promotion.world import World
+from pipelines.rollout import look as looking
 from pipelines.rollout import moves
 from pipelines.rollout.look import ADVANCED, BAKES, PROMOTED, TAKEN_BACK, Look, compared, look, shown
 from pipelines.stores import Stores
-from pipelines.stores.answers.comparisons import Comparison
+from pipelines.stores.answers.comparisons import Batch
 from pipelines.stores.audit.permits import permit_of
 from pipelines.stores.tracking.registry import CHALLENGER, CHAMPION
 from tests.champions import copied, crowned
@@ -61,13 +64,20 @@ def asked(
     running = moves.current(spec.name, stores)
     assert running is not None
     for _ in range(0, many, 4):
-        ids = [str(uuid4()) for _ in range(4)]
-        stores.comparisons.record(
-            Comparison(
-                name, running.rollout, at, 0.5, challenger, ids[0], None if challenger is None else 1.0
-            )
-            for name in ids
+        failed = challenger is None
+        differ = 0 if failed or abs((challenger or 0) - 0.5) <= 0.2 else 4
+        batch = Batch(
+            str(uuid4()),
+            running.rollout,
+            at,
+            4,
+            4 * failed,
+            0,
+            4 * (not failed),
+            differ,
+            None if failed else 1.0,
         )
+        stores.comparisons.record(batch, [])
 
 
 def aliases(stores: Stores, spec: ModelSpec) -> tuple[int | None, int | None]:
@@ -243,19 +253,31 @@ def test_a_model_without_a_rollout_has_none_to_show(world: World, stores: Stores
         moves.begin(world.spec, 1, stores, datetime.now(UTC))
 
 
-def test_batches_of_several_servers_may_lie_among_each_other() -> None:
+def test_what_a_batch_says_is_a_share_of_its_questions() -> None:
     at = datetime.now(UTC)
-    rows = [
-        Comparison("a1", "r", at, 0.5, None, "a", None),
-        Comparison("b1", "r", at, 0.5, 0.9, "b", 3.0),
-        Comparison("a2", "r", at, None, 0.5, "a", None),
-        Comparison("b2", "r", at, [0.2, 0.8], [0.25, 0.75], "b", 3.0),
-    ]
-    found = compared(rows, 0.1)
-    assert found.alone.tolist() == [0.5, 0]
+    found = compared([Batch("a", "r", at, 4, 1, 2, 1, 1, None), Batch("b", "r", at, 2, 2, 0, 0, 0, 3.0)])
+    assert found.alone.tolist() == [0.25, 1]
     assert found.other.tolist() == [0.5, 0]
-    assert found.differ[1] == 0.5
+    assert found.differ[0] == 1
+    assert np.isnan([found.differ[1], found.times[0]]).all()
     assert found.times[1] == 3
+    assert len(compared([]).alone) == 0
+
+
+def test_a_rollout_that_ends_while_it_is_looked_at_is_not_taken_further(
+    spec: ModelSpec, stores: Stores, begun: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked(stores, spec, begun)
+    seen = looking.evidence
+
+    def slow(*given: Any) -> Any:
+        moves.take_back(spec, stores, begun, "meanwhile")
+        return seen(*given)
+
+    monkeypatch.setattr(looking, "evidence", slow)
+    with pytest.raises(NothingToDo):
+        look(spec, stores, begun + HOUR)
+    assert aliases(stores, spec) == (2, None)
 
 
 def test_a_look_says_how_it_stands_without_changing_anything(

@@ -1,6 +1,7 @@
 """A rollout from the gate's PASS to champion, with the real registry, keys, log and server."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from pipelines.rollout import moves
 from pipelines.rollout.look import ADVANCED, PROMOTED, look
 from pipelines.serving.app import create_app
 from pipelines.serving.schemas import example
+from pipelines.stores import Stores
 from pipelines.stores.audit.permits import PERMIT
 from tests.champions import copied, crowned
 from tests.integration.serving.worlds import FeatureTable, wait
@@ -68,18 +70,14 @@ def test_a_version_is_shadow_then_canary_then_champion_and_a_forged_permit_is_no
 
         found = look(spec, stores, now)  # counts what was asked since the step began, which is a minute ahead
         assert found.questions == 0
-        stores.comparisons.record(_as_if_asked(stores.comparisons.of(running.rollout), now))
+        _as_if_asked(stores, running.rollout, now)
         assert look(spec, stores, now + timedelta(minutes=1)).outcome == PROMOTED
         wait(lambda: status()["version"] == 1)
         assert asked(5) == {1}
         assert status()["challenger"] is None
 
 
-def _as_if_asked(rows: list[Any], now: datetime) -> list[Any]:
+def _as_if_asked(stores: Stores, rollout: str, now: datetime) -> None:
     """What was compared, again in a later step."""
-    from dataclasses import replace
-
-    return [
-        replace(row, prediction_id=f"again {n}", batch=f"again {n // 4}", asked_at=now)
-        for n, row in enumerate(rows)
-    ]
+    for number, batch in enumerate(stores.comparisons.batches(rollout)):
+        stores.comparisons.record(replace(batch, batch=f"again {number}", asked_at=now), [])

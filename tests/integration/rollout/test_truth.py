@@ -10,7 +10,7 @@ from pipelines.catalog import Limits
 from pipelines.rollout.evidence import breached, judged
 from pipelines.rollout.look import _lost, compared, excess
 from pipelines.stores import Stores
-from pipelines.stores.answers.comparisons import Comparison
+from pipelines.stores.answers.comparisons import Batch, Pair
 from tests.integration.conftest import AS_OF
 from tests.integration.monitoring.test_performance import BEGIN, SPEC, asked, flights
 
@@ -18,7 +18,7 @@ __all__ = ["asked", "flights"]
 LONG_AGO = BEGIN - timedelta(days=1)
 
 
-def pairs(stores: Stores, asked: dict[str, pd.Series], worse: float) -> list[Comparison]:
+def pairs(stores: Stores, asked: dict[str, pd.Series], worse: float) -> list[Pair]:
     """What the champion answered, and a challenger that is further from the truth by so much."""
     found = []
     for name in sorted(asked):
@@ -26,7 +26,8 @@ def pairs(stores: Stores, asked: dict[str, pd.Series], worse: float) -> list[Com
         assert logged is not None
         late = asked[name].arrival_delay >= 15
         said = float(np.clip(logged.answer + (-worse if late else worse), 0, 1))
-        found.append(Comparison(name, "r", logged.asked_at, logged.answer, said, name, 1.0))
+        found.append(Pair(name, "r", logged.answer, said))
+    stores.comparisons.record(Batch("b", "r", LONG_AGO, len(found), 0, 0, len(found), 0, 1.0), found)
     return found
 
 
@@ -34,7 +35,7 @@ def test_the_loss_is_the_brute_force_one_over_the_rows_whose_truth_is_known(
     flown: Stores, asked: dict[str, pd.Series]
 ) -> None:
     rows = pairs(flown, asked, 0.2)
-    lost = _lost(SPEC, rows, LONG_AGO, AS_OF, flown)
+    lost = _lost(SPEC, "r", AS_OF, flown)
     by_hour: dict[pd.Timestamp, list[float]] = {}
     for row in rows:
         flight = asked[row.prediction_id]
@@ -55,15 +56,17 @@ def test_the_loss_is_the_brute_force_one_over_the_rows_whose_truth_is_known(
 def test_a_challenger_that_loses_more_is_seen_and_one_that_loses_less_is_not(
     flown: Stores, asked: dict[str, pd.Series], worse: float, seen: bool
 ) -> None:
-    rows = pairs(flown, asked, worse)
-    lost = _lost(SPEC, rows, LONG_AGO, AS_OF, flown)
-    found = judged(Limits(loss=0.01), 0.995, compared(rows, None), lost)
+    pairs(flown, asked, worse)
+    lost = _lost(SPEC, "r", AS_OF, flown)
+    found = judged(Limits(loss=0.01), 0.995, compared(flown.comparisons.batches("r")), lost)
     assert bool(breached(found)) == seen
 
 
 def test_before_any_truth_is_known_nothing_is_lost(flown: Stores, asked: dict[str, pd.Series]) -> None:
-    assert len(_lost(SPEC, pairs(flown, asked, 0.4), LONG_AGO, BEGIN, flown).excess) == 0
-    assert len(_lost(SPEC, [], LONG_AGO, AS_OF, flown).excess) == 0
+    assert len(_lost(SPEC, "r", AS_OF, flown).excess) == 0
+    pairs(flown, asked, 0.4)
+    assert len(_lost(SPEC, "r", BEGIN, flown).excess) == 0
+    assert len(_lost(SPEC, "another", AS_OF, flown).excess) == 0
 
 
 def test_what_can_be_lost_is_bounded_by_the_answers_for_every_task() -> None:

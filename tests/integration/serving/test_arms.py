@@ -8,16 +8,20 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from pipelines.catalog import Rollout, Step
+from pipelines.catalog import Limits, Rollout, Step
 from pipelines.contracts import EvergreenError
 from pipelines.serving.app import create_app
+from pipelines.serving.arms.mirror import KEPT
 from pipelines.settings import Settings
 from pipelines.stores import Stores
-from pipelines.stores.answers.comparisons import Comparison
+from pipelines.stores.answers.comparisons import Batch
 from pipelines.stores.audit.permits import Permit
 from tests.integration.serving.worlds import NOW, SPEC, FeatureTable, Models, Version, World, wait
 
-ROLLED = SPEC.model_copy(update={"rollout": Rollout(steps=(Step(share=0),), by=("carrier", "tailnum"))})
+ROLLED = SPEC.model_copy(
+    update={"rollout": Rollout(steps=(Step(share=0),), by=("carrier", "tailnum"), limits=Limits(apart=0.2))}
+)
+ROLLOUT = "flight_delays@2/now"
 TAILS = [f"N{number}" for number in range(200)]
 
 
@@ -59,9 +63,7 @@ class Arms(World):
     other: Any = None
 
     def roll_out(self, share: float, **changes: Any) -> None:
-        permit = Permit(
-            SPEC.name, 2, "two", 1, "flight_delays@2/now", share, ("carrier", "tailnum"), "record", "ada", NOW
-        )
+        permit = Permit(SPEC.name, 2, "two", 1, ROLLOUT, share, ("carrier", "tailnum"), "record", "ada", NOW)
         self.rollouts.permit_ = replace(permit, **changes)
         self.rollouts.alias = Version(2, "two")
 
@@ -72,10 +74,10 @@ class Arms(World):
         self.roll_out(share)
         wait(lambda: self.status()["challenger_share"] == share)
 
-    def compared(self, many: int) -> list[Comparison]:
-        """The comparisons, once there are so many."""
-        wait(lambda: self.stores.comparisons.count("flight_delays@2/now", NOW) >= many)
-        return self.stores.comparisons.of("flight_delays@2/now")
+    def compared(self, many: int) -> list[Batch]:
+        """The batches, once so many questions were compared."""
+        wait(lambda: self.stores.comparisons.count(ROLLOUT, NOW) >= many)
+        return self.stores.comparisons.batches(ROLLOUT)
 
 
 @pytest.fixture
@@ -97,12 +99,20 @@ def test_a_shadow_sees_the_questions_and_answers_nobody(arms: Arms) -> None:
     arms.rolled_out(0.0)
     replies = [arms.ask(tailnum=tail).json() for tail in TAILS[:20]]
     assert {(each["version"], each["arm"]) for each in replies} == {(1, "champion")}
-    rows = arms.compared(20)
-    assert {row.prediction_id for row in rows} == {each["prediction_id"] for each in replies}
+    batches = arms.compared(20)
+    assert sum(each.questions for each in batches) == 20
+    assert all((each.alone, each.other, each.answered) == (0, 0, each.questions) for each in batches)
+    assert sum(each.differ for each in batches) == sum(
+        abs(each["probability"] - 0.75) > 0.2 for each in replies
+    )
+    assert all(each.times for each in batches)
     said = {each["prediction_id"]: each["probability"] for each in replies}
-    assert all(row.champion == pytest.approx(said[row.prediction_id]) for row in rows)
-    assert {row.challenger for row in rows} == {0.75}
-    assert all(row.times for row in rows)
+    pairs = arms.stores.comparisons.pairs(ROLLOUT)
+    assert 0 < len(pairs) <= KEPT * len(batches)
+    assert all(each.champion == pytest.approx(said[name]) for name, each in pairs.items())
+    assert {each.challenger for each in pairs.values()} == {0.75}
+    logged = arms.stores.comparisons.logged(ROLLOUT)
+    assert {row["prediction_id"] for row in logged} == set(pairs)
 
 
 def test_a_canary_answers_its_share_and_the_log_says_which_version_did(arms: Arms) -> None:
@@ -138,7 +148,8 @@ def test_what_the_challenger_fails_on_the_champion_answers(arms: Arms) -> None:
     replies = [arms.ask(tailnum=tail) for tail in TAILS[:30]]
     assert {reply.status_code for reply in replies} == {200}
     assert {reply.json()["version"] for reply in replies} == {1}
-    assert {(row.challenger, row.times) for row in arms.compared(30)} == {(None, None)}
+    assert all((each.alone, each.times) == (each.questions, None) for each in arms.compared(30))
+    assert arms.stores.comparisons.pairs(ROLLOUT) == {}
 
 
 def test_a_challenger_that_does_not_load_changes_nothing_and_the_status_says_so(arms: Arms) -> None:
@@ -185,7 +196,7 @@ def test_several_questions_at_once_are_answered_by_one_version(arms: Arms) -> No
     body = {"dataframe_records": [{**_flat(), "tailnum": tail} for tail in TAILS[:5]]}
     reply = arms.client.post("/v1/models/flight_delays/invocations", json=body)
     assert reply.status_code == 200, reply.text
-    assert {row.challenger for row in arms.compared(5)} == {0.75}
+    assert sum(each.answered for each in arms.compared(5)) == 5
     assert arms.metric("evergreen_requests_total", version="1") == 1
 
 
@@ -197,7 +208,7 @@ def _flat() -> dict[str, Any]:
 
 
 def test_a_log_of_comparisons_that_fails_harms_no_answer(arms: Arms, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(rows: Any) -> None:
+    def full(*_: Any) -> None:
         raise OSError("the disk is full")
 
     monkeypatch.setattr(arms.stores.comparisons, "record", full)
