@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import sqlalchemy as sa
@@ -40,6 +41,22 @@ def engine(url: str) -> sa.Engine:
         connection.execute("PRAGMA synchronous=FULL")
 
     return made
+
+
+class Opened:
+    """A database whose tables are made when it is first asked for; `made` is its engine before that."""
+
+    def __init__(self, url: str, *tables: sa.MetaData) -> None:
+        self.made, self._tables = engine(url), tables
+        self._there, self._lock = False, Lock()
+
+    def __call__(self) -> sa.Engine:
+        with self._lock:
+            if not self._there:
+                for metadata in self._tables:
+                    create(self.made, metadata)
+                self._there = True
+        return self.made
 
 
 def create(made: sa.Engine, metadata: sa.MetaData) -> None:

@@ -24,14 +24,16 @@ def promote(
     version: Annotated[int | None, typer.Option(help="default: the newest version")] = None,
     as_json_text: AsJson = False,
 ) -> None:
-    """Make a version that passed its gate the champion."""
+    """Make a version that passed its gate the champion; where its spec has a rollout, begin that."""
     from pipelines.loop import steps
 
     with explained():
-        answer = steps.promote(model, version or steps.newest(model))
+        number = version or steps.newest(model)
+        answer = steps.promote(model, number)
         show(answer, as_json_text, _moved)
         _served(model, answer)
-    if not answer["promoted"]:
+        done = answer["promoted"] or _rolls_out(model, number)
+    if not done:
         raise typer.Exit(GATE)
 
 
@@ -117,6 +119,16 @@ def _asked(named: str) -> "tuple[ModelSpec, int]":
     if found is None:
         raise EvergreenError(f"{named!r} is not MODEL@VERSION such as flight_delays@3")
     return _spec(found[1]), int(found[2])
+
+
+def _rolls_out(model: str, version: int) -> bool:
+    """Whether the version is being rolled out."""
+    if _spec(model).rollout is None:
+        return False
+    from pipelines.rollout.moves import current
+
+    running = current(model, _stores())
+    return running is not None and running.version == version
 
 
 def _served(model: str, answer: dict[str, Any]) -> None:

@@ -7,7 +7,6 @@ one, which writes the same rows under the same name.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from threading import Lock
 from typing import Any
 from uuid import uuid4
 
@@ -15,7 +14,7 @@ import sqlalchemy as sa
 
 from pipelines.stores.answers.predictions import BY_CLASS, OF_CLASSES, PREDICTIONS, TRUTHS
 from pipelines.stores.answers.predictions import METADATA as LOG
-from pipelines.stores.databases import create, engine
+from pipelines.stores.databases import Opened
 
 METADATA = sa.MetaData()
 BATCHES = sa.Table(
@@ -49,7 +48,7 @@ class Archive:
     """The book of what was moved, in the log's own database. One mover per model and kind at a time."""
 
     def __init__(self, url: str) -> None:
-        self._made, self._created, self._lock = engine(url), False, Lock()
+        self._engine = Opened(url, LOG, METADATA)
 
     def next(self, model: str, kind: str, most: int) -> Batch | None:
         """The batch that was begun and not ended; else a new one of at most so many rows; None if all are moved."""
@@ -94,14 +93,6 @@ class Archive:
                 for table in (TRUTHS, BY_CLASS, PREDICTIONS):
                     connection.execute(sa.delete(table).where(table.c.prediction_id.in_(some)))
         return len(gone)
-
-    def _engine(self) -> sa.Engine:
-        with self._lock:
-            if not self._created:
-                create(self._made, LOG)
-                create(self._made, METADATA)
-                self._created = True
-        return self._made
 
 
 def _new(connection: sa.Connection, model: str, kind: str, most: int) -> list[str]:

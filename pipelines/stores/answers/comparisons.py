@@ -7,14 +7,13 @@ truth that will come. So a rollout of weeks stays small enough to be looked at t
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from threading import Lock
 from typing import Any
 
 import sqlalchemy as sa
 
 from pipelines.stores.answers.predictions import ANSWERED, BY_CLASS, PREDICTIONS
 from pipelines.stores.answers.predictions import METADATA as LOG
-from pipelines.stores.databases import Utc, create, engine
+from pipelines.stores.databases import Opened, Utc
 
 METADATA = sa.MetaData()
 BATCHES = sa.Table(
@@ -73,7 +72,7 @@ class Comparisons:
     """The comparisons of one deployment, beside its prediction log."""
 
     def __init__(self, url: str) -> None:
-        self._made, self._created, self._lock = engine(url), False, Lock()
+        self._engine = Opened(url, LOG, METADATA)
 
     def record(self, batch: Batch, pairs: Iterable[Pair]) -> None:
         """Durable once this returns, all or none."""
@@ -114,11 +113,3 @@ class Comparisons:
         )
         with self._engine().connect() as connection:
             return int(connection.execute(query).scalar_one())
-
-    def _engine(self) -> sa.Engine:
-        with self._lock:
-            if not self._created:
-                create(self._made, LOG)
-                create(self._made, METADATA)
-                self._created = True
-        return self._made

@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from threading import Lock
 from typing import Any
 
 import sqlalchemy as sa
 
 from pipelines.contracts import as_json
-from pipelines.stores.databases import Utc, create, engine
+from pipelines.stores.databases import Opened, Utc
 
 METADATA = sa.MetaData()
 PREDICTIONS = sa.Table(
@@ -107,11 +106,9 @@ class Predictions:
     """
 
     def __init__(self, url: str) -> None:
-        self._made = engine(url)
-        self._created = False
-        self._lock = Lock()
-        if self._made.dialect.name == "sqlite":
-            sa.event.listen(self._made, "connect", _impatient)
+        self._engine = Opened(url, METADATA)
+        if self._engine.made.dialect.name == "sqlite":
+            sa.event.listen(self._engine.made, "connect", _impatient)
 
     def record(self, *predictions: Prediction) -> None:
         """Durable once this returns, in one commit; a second record of one id changes nothing and fails."""
@@ -194,13 +191,6 @@ class Predictions:
     def _read(self, query: sa.Select[Any]) -> list[Prediction]:
         with self._engine().connect() as connection:
             return [Prediction(**row._mapping) for row in connection.execute(query)]
-
-    def _engine(self) -> sa.Engine:
-        with self._lock:
-            if not self._created:
-                create(self._made, METADATA)
-                self._created = True
-        return self._made
 
 
 def _impatient(connection: Any, _record: Any) -> None:

@@ -3,12 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
-from threading import Lock
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from pipelines.stores.databases import Utc, create, engine, insert
+from pipelines.stores.databases import Opened, Utc, insert
 
 METADATA = sa.MetaData()
 HEALTH = sa.Table(
@@ -122,9 +121,7 @@ class Health:
     """The record of every computation, in SQLite or PostgreSQL; nothing is opened before it is first used."""
 
     def __init__(self, url: str) -> None:
-        self._made = engine(url)
-        self._created = False
-        self._lock = Lock()
+        self._engine = Opened(url, METADATA)
 
     def record(self, health: ViewHealth) -> None:
         """Keep it, in place of an earlier record of the same view, version and moment."""
@@ -183,13 +180,6 @@ class Health:
     def _rows(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
         with self._engine().connect() as connection:
             return connection.execute(query).all()
-
-    def _engine(self) -> sa.Engine:
-        with self._lock:
-            if not self._created:
-                create(self._made, METADATA)
-                self._created = True
-        return self._made
 
 
 def _health(row: dict[str, Any]) -> ViewHealth:

@@ -111,6 +111,8 @@ def test_a_rollout_is_told_step_by_step(kept: Stores, monkeypatch: pytest.Monkey
     answer = crown(kept, plan(NOW + HOUR), NOW + HOUR, name="b")
     assert (answer["promoted"], answer["champion_version"]) == (False, 1)
     assert "step 1 of 1" in answer["reason"]
+    again = CliRunner().invoke(app, ["promote", MODEL, "--version", "2"], env={"COLUMNS": "200"})
+    assert (again.exit_code, "rolled out already" in " ".join(again.output.split())) == (0, True)
     moves.take_back(rolled, kept, NOW + 2 * HOUR, "the customer called")
     story = why(f"{MODEL}@2", NOW, kept)["rollout"]
     assert [(each["what"], each["champion"]) for each in story] == [("roll_out", 1), ("take_back", 1)]
