@@ -18,9 +18,21 @@ class Offered:
     refused: int = 0
     failed: int = 0
 
-    def quantile(self, share: float) -> float:
-        times = sorted(self.took)
-        return times[int(share * (len(times) - 1))] if times else float("nan")
+
+def quantile(times: list[float], share: float) -> float:
+    """That share of the times is no longer than this."""
+    return sorted(times)[int(share * (len(times) - 1))] if times else float("nan")
+
+
+async def exchange(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, model: str, question: bytes
+) -> tuple[int, bytes]:
+    """Status and body of the answer to one question, over a connection that stays open."""
+    head = f"POST /v1/models/{model}/predictions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    writer.write(f"{head}Content-Length: {len(question)}\r\n\r\n".encode() + question)
+    told = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+    length = int(told.split("content-length: ")[1].split("\r\n")[0])
+    return int(told.split(" ")[1]), await reader.readexactly(length)
 
 
 async def offer(port: int, model: str, questions: list[bytes], rate: float, seconds: float) -> Offered:
@@ -52,17 +64,12 @@ async def _one(
         reader, writer = (
             idle.get_nowait() if idle.qsize() else await asyncio.open_connection("127.0.0.1", port)
         )
-        head = f"POST /v1/models/{model}/predictions HTTP/1.1\r\nHost: localhost\r\n"
-        head += f"Content-Type: application/json\r\nContent-Length: {len(question)}\r\n\r\n"
-        writer.write(head.encode() + question)
-        told = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-        await reader.readexactly(int(told.split("content-length: ")[1].split("\r\n")[0]))
+        status, _ = await exchange(reader, writer, model, question)
         idle.put_nowait((reader, writer))
     except (OSError, asyncio.IncompleteReadError):
         seen.failed += 1
         return
-    status = told.split(" ")[1]
-    if status == "200":
+    if status == 200:
         seen.took.append(time.perf_counter() - due)
-    seen.refused += status == "503"
-    seen.failed += status not in ("200", "503")
+    seen.refused += status == 503
+    seen.failed += status not in (200, 503)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.catalog import ModelSpec
 from pipelines.contracts import NothingToDo
+from pipelines.gate.estimates import losses
 from pipelines.monitoring.truth import answered
 from pipelines.promotion import champions
 from pipelines.promotion.promote import promote
@@ -17,7 +18,6 @@ from pipelines.stores import Stores
 from pipelines.stores.answers.comparisons import Batch
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
@@ -115,21 +115,15 @@ def excess(
     """
     import numpy as np
 
+    def more(truth: "NDArray[Any]") -> "NDArray[Any]":
+        metric = "mae" if task == "regression" else "brier"
+        return losses(metric, truth, challenger) - losses(metric, truth, champion)
+
     if task == "regression":
-        return np.abs(challenger - labels) - np.abs(champion - labels), np.abs(challenger - champion)
+        return more(labels), np.abs(challenger - champion)
     classes = champion.shape[1] if champion.ndim > 1 else 2
-    each = np.stack([_brier(challenger, k) - _brier(champion, k) for k in range(classes)], axis=1)
-    found = each[np.arange(len(labels)), labels.astype(int)]
-    return found, np.abs(each).max(axis=1)
-
-
-def _brier(said: "NDArray[Any]", label: int) -> "NDArray[Any]":
-    """The Brier score of each answer, were this its label."""
-    import numpy as np
-
-    if said.ndim == 1:
-        return np.asarray((said - label) ** 2)
-    return np.asarray(((said - np.eye(said.shape[1])[label]) ** 2).sum(axis=1))
+    each = [more(np.full(len(labels), float(k))) for k in range(classes)]
+    return more(labels), np.abs(each).max(axis=0)
 
 
 def _lost(spec: ModelSpec, rollout: str, now: datetime, stores: Stores) -> Lost:
@@ -142,15 +136,11 @@ def _lost(spec: ModelSpec, rollout: str, now: datetime, stores: Stores) -> Lost:
     if known.empty:
         return none
     both = [pairs[name] for name in known["prediction_id"]]
-    champion, challenger = (_array([getattr(row, who) for row in both]) for who in ("champion", "challenger"))
+    champion, challenger = (
+        np.array([getattr(pair, who) for pair in both], dtype="float64") for who in ("champion", "challenger")
+    )
     more, bound = excess(spec.task, champion, challenger, known["label"].to_numpy("float64"))
     return _by_hour(known.assign(more=more, bound=bound))
-
-
-def _array(said: "list[Any]") -> "NDArray[np.float64]":
-    import numpy as np
-
-    return np.array(said, dtype="float64")
 
 
 def _by_hour(rows: "pd.DataFrame") -> Lost:

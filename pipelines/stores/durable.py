@@ -33,15 +33,15 @@ def flush(uri: str) -> None:
     first = _first(log)
     folders = {folder, log, *folder.parents[:3]}
     for path in sorted(log.glob("*checkpoint*")):
-        _fsync(path)
+        fsync(path)
     for commit in sorted(log.glob("*.json")):
         if commit.stem.isdigit() and int(commit.stem) >= first:
             files = [commit, *_added(folder, commit)]
             folders |= {file.parent for file in files}
             for file in files:
-                _fsync(file)
+                fsync(file)
     for path in folders:
-        _fsync(path)
+        fsync(path)
 
 
 def files_of(table: "DeltaTable") -> list[Path]:
@@ -83,7 +83,7 @@ def _added(folder: Path, commit: Path) -> list[Path]:
     return [_file(folder, a["add"]["path"]) for a in actions if "add" in a]
 
 
-def _fsync(path: Path) -> None:
+def fsync(path: Path) -> None:
     """Flushes a file or folder; one that a later commit removed needs no flushing."""
     try:
         handle = os.open(path, os.O_RDONLY)

@@ -91,12 +91,13 @@ def _answers(
 ) -> "tuple[NDArray[Any], NDArray[Any], NDArray[Any]]":
     """Truth, and what two models say that know it equally well but not the weather of the hour."""
     import numpy as np
+    from scipy.special import expit
 
     known = rng.normal(-1.2, 1.0, questions)
     weather = np.repeat(rng.normal(0, 0.5, questions // HOUR + 1), HOUR)[:questions]
     said = [known + rng.normal(0, 0.3, questions) for _ in range(2)]
-    truth = rng.random(questions) < _chance(known + weather)
-    return truth.astype(float), _chance(said[0]), _chance(said[1] + world.shift)
+    truth = rng.random(questions) < expit(known + weather)
+    return truth.astype(float), expit(said[0]), expit(said[1] + world.shift)
 
 
 def _times(world: World, batches: int, rng: "np.random.Generator") -> "NDArray[Any]":
@@ -108,12 +109,6 @@ def _times(world: World, batches: int, rng: "np.random.Generator") -> "NDArray[A
 
     took = 0.02 * np.exp(rng.normal(0, 0.4, (2, batches))) + 0.1 * (rng.random((2, batches)) < 0.02)
     return np.asarray(world.times * took[1] / took[0])
-
-
-def _chance(odds: "NDArray[Any]") -> "NDArray[Any]":
-    import numpy as np
-
-    return np.asarray(1 / (1 + np.exp(-odds)))
 
 
 def taken_back(canary: Canary, confidence: float) -> tuple[int | None, str]:

@@ -19,7 +19,6 @@ from pipelines.prove.promotion import start
 
 URL = f"/v1/models/{REFERENCE}/predictions"
 PATIENCE = 120.0
-PRELOAD = ("pipelines.serving.__main__", "pandas", "skops.io", "sklearn.ensemble", "sklearn.compose")
 
 
 def serve(home: str, port: int, log: str) -> None:

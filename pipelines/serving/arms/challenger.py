@@ -30,8 +30,7 @@ class Arm:
         """Whether this question is the challenger's: who asks is told apart by the permit's fields, and stays with it
         as the share grows."""
         said = flat(asked)
-        names = self.permit.by or tuple(said)
-        text = json.dumps([self.permit.rollout, *(said[name] for name in names)], default=str)
+        text = json.dumps([self.permit.rollout, *(said[name] for name in self.permit.by)], default=str)
         place = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
         return place < self.permit.share
 

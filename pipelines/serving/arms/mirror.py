@@ -106,8 +106,8 @@ class Mirror(threading.Thread):
             for each, a, b in zip(batch.questions, one, other, strict=True)
             if a is not None and b is not None
         ]
-        limits, whole = batch.predictor.spec.rollout, len(pairs) == len(one)
-        apart = limits.limits.apart if limits else None
+        plan, whole = batch.predictor.spec.rollout, len(pairs) == len(one)
+        apart = plan.limits.apart if plan else None
         return Batch(
             batch=first.prediction_id,
             rollout=rollout,

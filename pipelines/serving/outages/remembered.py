@@ -27,7 +27,7 @@ class Remembered:
 
     def __init__(self, tracking: Tracking, models: Iterable[str], path: Path) -> None:
         self._tracking, self._models, self._path = tracking, tuple(models), path
-        self._kept: dict[str, Any] | None = None
+        self._kept: dict[str, Version] | None = None
         self.stale = False
 
     def champions(self) -> Champions:
@@ -57,16 +57,16 @@ class Remembered:
 
     def _remember(self, found: Callable[[str], Version | None]) -> None:
         """What changed since it was written down."""
-        named: dict[str, Any] = {}
+        named: dict[str, Version] = {}
         for model in self._models:
             with suppress(Exception):  # whoever looks it up is told what is wrong with it
                 version = found(model)
-                named |= {model: as_json(version)} if version is not None else {}
+                named |= {model: version} if version is not None else {}
         if named and named != self._kept:
             try:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 with whole(self._path) as part:
-                    part.write_text(json.dumps(named))
+                    part.write_text(json.dumps(as_json(named)))
             except OSError as error:
                 log.warning("champions cannot be remembered: %s", passed(error))
                 return

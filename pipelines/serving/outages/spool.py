@@ -21,6 +21,7 @@ from pipelines.serving.causes import passed
 from pipelines.serving.outages.deadline import Deadline
 from pipelines.serving.sources import PredictionLog
 from pipelines.stores.answers.predictions import Prediction, Truth
+from pipelines.stores.durable import fsync
 
 log = logging.getLogger("evergreen.serving")
 NOTE = "the database does not take answers; they are logged on this server's disk until it does"
@@ -108,11 +109,7 @@ class Spool(threading.Thread):
         """A new file, held by this process, whose name is on the disk."""
         file = (self._folder / f"{uuid4()}.jsonl").open("ab", buffering=0)
         fcntl.flock(file, fcntl.LOCK_EX)
-        handle = os.open(self._folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        fsync(self._folder)
         return file
 
     def _close(self) -> None:

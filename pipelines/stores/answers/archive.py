@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
-from pipelines.stores.answers.predictions import BY_CLASS, OF_CLASSES, PREDICTIONS, TRUTHS
+from pipelines.stores.answers.predictions import BY_CLASS, LOGGED, PREDICTIONS, TRUTHS
 from pipelines.stores.answers.predictions import METADATA as LOG
 from pipelines.stores.databases import Opened
 
@@ -110,10 +110,7 @@ def _new(connection: sa.Connection, model: str, kind: str, most: int) -> list[st
 
 def _rows(connection: sa.Connection, kind: str, batch: str) -> list[Mapping[str, Any]]:
     if kind == ANSWERS:
-        query = sa.select(PREDICTIONS, *(BY_CLASS.c[name] for name in OF_CLASSES)).outerjoin_from(
-            PREDICTIONS, BY_CLASS
-        )
-        query = query.join(ROWS, ROWS.c.id == PREDICTIONS.c.prediction_id)
+        query = LOGGED.join(ROWS, ROWS.c.id == PREDICTIONS.c.prediction_id)
         query = query.order_by(PREDICTIONS.c.asked_at, PREDICTIONS.c.prediction_id)
     else:
         query = sa.select(TRUTHS).join(ROWS, ROWS.c.id == TRUTHS.c.truth_id)

@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipelines.stores.answers.predictions import ANSWERED, BY_CLASS, PREDICTIONS
+from pipelines.stores.answers.predictions import MEASURED, PREDICTIONS
 from pipelines.stores.answers.predictions import METADATA as LOG
 from pipelines.stores.databases import Opened, Utc
 
@@ -97,11 +97,7 @@ class Comparisons:
 
     def logged(self, rollout: str) -> list[Mapping[str, Any]]:
         """What the prediction log has of the pairs' questions, as its `between` gives it."""
-        query = (
-            sa.select(*(PREDICTIONS.c[name] for name in ANSWERED), BY_CLASS.c.probabilities)
-            .outerjoin_from(PREDICTIONS, BY_CLASS)
-            .join(PAIRS, PAIRS.c.prediction_id == PREDICTIONS.c.prediction_id)
-        )
+        query = MEASURED.join(PAIRS, PAIRS.c.prediction_id == PREDICTIONS.c.prediction_id)
         with self._engine().connect() as connection:
             found = connection.execute(query.where(PAIRS.c.rollout == rollout))
             return [dict(row._mapping) for row in found]

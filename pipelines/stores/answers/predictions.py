@@ -58,6 +58,9 @@ PATIENCE_MS = 5_000
 LOGGED = sa.select(PREDICTIONS, *(BY_CLASS.c[name] for name in OF_CLASSES)).outerjoin_from(
     PREDICTIONS, BY_CLASS
 )
+MEASURED = sa.select(*(PREDICTIONS.c[name] for name in ANSWERED), BY_CLASS.c.probabilities).outerjoin_from(
+    PREDICTIONS, BY_CLASS
+)
 
 
 @dataclass(frozen=True)
@@ -142,11 +145,8 @@ class Predictions:
 
     def between(self, model: str, since: datetime, until: datetime) -> list[Mapping[str, Any]]:
         """What the model answered about events in (since, until], oldest first: ANSWERED, without the features."""
-        query = (
-            sa.select(*(PREDICTIONS.c[name] for name in ANSWERED), BY_CLASS.c.probabilities)
-            .outerjoin_from(PREDICTIONS, BY_CLASS)
-            .where(PREDICTIONS.c.model == model, since < HAPPENED, until >= HAPPENED)
-            .order_by(HAPPENED, PREDICTIONS.c.prediction_id)
+        query = MEASURED.where(PREDICTIONS.c.model == model, since < HAPPENED, until >= HAPPENED).order_by(
+            HAPPENED, PREDICTIONS.c.prediction_id
         )
         with self._engine().connect() as connection:
             return [dict(row._mapping) for row in connection.execute(query)]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.contracts import EvergreenError
+from pipelines.stores.durable import fsync
 
 SAID = ("number", "at", "who", "action", "subject", "why", "evidence", "once")
 """What a link speaks for, in this order."""
@@ -147,17 +148,9 @@ class Anchor:
             file.flush()
             os.fsync(file.fileno())
         part.replace(self.path)
-        _sync(self.path.parent)
+        fsync(self.path.parent)
 
 
 def _written(chain: Chain, head: Head) -> bytes:
     said = {"number": head.number, "chained": head.chained, "seal": chain.seal(head)}
     return json.dumps(said).encode()
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

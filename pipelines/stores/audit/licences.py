@@ -78,22 +78,32 @@ def verify_origin(version: Registered, keys: Keys) -> None:
         )
 
 
+def signed(statement: Any, keys: Keys) -> str:
+    """A statement and its signature in one text, so that a tag which holds it is written whole."""
+    text = json.dumps(as_json(statement), sort_keys=True)
+    return f"{keys.sign(text.encode())} {text}"
+
+
+def stated(tag: str, keys: Keys) -> dict[str, Any] | None:
+    """What `signed` put into a text, as plain JSON; None if this deployment did not sign it."""
+    signature, _, text = tag.partition(" ")
+    return dict(json.loads(text)) if keys.verifies(text.encode(), signature) else None
+
+
 def licensed(licence: Licence, keys: Keys) -> dict[str, str]:
-    """The tag of a version that holds its licence: one tag with its signature, so that it is written whole."""
-    text = json.dumps(as_json(licence), sort_keys=True)
-    return {LICENCE: f"{keys.sign(text.encode())} {text}"}
+    """The tag of a version that holds its licence."""
+    return {LICENCE: signed(licence, keys)}
 
 
 def licence_of(model: str, version: int, tags: Mapping[str, str], keys: Keys) -> Licence:
     """The licence of a version; EvergreenError says why it has none."""
     if LICENCE not in tags:
         raise EvergreenError(f"{model} version {version} has not passed its gate; it does not serve")
-    signature, _, text = tags[LICENCE].partition(" ")
-    if not keys.verifies(text.encode(), signature):
+    plain = stated(tags[LICENCE], keys)
+    if plain is None:
         raise EvergreenError(
             f"{model} version {version}: its licence was not written by this deployment; refused"
         )
-    plain: dict[str, Any] = json.loads(text)
     found = Licence(**plain | {"at": datetime.fromisoformat(plain["at"])})
     if (found.model, found.version, found.digest) != (model, version, tags.get("digest")):
         raise EvergreenError(

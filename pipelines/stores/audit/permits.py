@@ -3,15 +3,13 @@
 It is signed like a licence, and is none: it ends with the rollout, and names the champion beside which it is good.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from pipelines.contracts import EvergreenError, as_json
+from pipelines.contracts import EvergreenError
 from pipelines.stores.audit.keys import Keys
-from pipelines.stores.audit.licences import Licence
+from pipelines.stores.audit.licences import Licence, signed, stated
 
 PERMIT = "permit"
 ENDED = "ended"
@@ -43,8 +41,7 @@ class Permit:
 
 def permitted(permit: Permit, keys: Keys) -> dict[str, str]:
     """The tag of a version that holds its permit, with its signature."""
-    text = json.dumps(as_json(permit), sort_keys=True)
-    return {PERMIT: f"{keys.sign(text.encode())} {text}"}
+    return {PERMIT: signed(permit, keys)}
 
 
 def permit_of(model: str, version: int, tags: Mapping[str, str], keys: Keys) -> Permit:
@@ -52,10 +49,9 @@ def permit_of(model: str, version: int, tags: Mapping[str, str], keys: Keys) -> 
     name, said = f"{model} version {version}", tags.get(PERMIT, ENDED)
     if said == ENDED:
         raise EvergreenError(f"{name} is not being rolled out")
-    signature, _, text = said.partition(" ")
-    if not keys.verifies(text.encode(), signature):
+    plain = stated(said, keys)
+    if plain is None:
         raise EvergreenError(f"{name}: its permit was not written by this deployment; refused")
-    plain: dict[str, Any] = json.loads(text)
     found = Permit(**plain | {"at": datetime.fromisoformat(plain["at"]), "by": tuple(plain["by"])})
     if (found.model, found.version, found.digest) != (model, version, tags.get("digest")):
         raise EvergreenError(f"{name} carries the permit of {found.model} version {found.version}; refused")
