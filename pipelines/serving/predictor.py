@@ -18,6 +18,7 @@ from pipelines.serving.metrics import Metrics
 from pipelines.serving.retries import Retries
 from pipelines.serving.schemas import example, request_model
 from pipelines.serving.served import Body, Found, Question, Said, Served, kind, rows
+from pipelines.serving.shortcuts import shortened
 from pipelines.serving.sources import ChampionLike, Champions, FeatureSource, ModelSource
 from pipelines.settings import PROJECT
 from pipelines.stores.audit.licences import Licence
@@ -266,8 +267,9 @@ class Predictor:
         )
         asked = self.request_model.model_validate(example(self.spec)).model_dump()
         (found,) = self._read(served, [asked])
-        served.answers(rows(self.spec, [(asked, found)], pipeline))
-        return served
+        row = rows(self.spec, [(asked, found)], pipeline)
+        served.answers(row)
+        return replace(served, shortly=shortened(pipeline, row))
 
     def _feature_names(self, pipeline: Any) -> list[str]:
         """What the model was fitted on, beside the request; the feature store's names if it does not say."""

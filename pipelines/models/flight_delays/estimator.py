@@ -13,6 +13,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 
 CATEGORIES = ["carrier", "origin", "dest"]
+TIMES = ["scheduled_departure", "scheduled_arrival"]
 ZONE = "America/New_York"
 
 
@@ -28,19 +29,19 @@ class Timetable(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def transform(self, rows: pd.DataFrame) -> pd.DataFrame:
-        departure = pd.to_datetime(rows["scheduled_departure"], utc=True)
-        arrival = pd.to_datetime(rows["scheduled_arrival"], utc=True)
-        local = departure.dt.tz_convert(ZONE)
-        skipped = {*CATEGORIES, "tailnum", "scheduled_departure", "scheduled_arrival"}
-        numbers = rows[[c for c in rows if c not in skipped]].astype("float64")
-        words = rows[CATEGORIES].astype("object").fillna("missing")
+        departure, arrival = (pd.DatetimeIndex(pd.to_datetime(rows[name], utc=True)) for name in TIMES)
+        local = departure.tz_convert(ZONE)
         clock = {
-            "minute_of_day": (local.dt.hour * 60 + local.dt.minute).astype("float64"),
-            "day_of_week": local.dt.dayofweek.astype("float64"),
-            "planned_minutes": (arrival - departure).dt.total_seconds() / 60,
-            "arrival_hour": arrival.dt.hour.astype("float64"),
+            "minute_of_day": local.hour * 60 + local.minute,
+            "day_of_week": local.dayofweek,
+            "planned_minutes": (arrival - departure).total_seconds() / 60,
+            "arrival_hour": arrival.hour,
         }
-        return pd.concat([words, pd.DataFrame(clock, index=rows.index), numbers], axis=1)
+        words = rows[CATEGORIES].to_numpy("object", copy=True)
+        words[pd.isna(words)] = "missing"
+        numbers = rows[[c for c in rows if c not in (*CATEGORIES, "tailnum", *TIMES)]].astype("float64")
+        told = pd.DataFrame(np.column_stack([*clock.values()]).astype("float64"), rows.index, [*clock])
+        return pd.concat([pd.DataFrame(words, rows.index, CATEGORIES), told, numbers], axis=1)
 
 
 def build(parameters: Mapping[str, Any]) -> Pipeline:
@@ -75,6 +76,6 @@ class Clock(Timetable):
     """The categories with hour and day of week; no feature."""
 
     def transform(self, rows: pd.DataFrame) -> pd.DataFrame:
-        full = super().transform(rows[[*CATEGORIES, "scheduled_departure", "scheduled_arrival"]])
+        full = super().transform(rows[[*CATEGORIES, *TIMES]])
         full["hour_of_day"] = full["minute_of_day"] // 60
         return full[[*CATEGORIES, "hour_of_day", "day_of_week"]]

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from pipelines.catalog import ModelSpec
@@ -30,13 +31,14 @@ class Deadline:
     def __init__(self, seconds: float) -> None:
         self._seconds, self._lock = seconds, threading.Lock()
         self._warm = False
-        self._hanging: threading.Thread | None = None
+        self._idle: list[_Caller] = []
+        self._hanging: SimpleQueue[Any] | None = None
         self._tried_at = float("-inf")
 
     @property
     def hangs(self) -> bool:
         """Whether a call has not come back from it."""
-        return self._hanging is not None and self._hanging.is_alive()
+        return self._hanging is not None and self._hanging.empty()
 
     def call(self, work: Callable[[], T]) -> T:
         """What the work returns or raises; Hung if it takes too long."""
@@ -44,25 +46,43 @@ class Deadline:
             if self.hangs and time.monotonic() - self._tried_at < AGAIN:
                 raise Hung("another call hangs")
             self._tried_at = time.monotonic()
-        said: list[Any] = []
-        thread = threading.Thread(target=_into, args=(work, said), name="deadline", daemon=True)
-        thread.start()
-        seconds, self._warm = self._seconds if self._warm else FIRST, True
-        thread.join(seconds)
-        if not said:
-            self._hanging = thread
-            raise Hung(f"no answer within {seconds:g} s")
-        good, result = said[0]
+            caller = self._idle.pop() if self._idle else _Caller(self._idle)
+            seconds, self._warm = self._seconds if self._warm else FIRST, True
+        said = caller.ask(work)
+        try:
+            good, result = said.get(timeout=seconds)
+        except Empty:
+            self._hanging = said
+            raise Hung(f"no answer within {seconds:g} s") from None
         if not good:
             raise result
         return result  # type: ignore[no-any-return]
 
 
-def _into(work: Callable[[], Any], said: list[Any]) -> None:
-    try:
-        said.append((True, work()))
-    except BaseException as error:
-        said.append((False, error))
+class _Caller(threading.Thread):
+    """Calls one thing after another; between two it is among the idle."""
+
+    def __init__(self, idle: "list[_Caller]") -> None:
+        super().__init__(name="deadline", daemon=True)
+        self._idle, self._asked = idle, SimpleQueue[tuple[Callable[[], Any], SimpleQueue[Any]]]()
+        self.start()
+
+    def ask(self, work: Callable[[], Any]) -> "SimpleQueue[Any]":
+        """Where it will say whether the work was good, and what it returned or raised."""
+        said = SimpleQueue[Any]()
+        self._asked.put((work, said))
+        return said
+
+    def run(self) -> None:
+        while True:
+            work, said = self._asked.get()
+            try:
+                told = True, work()
+            except BaseException as error:
+                told = False, error
+            self._idle.append(self)
+            said.put(told)
+            del work, said, told
 
 
 class PromptFeatures:

@@ -1,7 +1,7 @@
 """The prediction log: what was answered, by which model, to which question, on which features; and what became true."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -89,6 +89,9 @@ class Prediction:
     probabilities: dict[str, float] | None = None
 
 
+NAMES = tuple(each.name for each in fields(Prediction))
+
+
 @dataclass(frozen=True)
 class Truth:
     """What became of one answer: 0 or 1, a class, or a regression's value. `known_at` is when it was known to whoever
@@ -115,7 +118,7 @@ class Predictions:
 
     def record(self, *predictions: Prediction) -> None:
         """Durable once this returns, in one commit; a second record of one id changes nothing and fails."""
-        rows = [{n: _plain(n, value) for n, value in asdict(each).items()} for each in predictions]
+        rows = [{n: _plain(n, getattr(each, n)) for n in NAMES} for each in predictions]
         by_class = [
             {name: row.pop(name) for name in OF_CLASSES} | {"prediction_id": row["prediction_id"]}
             for row in rows
