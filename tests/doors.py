@@ -17,6 +17,10 @@ from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 ISSUER, AUDIENCE, SUBJECT = "https://issuer.example/realm", "evergreen-api", "somebody-7f3a"
 MINUTE = timedelta(minutes=1)
+USES = (
+    "digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
+    "key_cert_sign", "crl_sign", "encipher_only", "decipher_only",
+)  # fmt: skip
 
 
 @lru_cache
@@ -93,6 +97,12 @@ class Authority:
         whose = _name("an authority of a test")
         built = _certificate(whose, whose, key.public_key(), -MINUTE, timedelta(days=1))
         built = built.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        built = built.add_extension(
+            x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
+        )
+        built = built.add_extension(
+            x509.KeyUsage(**dict.fromkeys(USES, False) | {"key_cert_sign": True}), critical=True
+        )
         folder.mkdir(parents=True, exist_ok=True)
         made = cls(folder, key, built.sign(key, hashes.SHA256()))
         made.file.write_bytes(made.certificate.public_bytes(serialization.Encoding.PEM))
@@ -113,6 +123,8 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         built = _certificate(_name("a server"), self.certificate.subject, key.public_key(), begins, ends)
         built = built.add_extension(x509.SubjectAlternativeName([_san(n) for n in names]), critical=False)
+        by = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
+        built = built.add_extension(by, critical=False)
         signed = built.sign(self.key, hashes.SHA256())
         certificate, private_key = self.folder / "server.pem", self.folder / "server.key"
         certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))

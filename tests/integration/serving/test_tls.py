@@ -1,10 +1,14 @@
 """Rules of https: who trusts the certificate's authority is answered, and a renewed certificate is taken."""
 
 import os
+import re
+import shutil
 import socket
 import ssl
+import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,7 +21,7 @@ from pipelines.serving import __main__ as process
 from pipelines.serving.door.tls import offered
 from pipelines.serving.http.client import Client
 from pipelines.serving.schemas import example
-from pipelines.settings import Settings, settings
+from pipelines.settings import PROJECT, Settings, settings
 from tests.doors import Authority
 from tests.integration.serving.worlds import SPEC, World, wait
 
@@ -31,10 +35,16 @@ def authority(tmp_path: Path) -> Authority:
 
 @pytest.fixture
 def secure(world: World, authority: Authority) -> Iterator[Settings]:
-    """The settings by which the app is served over TLS, and asked."""
     certificate, key = authority.signs()
+    with served(world, certificate, key, authority.file) as ours:
+        yield ours
+
+
+@contextmanager
+def served(world: World, certificate: Path, key: Path, authorities: Path) -> Iterator[Settings]:
+    """The settings by which the app is served over TLS, and asked."""
     ours = Settings(
-        _env_file=None, serving_tls_cert=certificate, serving_tls_key=key, serving_tls_ca=authority.file
+        _env_file=None, serving_tls_cert=certificate, serving_tls_key=key, serving_tls_ca=authorities
     )
     config = uvicorn.Config(world.app, port=0, log_level="warning", lifespan="off", **offered(ours))
     server = uvicorn.Server(config)
@@ -42,9 +52,11 @@ def secure(world: World, authority: Authority) -> Iterator[Settings]:
     thread.start()
     wait(lambda: server.started)
     port = server.servers[0].sockets[0].getsockname()[1]
-    yield ours.model_copy(update={"serving_port": port})
-    server.should_exit = True
-    thread.join(10)
+    try:
+        yield ours.model_copy(update={"serving_port": port})
+    finally:
+        server.should_exit = True
+        thread.join(10)
 
 
 def serial(settings: Settings) -> str:
@@ -107,6 +119,28 @@ def test_a_renewed_certificate_is_taken_by_new_connections_and_half_a_one_is_not
     for file, text in zip(files, new, strict=True):
         file.write_bytes(text)
     assert serial(secure) not in {"", before}
+
+
+@pytest.mark.skipif(
+    not (shutil.which("openssl") and shutil.which("curl")), reason="openssl or curl is not here"
+)
+def test_what_the_page_says_makes_a_certificate_and_asks_over_it(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (PROJECT / "docs" / "how-to" / "let-callers-in.md").read_text()
+    (make, ask), (python,) = (
+        re.findall(r"(?m)^\$ ((?:openssl|curl) .+)$", page),
+        re.findall(r"(?s)```python\n(.+?)```", page),
+    )
+    monkeypatch.chdir(tmp_path)
+    subprocess.run(make.split(), check=True, capture_output=True)
+    file = tmp_path / "server.pem"
+    with served(world, file, tmp_path / "server.key", file) as ours:
+        port = str(ours.serving_port)
+        said = subprocess.run(ask.replace("8000", port).split(), check=True, capture_output=True, text=True)
+        assert "alive" in said.stdout
+        exec(python.replace("8000", port), {**ASKED, "token": "t"})  # noqa: S102 - our own page
+    assert capsys.readouterr().out.strip() == "1"
 
 
 def test_a_process_whose_certificate_cannot_be_used_says_so_and_does_not_start(

@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import logging
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,7 +38,7 @@ from pipelines.serving.door.issuer import (
     usable,
 )
 from pipelines.serving.door.tokens import Tokens, Wanted, scopes
-from pipelines.settings import Settings
+from pipelines.settings import PROJECT, Settings
 from tests.doors import AUDIENCE, ISSUER, SUBJECT, Published, claims, private, shown, token
 from tests.integration.serving.worlds import wait
 
@@ -385,6 +386,14 @@ def test_nobody_on_the_way_says_which_keys_an_issuer_has() -> None:
     ):
         with pytest.raises(EvergreenError, match="EVERGREEN_SERVING_OIDC_"):
             source(issuer, place)
+
+
+def test_the_pages_settings_let_tokens_in() -> None:
+    page = (PROJECT / "docs" / "how-to" / "let-callers-in.md").read_text()
+    said = re.findall(r"(?m)^export EVERGREEN_(SERVING_\w+)=(\S+)$", page)
+    assert len(said) == 5
+    given = Settings(_env_file=None, **{name.lower(): value for name, value in said})
+    assert isinstance(entrance(given, lambda: None), Tokens)  # type: ignore[arg-type, return-value]
 
 
 def test_the_settings_say_how_callers_are_known(tmp_path: Path) -> None:
