@@ -1,5 +1,6 @@
 """Who a caller is by a token that an issuer signed (OpenID Connect, OAuth 2.0), and what its scopes are good for."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,10 +16,13 @@ from jwt.exceptions import (
 )
 
 from pipelines.serving.door.callers import CHALLENGE, Rates, Refusal, named, unknown, unread
-from pipelines.serving.door.issuer import ALLOWED, Issuer
+from pipelines.serving.door.issuer import ALLOWED, Issuer, Known
+from pipelines.stores.api_keys import digest_of
 
 LEEWAY = 30.0
 """Seconds by which two clocks may differ."""
+MOST_VERIFIED = 1_000
+"""Tokens that are not verified again at each request: that takes longer than all else that the door does."""
 REQUIRED = ("exp", "iss", "aud", "sub")
 KINDS = {"jwt", "at+jwt", "application/at+jwt"}
 """What a token's header may say that it is: an issuer signs other things too."""
@@ -42,6 +46,16 @@ class Wanted:
     per_second: float | None = None
 
 
+@dataclass(frozen=True)
+class Bearer:
+    """Who brings a token, what it is good for, when it ends (seconds since 1970), and the key it was verified by."""
+
+    subject: str
+    scopes: frozenset[str]
+    ends: int
+    key: Known
+
+
 class Tokens:
     """Lets in whose token the issuer signed for this audience, and who asks no more often than a subject may.
 
@@ -50,6 +64,7 @@ class Tokens:
 
     def __init__(self, issuer: Issuer, wanted: Wanted) -> None:
         self._issuer, self._wanted, self._rates = issuer, wanted, Rates()
+        self._verified: dict[str, Bearer] = {}
 
     def start(self) -> None:
         self._issuer.start()
@@ -67,19 +82,30 @@ class Tokens:
                 "name a token: Authorization: Bearer TOKEN, signed by the issuer of this API's tokens"
             )
         try:
-            claims = self._claims(token)
+            bearer = self._bearer(token)
         except _Unknown as why:
             return why.refusal
         except Exception as error:  # whatever a token makes of its reader, it does not let in
             return unknown(_words(error), "invalid_token")
         needed = self._wanted.prefix + scope
-        if needed not in scopes(claims):
+        if needed not in bearer.scopes:
             challenge = f'{CHALLENGE}, error="insufficient_scope"'
             return 403, f"this token's scopes do not have {needed!r}", {"WWW-Authenticate": challenge}
-        return self._rates.refusal(claims["sub"], self._wanted.per_second, "whoever this token is for")
+        return self._rates.refusal(bearer.subject, self._wanted.per_second, "whoever this token is for")
 
-    def _claims(self, token: str) -> Mapping[str, Any]:
-        """What a token says, once all of it was verified."""
+    def _bearer(self, token: str) -> "Bearer":
+        """Who brings a token; one that was verified before holds on while its key is shown and until it has run out."""
+        digest = digest_of(token)
+        known = self._verified.get(digest)
+        if known is None or known.key not in (self._issuer.known or ()) or time.time() >= known.ends + LEEWAY:
+            self._verified.pop(digest, None)
+            self._verified[digest] = known = self._verify(token)
+            if len(self._verified) > MOST_VERIFIED:
+                del self._verified[next(iter(self._verified))]
+        return known
+
+    def _verify(self, token: str) -> "Bearer":
+        """Who brings a token, once all of it was verified."""
         said = jwt.get_unverified_header(token)
         algorithm = said.get("alg")
         if algorithm not in ALLOWED or str(said.get("typ", "jwt")).lower() not in KINDS:
@@ -89,7 +115,7 @@ class Tokens:
         known = self._issuer.fitting(said.get("kid"), algorithm)
         if known is None:
             raise _Unknown(self._no_key())
-        return jwt.decode(
+        claims = jwt.decode(
             token,
             known.key,
             algorithms=[algorithm],
@@ -98,6 +124,7 @@ class Tokens:
             leeway=LEEWAY,
             options={"require": [*REQUIRED]},
         )
+        return Bearer(claims["sub"], scopes(claims), int(claims["exp"]), known)
 
     def _no_key(self) -> Refusal:
         """An issuer that changed its keys is asked at once, but not by each token that names an unknown one."""

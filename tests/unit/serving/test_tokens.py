@@ -147,6 +147,35 @@ def test_clocks_may_differ_by_half_a_minute() -> None:
     assert said(door(), token(nbf=ahead, iat=ahead)) is None
 
 
+def test_a_token_that_was_let_in_is_let_in_no_more_once_it_has_run_out_or_its_key_is_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    published = Published()
+    tokens, late, lasting = (
+        door(published),
+        token(exp=datetime.now(UTC) - timedelta(seconds=10)),
+        token(exp=NOW + DAY),
+    )
+    for _ in range(2):
+        assert said(tokens, late) is said(tokens, lasting) is None
+    monkeypatch.setattr("pipelines.serving.door.tokens.LEEWAY", 0.0)
+    assert (said(tokens, late) or (0,))[0] == 401
+    tokens._issuer.look()
+    assert said(tokens, lasting) is None
+    published.keys = [shown(number=1)]
+    tokens._issuer.look()
+    assert (said(tokens, lasting) or (0,))[0] == 401
+
+
+def test_only_so_many_tokens_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.serving.door.tokens.MOST_VERIFIED", 3)
+    tokens = door()
+    for number in range(9):
+        assert said(tokens, token(sub=str(number))) is None
+        assert (said(tokens, f"guess{number}.e30.e30") or (0,))[0] == 401
+    assert len(tokens._verified) == 3
+
+
 GOOD, OPEN = token(exp=NOW + DAY), door()
 LETTERS = st.sampled_from("ABCYZabcyz0189-_.")
 
