@@ -10,6 +10,8 @@ from uuid import uuid4
 
 ADDRESS = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:/")
 ENCODED = re.compile("%(?=[0-9A-Fa-f]{2})")
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+"""The names of this machine that no other machine answers to."""
 UNFIT = (
     (re.compile(r"[\ud800-\udfff]"), "is not UTF-8"),
     (re.compile(r"[\x00-\x1f\x7f]"), "holds a control character"),

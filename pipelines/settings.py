@@ -15,6 +15,7 @@ from pipelines.contracts import EvergreenError
 
 SERVER_LOGIN = re.compile(r"^(https?://)(?P<user>[^/?#:]*)(?::(?P<password>[^/?#]*))?@")
 PASSWORD = re.compile(r"://[^/@:]*:([^/]+)@|password=([^,&\s]+)")
+KEY = re.compile(r"[!-~]+")
 PROJECT = Path(__file__).resolve().parent.parent
 
 
@@ -76,11 +77,49 @@ class Settings(BaseSettings):
         description="names that serving is asked under, with commas; unset: on loopback its own, elsewhere any",
     )
     serving_access: str = Field(
-        "open", pattern="^(open|keys)$", description="keys: who asks serving names a key of `evergreen keys`"
+        "open",
+        pattern="^(open|keys|oidc)$",
+        description="keys: who asks serving names a key of `evergreen keys`; oidc: a token that an issuer signed",
     )
     serving_key: SecretStr | None = Field(
+        None, description="the key or token that our own commands name; good for predict and read"
+    )
+    serving_key_file: Path | None = Field(
+        None, description="a file with that key or token, read anew each time, in place of serving_key"
+    )
+    serving_oidc_issuer: str | None = Field(
+        None, description="who signs the tokens where serving_access=oidc: their `iss`, to the letter"
+    )
+    serving_oidc_audience: str | None = Field(
+        None, description="what tokens for this API have as their `aud`"
+    )
+    serving_oidc_jwks: str | None = Field(
         None,
-        description="the key that our own commands name where serving_access=keys; good for predict and read",
+        description="address or file of the issuer's public keys (JWKS); unset: as the issuer's discovery says",
+    )
+    serving_oidc_prefix: str = Field(
+        "",
+        description="what stands before predict, feedback and read in a token's scopes, such as evergreen:",
+    )
+    serving_oidc_per_second: float | None = Field(
+        None,
+        ge=0.01,
+        description="requests a second of each subject, by each serving process; unset: any number",
+    )
+    serving_tls_cert: Path | None = Field(
+        None,
+        description="the certificate, with its chain, in PEM, with which serving speaks https; unset: http",
+    )
+    serving_tls_key: Path | None = Field(
+        None, description="its private key, in PEM, without a passphrase, that not everybody may read"
+    )
+    serving_tls_ca: Path | None = Field(
+        None,
+        description="the authorities in PEM that our own commands trust; unset: those that the machine trusts",
+    )
+    serving_url: str | None = Field(
+        None,
+        description="where our own commands ask serving; unset: serving_port of host, https where it has a key",
     )
     prediction_log_days: int | None = Field(
         None,
@@ -121,6 +160,27 @@ class Settings(BaseSettings):
         return webhook
 
     @model_validator(mode="after")
+    def _door(self) -> "Settings":
+        """`serving_tls_cert` has its key, `serving_access=oidc` has issuer and audience, and our own commands have
+        one key and a `serving_url` such as https://host:8000."""
+        if bool(self.serving_tls_cert) != bool(self.serving_tls_key):
+            raise EvergreenError(
+                "of EVERGREEN_SERVING_TLS_CERT and EVERGREEN_SERVING_TLS_KEY only one is set; set both or none"
+            )
+        if self.serving_access == "oidc" and not (self.serving_oidc_issuer and self.serving_oidc_audience):
+            raise EvergreenError(
+                "EVERGREEN_SERVING_ACCESS=oidc lets nobody in without an issuer and an audience; set"
+                " EVERGREEN_SERVING_OIDC_ISSUER and EVERGREEN_SERVING_OIDC_AUDIENCE"
+            )
+        if self.serving_url and not places.is_web_address(self.serving_url):
+            raise EvergreenError("EVERGREEN_SERVING_URL is no address: it must look like https://host:8000")
+        if self.serving_key and self.serving_key_file:
+            raise EvergreenError(
+                "EVERGREEN_SERVING_KEY and EVERGREEN_SERVING_KEY_FILE are both set; leave one out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _where_state_can_lie(self) -> "Settings":
         """`home`, and `lake` where it is a folder, have names in which SQLite and Delta can keep state."""
         for name, folder in (("HOME", self.home), ("LAKE", places.local(self.lake_uri))):
@@ -135,8 +195,22 @@ class Settings(BaseSettings):
     @property
     def serving_headers(self) -> dict[str, str]:
         """What a request to serving names, so that it is let in."""
-        key = self.serving_key
-        return {} if key is None else {"Authorization": f"Bearer {key.get_secret_value()}"}
+        key = self.serving_key.get_secret_value() if self.serving_key else None
+        if self.serving_key_file is not None:
+            key = _text(self.serving_key_file).strip()
+        if key and not KEY.fullmatch(key):
+            raise EvergreenError(
+                "what EVERGREEN_SERVING_KEY or EVERGREEN_SERVING_KEY_FILE holds is neither key nor token: one word"
+            )
+        return {"Authorization": f"Bearer {key}"} if key else {}
+
+    @property
+    def serving_address(self) -> str:
+        """Where serving is asked, without a slash at the end."""
+        if self.serving_url:
+            return self.serving_url.rstrip("/")
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.serving_tls_cert else 'http'}://{host}:{self.serving_port}"
 
     @property
     def landing_path(self) -> Path:
@@ -188,6 +262,13 @@ class Settings(BaseSettings):
     @property
     def expectations(self) -> Path:
         return PROJECT / "expectations"
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text()
+    except (OSError, ValueError):
+        raise EvergreenError(f"EVERGREEN_SERVING_KEY_FILE: {file} is no text that can be read") from None
 
 
 _SCRATCH: list[Settings] = []

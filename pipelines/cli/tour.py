@@ -3,7 +3,6 @@
 import json
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
@@ -181,18 +180,19 @@ def ask(spec: catalog.ModelSpec, body: dict[str, Any], settings: Settings) -> di
 
 def post(settings: Settings, body: dict[str, Any], model: str) -> dict[str, Any]:
     """The serving app's answer; a refusal or a silent server is an error that says so."""
-    url = f"http://{settings.host}:{settings.serving_port}/v1/models/{model}/predictions"
-    headers = {"Content-Type": "application/json", **settings.serving_headers}
-    request = urllib.request.Request(url, json.dumps(body).encode(), headers)
+    from pipelines.local.answering import exchange
+
+    path = f"/v1/models/{model}/predictions"
     try:
-        with urllib.request.urlopen(request, timeout=30) as reply:  # noqa: S310
-            return dict(json.load(reply))
+        return dict(json.loads(exchange(settings, path, body, seconds=30)))
     except urllib.error.HTTPError as error:
         raise EvergreenError(
             f"serving answered {error.code}: {error.read().decode(errors='replace')}"
         ) from error
     except (urllib.error.URLError, TimeoutError) as error:
-        raise EvergreenError(f"no answer from {url}; `evergreen start` starts serving") from error
+        raise EvergreenError(
+            f"no answer from {settings.serving_address}{path}; `evergreen start` starts serving"
+        ) from error
 
 
 def newest(spec: catalog.ModelSpec, stores: Stores, count: int) -> list[dict[str, Any]]:

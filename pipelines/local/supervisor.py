@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.contracts import EvergreenError
+from pipelines.local.answering import exchange
 from pipelines.local.environment import BIN, USER, commands, environment, password
 from pipelines.processes import born, of_sessions
 from pipelines.settings import Settings
@@ -48,8 +49,14 @@ class Services:
         return [
             f"Airflow      {base}:{self.settings.airflow_port}  user {USER}, {login}",
             f"MLflow       {base}:{self.settings.mlflow_port}  no log-in, loopback only",
-            f"Predictions  {base}:{self.settings.serving_port}/docs  no log-in, loopback only",
+            f"Predictions  {self.settings.serving_address}/docs  {_let_in(self.settings)}",
         ]
+
+
+def _let_in(settings: Settings) -> str:
+    """Who may ask serving."""
+    known = {"keys": "with a key of `evergreen keys`", "oidc": "with a token of the issuer"}
+    return known.get(settings.serving_access, "no log-in, loopback only")
 
 
 def start(settings: Settings, progress: Callable[[str], None] = lambda text: None) -> Services:
@@ -212,8 +219,16 @@ def _health(settings: Settings, begun: float, fresh: set[str]) -> dict[str, bool
             for part in parts
         },
         "MLflow": _get(f"{base}:{settings.mlflow_port}/health") is not None,
-        "serving": _get(f"{base}:{settings.serving_port}/health") is not None,
+        "serving": _serves(settings),
     }
+
+
+def _serves(settings: Settings) -> bool:
+    """Whether serving is alive; EvergreenError if its certificate is not trusted."""
+    try:
+        return bool(exchange(settings, "/health", seconds=2))
+    except OSError:
+        return False
 
 
 def _beats(part: dict[str, Any], name: str, since: float) -> bool:

@@ -90,8 +90,8 @@ def pages(settings: Settings) -> dict[str, str]:
     return {
         "Airflow": f"{base}:{settings.airflow_port}",
         "MLflow": f"{base}:{settings.mlflow_port}",
-        "Predictions API": f"{base}:{settings.serving_port}/docs",
-        "Metrics": f"{base}:{settings.serving_port}/metrics",
+        "Predictions API": f"{settings.serving_address}/docs",
+        "Metrics": f"{settings.serving_address}/metrics",
     }
 
 

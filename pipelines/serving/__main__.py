@@ -9,9 +9,11 @@ import uvicorn
 
 from pipelines import catalog
 from pipelines.contracts import EvergreenError
+from pipelines.places import LOOPBACK
 from pipelines.serving.app import create_app
 from pipelines.serving.causes import Discreet
-from pipelines.serving.http.access import LOOPBACK
+from pipelines.serving.door.entrance import entrance
+from pipelines.serving.door.tls import offered
 from pipelines.serving.outages import remembered
 from pipelines.serving.outages import spool as spooling
 from pipelines.serving.outages.deadline import PromptFeatures
@@ -28,19 +30,19 @@ def main() -> int:
         current = _named(settings())
         listening = _listen(current)
         stores = Stores(current)
-        keys = (lambda: stores.api_keys) if current.serving_access == "keys" else None
+        door, tls = entrance(current, lambda: stores.api_keys), offered(current)
         models, kept = catalog.models(), current.home / "serving"
         registry = Remembered(stores.tracking, models, kept / "champions.json")
         spool = Spool(stores.predictions, kept / "answers", current.serving_backend_seconds)
         features = PromptFeatures(stores.features, current.serving_backend_seconds)
         app = create_app(
-            current, models, registry, features, spool, keys, stores.tracking, stores.comparisons,
+            current, models, registry, features, spool, door, stores.tracking, stores.comparisons,
             lambda: _notes(registry, spool),
         )  # fmt: skip
     except EvergreenError as error:
         print(error, file=sys.stderr)
         return 2
-    config = uvicorn.Config(app, access_log=False, log_config=None, timeout_graceful_shutdown=10)
+    config = uvicorn.Config(app, access_log=False, log_config=None, timeout_graceful_shutdown=10, **tls)
     spool.start()
     uvicorn.Server(config).run(sockets=[listening])
     spool.stop()

@@ -13,12 +13,12 @@ from pipelines.serving.answering import Service, in_turn
 from pipelines.serving.arms.challenger import Challenger
 from pipelines.serving.arms.mirror import ComparisonLog, Mirror
 from pipelines.serving.bounds import Bounds
+from pipelines.serving.door.callers import Door
 from pipelines.serving.follower import Follower
 from pipelines.serving.http import errors, feedback, invocations, open_inference
 from pipelines.serving.http.access import LOGGED, READ_ONLY, DeclaredOnly, public, scoped
 from pipelines.serving.http.bodies import Readable
 from pipelines.serving.http.docs import page
-from pipelines.serving.http.keyring import Keyring, Keys
 from pipelines.serving.http.observed import Observed
 from pipelines.serving.lane import Lane
 from pipelines.serving.metrics import FeatureHealth, Metrics
@@ -44,17 +44,16 @@ def create_app(
     models: Registry,
     features: FeatureSource,
     predictions: PredictionLog,
-    keys: Callable[[], Keys] | None = None,
+    door: Door | None = None,
     rollouts: Rollouts | None = None,
     comparisons: ComparisonLog | None = None,
     notes: Callable[[], list[str]] = list,
 ) -> FastAPI:
     """The app; it answers /health at once and loads the champions in the background.
 
-    With `keys`, callers need one for all but the probes. With `rollouts` and a log of `comparisons`, a model whose spec
-    has a rollout is asked as champion and as challenger while there are both. `notes` says what is not as it should be.
+    With a `door`, callers must be known for all but the probes. With `rollouts` and a log of `comparisons`, a model
+    whose spec has a rollout is asked as champion and as challenger while there are both. `notes` says what is amiss.
     """
-    keyring = Keyring(keys, settings.serving_poll_seconds) if keys else None
     metrics = Metrics()
     metrics.registry.register(FeatureHealth.of(settings.database))
     predictors = {
@@ -69,7 +68,7 @@ def create_app(
     async def followed(_: FastAPI) -> AsyncIterator[None]:
         beside = (rollouts, list(challengers.values())) if rollouts and challengers else None
         follower = Follower(list(predictors.values()), models, settings.serving_poll_seconds, beside)
-        looking = [thread for thread in (follower, keyring, mirror) if thread]
+        looking = [thread for thread in (follower, door, mirror) if thread]
         for thread in looking:
             thread.start()
         yield
@@ -98,7 +97,7 @@ def create_app(
     errors.add(app, predictors)
     names = settings.serving_hosts
     hosts = frozenset(each.strip().lower() for each in names.split(",")) if names else None
-    app.add_middleware(DeclaredOnly, routes_of=app, keyring=keyring, hosts=hosts)
+    app.add_middleware(DeclaredOnly, routes_of=app, door=door, hosts=hosts)
     app.add_middleware(Observed, service=service)
     return app
 

@@ -10,7 +10,7 @@ from fastapi import FastAPI, HTTPException
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pipelines.serving.http.keyring import Keyring, Refusal
+from pipelines.serving.door.callers import Door, Refusal
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 MAX_BODY = 64 * 1024
@@ -20,8 +20,8 @@ READ_ONLY = "tells the state of the server, changes nothing"
 
 @dataclass(frozen=True)
 class Access:
-    """Who may call a route: whoever can reach the port, or with a `scope`, where callers have keys, those whose key is
-    good for it. The reason says why that is right."""
+    """Who may call a route: whoever can reach the port, or with a `scope`, where callers are known, those whose key or
+    token is good for it. The reason says why that is right."""
 
     reason: str
     scope: str | None
@@ -31,7 +31,7 @@ _SAID: dict[Callable[..., Any], Access] = {}
 
 
 def public(reason: str) -> Callable[[Endpoint], Endpoint]:
-    """Whoever can reach the port may call this route, key or not; the reason says why that is right.
+    """Whoever can reach the port may call this route, known or not; the reason says why that is right.
 
     The port is on loopback unless EVERGREEN_HOST says otherwise.
     """
@@ -39,7 +39,7 @@ def public(reason: str) -> Callable[[Endpoint], Endpoint]:
 
 
 def scoped(scope: str, reason: str) -> Callable[[Endpoint], Endpoint]:
-    """As `public`, but with EVERGREEN_SERVING_ACCESS=keys only those whose key is good for the scope."""
+    """As `public`, but with EVERGREEN_SERVING_ACCESS=keys, or oidc, only those whose key or token is good for it."""
     return _declared(Access(reason, scope))
 
 
@@ -57,13 +57,13 @@ def statement(route: BaseRoute) -> Access | None:
 
 
 class DeclaredOnly:
-    """Refuses with 403 every route without a statement of access, callers whose key is not good for it, with 421 those
+    """Refuses with 403 every route without a statement of access, callers whom the door does not let in, with 421 those
     who ask under another name than one of `hosts` (None: any), and with 413 bodies over 64 KiB."""
 
     def __init__(
-        self, app: ASGIApp, routes_of: FastAPI, keyring: Keyring | None, hosts: frozenset[str] | None = None
+        self, app: ASGIApp, routes_of: FastAPI, door: Door | None, hosts: frozenset[str] | None = None
     ) -> None:
-        self._app, self._routes_of, self._keyring, self._hosts = app, routes_of, keyring, hosts
+        self._app, self._routes_of, self._door, self._hosts = app, routes_of, door, hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -79,9 +79,9 @@ class DeclaredOnly:
         access = self._access(scope) if scope["type"] == "http" else None
         if access is None:
             return 403, "this route does not state who may call it, so nobody may", {}
-        if self._keyring and access.scope:
+        if self._door and access.scope:
             header = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
-            if refusal := self._keyring.refusal(header, access.scope):
+            if refusal := self._door.refusal(header, access.scope):
                 return refusal
         return (413, _TOO_LARGE, {}) if _length(scope) > MAX_BODY else None
 
@@ -94,8 +94,6 @@ class DeclaredOnly:
         return NOBODYS
 
 
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-"""How a server on loopback is asked: under another name a page of another site may have sent the browser here."""
 _MISDIRECTED = "this server is not asked under this name; EVERGREEN_SERVING_HOSTS says under which"
 
 

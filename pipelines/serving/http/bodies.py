@@ -2,11 +2,15 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
+
+MOST_LEVELS, MOST_VALUES = 16, 1_000
+"""How deep a body may be nested, and how many values one array or object in it may have."""
+TOO_DEEP = f"it is nested too deeply, more than {MOST_LEVELS} levels; entities and request hold plain values"
 
 
 class Readable(APIRoute):
@@ -31,16 +35,35 @@ class _Read(Request):
 def parsed(body: bytes) -> Any:
     """The JSON value of a body; JSONDecodeError, which FastAPI makes a 422, says what is wrong with it."""
     try:
-        return json.loads(body, object_pairs_hook=_once)
+        return _bounded(json.loads(body, object_pairs_hook=_once))
     except json.JSONDecodeError:
         raise
     except RecursionError:
-        said = "it is nested too deeply; entities and request hold plain values"
+        said = TOO_DEEP
     except UnicodeDecodeError:
         said = "it is not UTF-8 text"
     except ValueError:
         said = f"a number in it has more than {sys.get_int_max_str_digits():,} digits"
     raise json.JSONDecodeError(said, "", 0)
+
+
+def _bounded(value: Any) -> Any:
+    """The value, if nothing in it is deeper or longer than any question needs."""
+    level = [value]
+    for _ in range(MOST_LEVELS):
+        level = [inner for each in level for inner in _inside(each)]
+        if not level:
+            return value
+    raise json.JSONDecodeError(TOO_DEEP, "", 0)
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if not isinstance(value, (dict, list)):
+        return ()
+    if len(value) > MOST_VALUES:
+        said = f"an array or object in it has {len(value):,} values, more than {MOST_VALUES:,}"
+        raise json.JSONDecodeError(said, "", 0)
+    return value.values() if isinstance(value, dict) else value
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

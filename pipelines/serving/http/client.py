@@ -4,12 +4,14 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from pipelines.catalog import model
 from pipelines.contracts import EvergreenError, TransientError, as_json
+from pipelines.serving.door.tls import doubted, trusted
 from pipelines.serving.schemas import ANSWERS, Answered
 
 AGAIN = {429, 503}
@@ -17,19 +19,22 @@ AGAIN = {429, 503}
 
 
 class Client:
-    """Asks one prediction API. `patience` is how many seconds it waits in all where the server asks it to."""
+    """Asks one prediction API. `patience` is how many seconds it waits in all where the server asks it to.
+
+    `key` is a key or a token, or says the one that is good now. `authorities` is a file in PEM with those that may have
+    signed the server's certificate; without it they are the machine's.
+    """
 
     def __init__(
         self,
         url: str = "http://127.0.0.1:8000",
-        key: str | None = None,
+        key: str | Callable[[], str] | None = None,
         patience: float = 10.0,
         wait: Callable[[float], None] = time.sleep,
+        authorities: Path | str | None = None,
     ) -> None:
-        self._url, self._patience, self._wait = url.rstrip("/"), patience, wait
-        self._headers = {"Content-Type": "application/json"} | (
-            {"Authorization": f"Bearer {key}"} if key else {}
-        )
+        self._url, self._patience, self._wait, self._key = url.rstrip("/"), patience, wait, key
+        self._trusted = trusted(authorities)
 
     def predict(
         self, name: str, entities: Mapping[str, Any] | None = None, request: Mapping[str, Any] | None = None
@@ -52,8 +57,8 @@ class Client:
         sent, left = json.dumps(as_json(dict(body))).encode(), self._patience
         while True:
             try:
-                asked = Request(self._url + path, sent, self._headers)  # noqa: S310 - the caller's own address
-                with urlopen(asked, timeout=30) as reply:  # noqa: S310
+                asked = Request(self._url + path, sent, self._headers())  # noqa: S310 - the caller's own address
+                with urlopen(asked, timeout=30, context=self._trusted) as reply:  # noqa: S310
                     return json.load(reply)
             except HTTPError as error:
                 pause = _pause(error)
@@ -62,7 +67,13 @@ class Client:
                 left -= pause
                 self._wait(pause)
             except (URLError, TimeoutError, ConnectionError) as error:
-                raise TransientError(f"{self._url} does not answer: {error}") from error
+                raise doubted(self._url, error) or TransientError(
+                    f"{self._url} does not answer: {error}"
+                ) from error
+
+    def _headers(self) -> dict[str, str]:
+        key = self._key() if callable(self._key) else self._key
+        return {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
 
 
 def _pause(error: HTTPError) -> float | None:

@@ -89,7 +89,7 @@ def test_it_waits_as_long_as_the_server_says_and_no_longer_than_its_patience(
 def test_a_key_is_named_and_a_missing_one_is_told(world: World, address: str, monkeypatch: Any) -> None:
     seen: list[Any] = []
 
-    def urlopen(asked: Any, timeout: float) -> Any:
+    def urlopen(asked: Any, timeout: float, context: Any) -> Any:
         seen.append(asked.get_header("Authorization"))
         raise ConnectionError("enough")
 

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from pipelines.cli import app as commands
 from pipelines.contracts import EvergreenError
 from pipelines.serving.app import create_app
+from pipelines.serving.door.keyring import Keyring
 from pipelines.serving.http.access import statement
 from pipelines.serving.schemas import example
 from pipelines.settings import Settings
@@ -66,7 +67,7 @@ class Locked:
 def locked(stores: Stores, pipeline: Any) -> Iterator[Locked]:
     quick = Settings(_env_file=None, home=stores.settings.home, serving_poll_seconds=0.02)
     models = Models(Version(1, "one"), {1: pipeline})
-    parts = (models, FeatureTable(), stores.predictions, lambda: stores.api_keys)
+    parts = (models, FeatureTable(), stores.predictions, Keyring(lambda: stores.api_keys, 0.02))
     with TestClient(create_app(quick, {SPEC.name: SPEC}, *parts), raise_server_exceptions=False) as client:
         made = Locked(client, stores)
         wait(lambda: client.get("/ready").status_code == 200)
@@ -105,7 +106,9 @@ def test_before_the_keys_were_read_nobody_is_let_in(stores: Stores, pipeline: An
 
     token = stores.api_keys.make("app", ["predict"], NOW)
     models = Models(Version(1, "one"), {1: pipeline})
-    app = create_app(stores.settings, {SPEC.name: SPEC}, models, FeatureTable(), stores.predictions, silent)
+    app = create_app(
+        stores.settings, {SPEC.name: SPEC}, models, FeatureTable(), stores.predictions, Keyring(silent, 1)
+    )
     with TestClient(app) as client:
         said = client.post(URL, json=example(SPEC), headers={"Authorization": f"Bearer {token}"})
         assert (said.status_code, said.headers["Retry-After"]) == (503, "1")

@@ -153,10 +153,16 @@ def test_a_check_refuses_what_it_says(check: tuple[str, str], given: Any) -> Non
         {"keys": "s3://b"},
         {"alert_webhook": "x y"},
         {"lake": "/a*b"},
+        {"serving_tls_cert": "/c.pem"},
+        {"serving_tls_key": "/k.pem"},
+        {"serving_access": "oidc", "serving_oidc_issuer": "https://issuer.example"},
+        {"serving_access": "oidc", "serving_oidc_audience": "us"},
+        {"serving_key": "k", "serving_key_file": "/k"},
+        {"serving_url": "models.example:8000"},
     ],
 )
 def test_settings_refuse_what_they_say(given: dict[str, str]) -> None:
-    assert len(rules(Settings)) == 3
+    assert len(rules(Settings)) == 4
     with pytest.raises(EvergreenError, match="EVERGREEN_"):
         Settings(_env_file=None, **given)  # type: ignore[arg-type]
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.contracts import EvergreenError
 from pipelines.settings import Settings
 
 SECRETS = {
@@ -53,6 +54,24 @@ def test_an_address_without_a_login_stays_as_it_is(uri: str, login: tuple[str, s
     found = Settings(_env_file=None, tracking_uri=uri)
     assert found.mlflow_login == login
     assert found.mlflow_uri == (uri if login is None else "http://mlflow:5000")
+
+
+def test_the_key_in_a_file_is_read_anew_and_what_is_no_key_is_not_shown(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    found = Settings(_env_file=None, serving_key_file=file)
+    for key in ("first", "second"):
+        file.write_text(f"{key}\n")
+        assert found.serving_headers == {"Authorization": f"Bearer {key}"}
+    assert Settings(_env_file=None, serving_key="k").serving_headers == {"Authorization": "Bearer k"}
+    assert Settings(_env_file=None).serving_headers == {}
+    for broken in (b"hush\nhush", b"\xff hush"):
+        file.write_bytes(broken)
+        with pytest.raises(EvergreenError, match="EVERGREEN_SERVING_KEY_FILE") as caught:
+            _ = found.serving_headers
+        assert "hush" not in str(caught.value)
+    file.unlink()
+    with pytest.raises(EvergreenError, match="can be read"):
+        _ = found.serving_headers
 
 
 def test_mlflow_lies_under_home_unless_told_otherwise(tmp_path: Path) -> None:

@@ -141,6 +141,9 @@ def test_a_field_whose_column_may_be_empty_in_the_dataset_takes_null_and_no_othe
         (b'{"a": [{"b": 1, "\\u0062": 1}]}', 'the key "b" stands twice'),
         (b"[" * 30_000, "nested too deeply"),
         (b'{"entities":' * 5_000, "nested too deeply"),
+        (b"[" * 17 + b"]" * 17, "nested too deeply, more than 16 levels"),
+        (b'{"x": [' + b"0," * 1_000 + b"0]}", "an array or object in it has 1,001 values, more than 1,000"),
+        (json.dumps(dict.fromkeys(map(str, range(1_001)), 0)).encode(), "has 1,001 values"),
         (b'{"request": {"distance": ' + b"9" * 5_000 + b"}}", "a number in it has more than 4,300 digits"),
         (b"\xff\xfe\x00", "not UTF-8"),
         (b"{", "Expecting property name"),
@@ -155,7 +158,8 @@ def test_a_body_that_cannot_be_read_or_has_two_meanings_is_told_what_is_wrong_wi
 
 
 def test_a_body_that_can_be_read_is_read_as_json_reads_it() -> None:
-    body = json.dumps(example(SPEC) | {"x": [1.5, None, True, {"a": {"a": 1}}]})
+    deepest, longest = json.loads("[" * 15 + "]" * 15), [0] * 1_000
+    body = json.dumps(example(SPEC) | {"x": [1.5, None, True, {"a": {"a": 1}}], "y": deepest, "z": longest})
     assert parsed(body.encode()) == json.loads(body)
 
 

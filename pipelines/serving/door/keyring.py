@@ -2,18 +2,15 @@
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
 from pipelines.serving.causes import passed
+from pipelines.serving.door.callers import Rates, Refusal, named, unknown, unread
 from pipelines.stores.api_keys import ApiKey, digest_of
 
 log = logging.getLogger("evergreen.serving")
-SCHEME = "Bearer "
-Refusal = tuple[int, str, dict[str, str]]
-"""Status, words and headers."""
 
 
 class Keys(Protocol):
@@ -32,7 +29,7 @@ class Keyring(threading.Thread):
         super().__init__(name="keyring", daemon=True)
         self._source, self._seconds = keys, seconds
         self._known: Mapping[str, ApiKey] | None = None
-        self._left: dict[str, tuple[float, float]] = {}
+        self._rates = Rates()
         self._ended = threading.Event()
 
     def run(self) -> None:
@@ -54,28 +51,13 @@ class Keyring(threading.Thread):
     def refusal(self, header: str | None, scope: str) -> Refusal | None:
         """Why a request is not let in; None if it is. `header` is that of Authorization."""
         if self._known is None:
-            return 503, "the keys have not been read yet; ask again", {"Retry-After": "1"}
-        token = header[len(SCHEME) :].strip() if header and header.startswith(SCHEME) else None
-        challenge = {"WWW-Authenticate": 'Bearer realm="evergreen"'}
+            return unread("the keys")
+        token = named(header)
         if not token:
-            return 401, "name a key: Authorization: Bearer KEY; `evergreen keys make` makes one", challenge
+            return unknown("name a key: Authorization: Bearer KEY; `evergreen keys make` makes one")
         key = self._known.get(digest_of(token))
         if key is None or not key.lasts(datetime.now(UTC)):
-            return 401, "there is no such key, or no more", challenge
+            return unknown("there is no such key, or no more")
         if scope not in key.scopes:
             return 403, f"this key is not good for {scope!r}", {}
-        return self._too_often(key)
-
-    def _too_often(self, key: ApiKey) -> Refusal | None:
-        """429 where a key asks more often than it may; a second's worth may come at once."""
-        if key.per_second is None:
-            return None
-        most, now = max(1.0, key.per_second), time.monotonic()
-        left, since = self._left.get(key.digest, (most, now))
-        left = min(most, left + (now - since) * key.per_second)
-        if left < 1:
-            wait = max(1, round((1 - left) / key.per_second))
-            self._left[key.digest] = left, now
-            return 429, f"this key may ask {key.per_second:g} times a second", {"Retry-After": str(wait)}
-        self._left[key.digest] = left - 1, now
-        return None
+        return self._rates.refusal(key.digest, key.per_second, "this key")
