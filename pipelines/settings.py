@@ -64,8 +64,14 @@ class Settings(BaseSettings):
         0.5, gt=0, description="seconds between two looks of serving for a new champion"
     )
     serving_threads: int = Field(1, ge=1, description="threads that answer predictions")
+    serving_workers: int = Field(
+        1, ge=1, description="processes that answer predictions, each with its own models and threads"
+    )
+    serving_queue_seconds: float = Field(
+        0.1, gt=0, description="a prediction that is expected to wait longer for its turn is refused at once"
+    )
     serving_patience_seconds: float = Field(
-        1.0, gt=0, description="a prediction that would wait longer for its turn is refused at once"
+        1.0, gt=0, description="no prediction waits longer for its turn, whatever holds the others up"
     )
     serving_backend_seconds: float = Field(
         0.4,

@@ -6,6 +6,7 @@ import socket
 import sys
 
 import uvicorn
+from fastapi import FastAPI
 
 from pipelines import catalog
 from pipelines.contracts import EvergreenError
@@ -19,34 +20,45 @@ from pipelines.serving.outages import spool as spooling
 from pipelines.serving.outages.deadline import PromptFeatures
 from pipelines.serving.outages.remembered import Remembered
 from pipelines.serving.outages.spool import Spool
+from pipelines.serving.workers.processes import keep, this
 from pipelines.settings import Settings, settings
 from pipelines.stores import Stores
+
+APP = "pipelines.serving.__main__:app"
 
 
 def main() -> int:
     """Serve until told to stop; 2 when something must be mended first."""
     _log()
     try:
-        current = _named(settings())
+        current = settings()
         listening = _listen(current)
-        stores = Stores(current)
-        door, tls = entrance(current, lambda: stores.api_keys), offered(current)
-        models, kept = catalog.models(), current.home / "serving"
-        registry = Remembered(stores.tracking, models, kept / "champions.json")
-        spool = Spool(stores.predictions, kept / "answers", current.serving_backend_seconds)
-        features = PromptFeatures(stores.features, current.serving_backend_seconds)
-        app = create_app(
-            current, models, registry, features, spool, door, stores.tracking, stores.comparisons,
-            lambda: _notes(registry, spool),
-        )  # fmt: skip
+        entrance(current, lambda: Stores(current).api_keys)
+        tls, alone = offered(current), app() if current.serving_workers == 1 else None
     except EvergreenError as error:
         print(error, file=sys.stderr)
         return 2
-    config = uvicorn.Config(app, access_log=False, log_config=None, timeout_graceful_shutdown=10, **tls)
-    spool.start()
+    if alone is None:
+        keep(APP, current.serving_workers, listening, current.home, **tls)
+        return 0
+    config = uvicorn.Config(alone, access_log=False, log_config=None, timeout_graceful_shutdown=10, **tls)
     uvicorn.Server(config).run(sockets=[listening])
-    spool.stop()
     return 0
+
+
+def app() -> FastAPI:
+    """The app of one process, with all that it leans on."""
+    _log()
+    current = _named(settings())
+    stores = Stores(current)
+    models, kept = catalog.models(), current.home / "serving"
+    registry = Remembered(stores.tracking, models, kept / "champions.json")
+    spool = Spool(stores.predictions, kept / "answers", current.serving_backend_seconds)
+    features = PromptFeatures(stores.features, current.serving_backend_seconds)
+    return create_app(
+        current, models, registry, features, spool, entrance(current, lambda: stores.api_keys), stores.tracking,
+        stores.comparisons, lambda: _notes(registry, spool), this(current.home, [spool]),
+    )  # fmt: skip
 
 
 def _named(current: Settings) -> Settings:
@@ -66,7 +78,7 @@ def _log() -> None:
     """One stream of log lines in which no library writes an address or what an exception says."""
     handler = logging.StreamHandler()
     handler.setFormatter(Discreet("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.getLogger("feast").setLevel(logging.WARNING)  # it tells of every refresh of its registry
     logging.getLogger("urllib3").setLevel(
         logging.ERROR

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from pipelines.catalog import ModelSpec
 from pipelines.serving.answering import Service, in_turn
@@ -25,6 +25,8 @@ from pipelines.serving.metrics import FeatureHealth, Metrics
 from pipelines.serving.predictor import Predictor
 from pipelines.serving.schemas import ANSWERS, Answered, ModelStatus, Problem, Ready, Refusal
 from pipelines.serving.sources import FeatureSource, PredictionLog, Registry, Rollouts
+from pipelines.serving.workers.processes import Process
+from pipelines.serving.workers.turns import Alone
 from pipelines.settings import Settings
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
@@ -48,19 +50,22 @@ def create_app(
     rollouts: Rollouts | None = None,
     comparisons: ComparisonLog | None = None,
     notes: Callable[[], list[str]] = list,
+    process: Process | None = None,
 ) -> FastAPI:
     """The app; it answers /health at once and loads the champions in the background.
 
     With a `door`, callers must be known for all but the probes. With `rollouts` and a log of `comparisons`, a model
     whose spec has a rollout is asked as champion and as challenger while there are both. `notes` says what is amiss.
+    A `process` is one of several that answer at one port, or has threads that run as long as the app.
     """
-    metrics = Metrics()
-    metrics.registry.register(FeatureHealth.of(settings.database))
+    process = process or Process(Alone())
+    metrics = Metrics(process.counted)
+    metrics.add(FeatureHealth.of(settings.database))
     predictors = {
-        name: Predictor(spec, models, features, metrics, Bounds(spec, settings.expectations))
+        name: Predictor(spec, models, features, metrics, Bounds(spec, settings.expectations), process.turns)
         for name, spec in specs.items()
     }
-    lane = Lane(settings.serving_threads, settings.serving_patience_seconds)
+    lane = Lane(settings.serving_threads, settings.serving_patience_seconds, settings.serving_queue_seconds)
     challengers, mirror = _arms(predictors, metrics, rollouts, comparisons)
     service = Service(predictors, predictions, metrics, lane, challengers, mirror, notes)
 
@@ -68,12 +73,12 @@ def create_app(
     async def followed(_: FastAPI) -> AsyncIterator[None]:
         beside = (rollouts, list(challengers.values())) if rollouts and challengers else None
         follower = Follower(list(predictors.values()), models, settings.serving_poll_seconds, beside)
-        looking = [thread for thread in (follower, door, mirror) if thread]
+        looking = [thread for thread in (*process.threads, follower, door, mirror) if thread]
         for thread in looking:
             thread.start()
         yield
         lane.close()
-        for thread in looking:
+        for thread in reversed(looking):
             thread.stop()
 
     # FastAPI's own pages load their scripts from the internet; ours stand alone.
@@ -202,7 +207,7 @@ def _add_probes(app: FastAPI, service: Service) -> None:
     @app.get("/metrics", tags=["operations"], summary="Counters for Prometheus", response_class=Response)
     @scoped("read", READ_ONLY)
     def metrics() -> Response:
-        return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(service.metrics.shown(), media_type=CONTENT_TYPE_LATEST)
 
 
 def _add_documents(app: FastAPI) -> None:

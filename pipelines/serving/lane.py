@@ -13,10 +13,34 @@ Together = Callable[[Sequence[Any]], Sequence[Any]]
 """Answers some questions at once, each in its place: what it is, or the exception that it raises."""
 MOST = 64
 """Rows that are answered at once."""
-FIRST_GUESS = 0.02
-"""Seconds of one answer, until some have been given."""
+LEAST = 16
+"""Rows that may always wait: the next call takes them all."""
+CALL, ROW = 0.02, 0.002
+"""Seconds of a call and of each row in it, until some have been seen."""
 NEWEST = 0.1
-"""Of the newest answers in the mean of how long one takes."""
+"""Of the newest call in what is known of how long one takes."""
+
+
+class Pace:
+    """How long some rows take together: so much for the call and so much for each row, by the newest calls."""
+
+    def __init__(self) -> None:
+        self._rows, self._seconds = 1.0, CALL + ROW
+        self._spread, self._together = 1.0, ROW  # variance of rows; covariance of rows and seconds
+
+    def saw(self, rows: int, seconds: float) -> None:
+        """One call more."""
+        more, longer = rows - self._rows, seconds - self._seconds
+        self._rows += NEWEST * more
+        self._seconds += NEWEST * longer
+        self._spread = max(1e-9, (1 - NEWEST) * (self._spread + NEWEST * more * more))
+        self._together = (1 - NEWEST) * (self._together + NEWEST * more * longer)
+
+    def of(self, rows: int) -> float:
+        """Seconds that so many rows are expected to take, in calls of MOST."""
+        each = min(max(self._together / self._spread, 0.0), self._seconds / self._rows)
+        call = max(0.0, self._seconds - each * self._rows)
+        return math.ceil(rows / MOST) * call + rows * each
 
 
 class Busy(Exception):
@@ -41,22 +65,23 @@ class Lane:
     """Questions come in from one event loop and are answered in order by `threads` threads.
 
     While a thread answers, others come and wait; the next time those for one model go together, as an estimator takes
-    a hundred rows hardly longer than one. Nobody waits longer than `patience` seconds for his turn: who is expected to
-    is refused as he comes, and who did, as something held the threads up, when it is his turn. `within` counts the
-    rows that were asked about and have no answer yet.
+    a hundred rows hardly longer than one. Who is expected to wait longer than `queue` seconds for his turn is refused
+    as he comes, and who waited longer than `patience`, as something held the threads up, when it is his turn.
+    `within` counts the rows that were asked about and have no answer yet.
     """
 
-    def __init__(self, threads: int, patience: float) -> None:
+    def __init__(self, threads: int, patience: float, queue: float = 0.1) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="answer")
         self._threads, self._free, self._patience = threads, threads, patience
+        self._queue = min(queue, patience)
         self._queues: dict[Together, deque[_Waiting]] = {}
         self._tasks: set[asyncio.Future[None]] = set()
-        self.within, self._seconds = 0, FIRST_GUESS
+        self.within, self._pace = 0, Pace()
 
     async def ask(self, together: Together, question: Any, weight: int = 1) -> Any:
         """The question's answer, or Busy; `weight` is how many rows it asks about, which are answered together."""
-        if self.expected() > self._patience:
-            raise self._busy()
+        if self.crowded():
+            raise self.busy()
         waiting = _Waiting(question, weight, asyncio.get_running_loop().create_future())
         self._queues.setdefault(together, deque()).append(waiting)
         self.within += weight
@@ -68,7 +93,11 @@ class Lane:
 
     def expected(self) -> float:
         """Seconds that who comes now will wait for his turn, by how long answers took of late."""
-        return max(0, self.within - self._threads + 1) * self._seconds / self._threads
+        return self._pace.of(self.within) / self._threads
+
+    def crowded(self) -> bool:
+        """Whether who comes now is refused."""
+        return self.within > LEAST and self.expected() > self._queue
 
     def close(self) -> None:
         """Finish what was begun, and begin nothing more."""
@@ -95,7 +124,7 @@ class Lane:
             if waiting.answer.done():
                 continue
             if now - waiting.since > self._patience:
-                waiting.answer.set_exception(self._busy())
+                waiting.answer.set_exception(self.busy())
             else:
                 kept.append(waiting)
         return kept
@@ -108,8 +137,7 @@ class Lane:
             answers = await asyncio.get_running_loop().run_in_executor(self._pool, together, questions)
         except Exception as error:
             answers = [error] * len(taken)
-        took = (time.monotonic() - begun) / sum(waiting.weight for waiting in taken)
-        self._seconds += NEWEST * (took - self._seconds)
+        self._pace.saw(sum(waiting.weight for waiting in taken), time.monotonic() - begun)
         self._free += 1
         for waiting, answer in zip(taken, answers, strict=True):
             if waiting.answer.done():
@@ -120,7 +148,8 @@ class Lane:
                 waiting.answer.set_result(answer)
         self._begin()
 
-    def _busy(self) -> Busy:
+    def busy(self) -> Busy:
+        """What who is refused is told."""
         return Busy(math.ceil(self._patience))
 
 

@@ -3,10 +3,12 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from threading import Lock, Thread
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from pipelines.stores.feature_store.health import Health, ViewHealth
@@ -16,10 +18,11 @@ BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 
 
 class Metrics:
-    """One app's counters, in a registry of their own."""
+    """One app's counters, in a registry of their own; those of all processes where they count in one folder."""
 
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+    def __init__(self, counted: Path | None = None) -> None:
+        self.registry, self._counted = CollectorRegistry(), counted
+        self._beside: list[Collector] = []
         self.requests = self._counter("requests", "prediction requests", ["model", "version", "status"])
         self.missing = self._counter("missing_features", "features without a value", ["model", "feature"])
         self.refused = self._counter("refused_requests", "questions refused as serving was busy", ["model"])
@@ -37,8 +40,26 @@ class Metrics:
             registry=self.registry,
         )
         self.champion = Gauge(
-            "evergreen_champion_version", "the version that answers", ["model"], registry=self.registry
+            "evergreen_champion_version",
+            "the version that answers",
+            ["model"],
+            registry=self.registry,
+            multiprocess_mode="mostrecent",
         )
+
+    def add(self, collector: Collector) -> None:
+        """Show what another collects, too."""
+        self._beside.append(collector)
+
+    def shown(self) -> bytes:
+        """All that is counted, as Prometheus reads it."""
+        told = CollectorRegistry()
+        for each in self._beside:
+            told.register(each)
+        if self._counted is None:
+            return generate_latest(self.registry) + generate_latest(told)
+        MultiProcessCollector(told, path=str(self._counted))  # type: ignore[no-untyped-call]
+        return generate_latest(told)
 
     def _counter(self, name: str, text: str, labels: list[str]) -> Counter:
         return Counter(f"evergreen_{name}", text, labels, registry=self.registry)

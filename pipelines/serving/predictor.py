@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from threading import Lock
 from typing import Any
 
 from pydantic import BaseModel
@@ -20,6 +21,7 @@ from pipelines.serving.schemas import example, request_model
 from pipelines.serving.served import Body, Found, Question, Said, Served, kind, rows
 from pipelines.serving.shortcuts import shortened
 from pipelines.serving.sources import ChampionLike, Champions, FeatureSource, ModelSource
+from pipelines.serving.workers.turns import Alone, Turns
 from pipelines.settings import PROJECT
 from pipelines.stores.audit.licences import Licence
 from pipelines.stores.feature_store.online_values import Online
@@ -74,6 +76,7 @@ class Predictor:
         features: FeatureSource,
         metrics: Metrics,
         bounds: Bounds | None = None,
+        turns: Turns | None = None,
     ) -> None:
         self.spec, self.request_model = spec, request_model(spec)
         self.bounds = bounds or Bounds(spec, PROJECT / "expectations")
@@ -81,7 +84,9 @@ class Predictor:
         self.served: Served | None = None
         self.loading: tuple[int, datetime] | None = None
         self._looked = False
+        self._turns, self._taking = turns or Alone(), Lock()
         self._before: Served | None = None
+        self._next: Served | None = None
         self.last_error: str | None = None
         self.detail: str | None = None
         self._event_time = event_time(spec)
@@ -95,6 +100,9 @@ class Predictor:
 
     def champion(self) -> Served:
         """The version that answers now; NoChampion names the remedy, Loading that it takes only patience."""
+        waits = self._next
+        if waits is not None and self._turns.told(self.spec.name, waits.version):
+            self._take()
         if self.served is None:
             raise self._silent()
         return self.served
@@ -194,7 +202,10 @@ class Predictor:
         if champion is None:
             self._without()
         elif self.served is not None and _same(self.served, champion):
+            self._stay(self.served)
             self._look_again(self.served, champion)
+        elif self._next is not None and _same(self._next, champion):
+            self._turn(self._next)
         elif not self.retries.wait((champion.version, champion.digest)):
             self.loading = (champion.version, datetime.now(UTC))
             self._swap(champion)
@@ -220,7 +231,7 @@ class Predictor:
             self.served = replace(served, licence=licence)
 
     def _swap(self, champion: ChampionLike) -> None:
-        """Serve the champion if it is licensed and answers; the version before stays warm, should it come back."""
+        """Serve the champion if it is licensed and answers, once it is its turn."""
         try:
             with _or(Cause.UNLICENSED):
                 licence = self._models.licence(champion)
@@ -230,11 +241,34 @@ class Predictor:
             self._tell(self._metrics.load_errors, said, refused.__cause__)
             self.retries.failed((champion.version, champion.digest))
             return
-        self._before, self.served = self.served, served
-        self.last_error = self.detail = None
         self.retries.went()
-        self._metrics.champion.labels(self.spec.name).set(served.version)
-        log.info("%s: version %s answers", self.spec.name, served.version)
+        with self._taking:
+            self._next = served
+        self._turns.offer(self.spec.name, served.version)
+        self._turn(served)
+
+    def _turn(self, waits: Served) -> None:
+        """Let a version answer that is loaded, if all processes have it, or none answers yet."""
+        if self.served is None or self._turns.agreed(self.spec.name, waits.version):
+            self._take()
+
+    def _take(self) -> None:
+        """What waits answers from now on; the version before stays warm, should it come back."""
+        with self._taking:
+            if self._next is None:
+                return
+            self._before, self.served, self._next = self.served, self._next, None
+            version = self.served.version
+        self.last_error = self.detail = None
+        self._metrics.champion.labels(self.spec.name).set(version)
+        log.info("%s: version %s answers", self.spec.name, version)
+
+    def _stay(self, served: Served) -> None:
+        """What waited for its turn is the champion no more."""
+        with self._taking:
+            waited, self._next = self._next, None
+        if waited is not None:
+            self._turns.offer(self.spec.name, served.version)
 
     def _kept(self, champion: ChampionLike, licence: Licence) -> Served | None:
         """The version that answered before, if it is the champion again: in memory as it was verified."""

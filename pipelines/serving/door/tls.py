@@ -4,6 +4,7 @@ import logging
 import ssl
 import stat
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.error import URLError
@@ -22,8 +23,13 @@ def offered(settings: Settings) -> dict[str, Any]:
     certificate, key = settings.serving_tls_cert, settings.serving_tls_key
     if certificate is None or key is None:
         return {}
-    shown = Shown(certificate, key)
-    return {"ssl_context_factory": lambda *_: shown.context}
+    loaded(certificate, key, datetime.now(UTC))
+    return {"ssl_context_factory": partial(_context, certificate, key)}
+
+
+def _context(certificate: Path, key: Path, *_: object) -> ssl.SSLContext:
+    """What each process of a server makes for itself."""
+    return Shown(certificate, key).context
 
 
 class Shown:

@@ -69,7 +69,7 @@ class DeclaredOnly:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
         elif refusal := self._refusal(scope):
-            await _refuse(send, *refusal)
+            await refuse(send, *refusal)
         else:
             await self._app(scope, _limited(receive), send)
 
@@ -130,8 +130,8 @@ def _limited(receive: Receive) -> Receive:
     return counted
 
 
-async def _refuse(send: Send, status: int, detail: str, more: Mapping[str, str]) -> None:
-    """Every protocol's client finds its own word for what is wrong."""
+async def refuse(send: Send, status: int, detail: str, more: Mapping[str, str]) -> None:
+    """An answer in which every protocol's client finds its own word for what is wrong."""
     body = json.dumps({"detail": detail, "error": detail, "message": detail}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     headers += [(name.lower().encode(), value.encode()) for name, value in more.items()]

@@ -6,6 +6,7 @@ import time
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipelines.serving.answering import Service
+from pipelines.serving.http.access import refuse
 
 ASKED = re.compile(
     r"/v1/models/([^/]+)/(?:predictions|invocations)/?|/v2/models/([^/]+)(?:/versions/[^/]+)?/infer/?"
@@ -20,7 +21,7 @@ def asked_model(path: str) -> str | None:
 
 
 class Observed:
-    """Counts and times every prediction request, also those refused before a route saw them."""
+    """Counts and times every prediction request, also those refused before a route saw them, as all are while it is busy."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app, self._service = app, service
@@ -39,9 +40,18 @@ class Observed:
             await send(message)
 
         try:
-            await self._app(scope, receive, noted)
+            if self._service.lane.crowded():  # at once: who is refused must not cost what an answer costs
+                await self._refuse(noted, model)
+            else:
+                await self._app(scope, receive, noted)
         finally:
             # A name from outside never becomes a label: labels live as long as the process.
             model = model if model in self._service.predictors else "unknown"
             self._service.metrics.requests.labels(model, state.get("version", "none"), status).inc()
             self._service.metrics.seconds.labels(model).observe(time.perf_counter() - begun)
+
+    async def _refuse(self, send: Send, model: str) -> None:
+        busy = self._service.lane.busy()
+        if model in self._service.predictors:
+            self._service.metrics.refused.labels(model).inc()
+        await refuse(send, 503, str(busy), {"Retry-After": str(busy.retry_after)})
