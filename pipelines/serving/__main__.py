@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 import sys
+from typing import Any
 
 import uvicorn
 
@@ -12,9 +13,10 @@ from pipelines.contracts import EvergreenError
 from pipelines.serving.app import create_app
 from pipelines.serving.causes import Discreet
 from pipelines.serving.http.access import LOOPBACK
+from pipelines.serving.http.explanations import Backgrounds
 from pipelines.serving.outages import remembered
 from pipelines.serving.outages import spool as spooling
-from pipelines.serving.outages.deadline import PromptFeatures
+from pipelines.serving.outages.deadline import Deadline, PromptFeatures
 from pipelines.serving.outages.remembered import Remembered
 from pipelines.serving.outages.spool import Spool
 from pipelines.settings import Settings, settings
@@ -35,7 +37,7 @@ def main() -> int:
         features = PromptFeatures(stores.features, current.serving_backend_seconds)
         app = create_app(
             current, models, registry, features, spool, keys, stores.tracking, stores.comparisons,
-            lambda: _notes(registry, spool),
+            lambda: _notes(registry, spool), _backgrounds(stores, current.serving_backend_seconds),
         )  # fmt: skip
     except EvergreenError as error:
         print(error, file=sys.stderr)
@@ -52,6 +54,21 @@ def _named(current: Settings) -> Settings:
     if current.serving_hosts or current.host not in LOOPBACK:
         return current
     return current.model_copy(update={"serving_hosts": ",".join(LOOPBACK)})
+
+
+def _backgrounds(stores: Stores, seconds: float) -> Backgrounds:
+    """The rows that answers are explained by, from MLflow, verified as the models are."""
+    deadline = Deadline(seconds)
+
+    def found(model: str, number: int, digest: str) -> Any:
+        version = stores.tracking.version(model, number)
+        if version.digest != digest:
+            raise EvergreenError(
+                f"{model} version {number} is another file now than the one that answered; refused"
+            )
+        return stores.tracking.background(version)
+
+    return lambda *which: deadline.call(lambda: found(*which))
 
 
 def _notes(registry: Remembered, spool: Spool) -> list[str]:

@@ -14,7 +14,7 @@ from pipelines.serving.arms.challenger import Challenger
 from pipelines.serving.arms.mirror import ComparisonLog, Mirror
 from pipelines.serving.bounds import Bounds
 from pipelines.serving.follower import Follower
-from pipelines.serving.http import errors, feedback, invocations, open_inference
+from pipelines.serving.http import errors, explanations, feedback, invocations, open_inference
 from pipelines.serving.http.access import LOGGED, READ_ONLY, DeclaredOnly, public, scoped
 from pipelines.serving.http.bodies import Readable
 from pipelines.serving.http.docs import page
@@ -48,11 +48,13 @@ def create_app(
     rollouts: Rollouts | None = None,
     comparisons: ComparisonLog | None = None,
     notes: Callable[[], list[str]] = list,
+    backgrounds: explanations.Backgrounds | None = None,
 ) -> FastAPI:
     """The app; it answers /health at once and loads the champions in the background.
 
     With `keys`, callers need one for all but the probes. With `rollouts` and a log of `comparisons`, a model whose spec
-    has a rollout is asked as champion and as challenger while there are both. `notes` says what is not as it should be.
+    has a rollout is asked as champion and as challenger while there are both. `notes` says what is not as it should be,
+    `backgrounds` gives the rows that answers are explained by.
     """
     keyring = Keyring(keys, settings.serving_poll_seconds) if keys else None
     metrics = Metrics()
@@ -64,6 +66,7 @@ def create_app(
     lane = Lane(settings.serving_threads, settings.serving_patience_seconds)
     challengers, mirror = _arms(predictors, metrics, rollouts, comparisons)
     service = Service(predictors, predictions, metrics, lane, challengers, mirror, notes)
+    explainer = explanations.Explainer(service, backgrounds, settings.serving_explanation_seconds)
 
     @asynccontextmanager
     async def followed(_: FastAPI) -> AsyncIterator[None]:
@@ -73,6 +76,7 @@ def create_app(
         for thread in looking:
             thread.start()
         yield
+        explainer.close()
         lane.close()
         for thread in looking:
             thread.stop()
@@ -90,6 +94,7 @@ def create_app(
     for predictor in predictors.values():
         _add_predictions(app, service, predictor)
     _add_models(app, service)
+    explanations.add(app, service, explainer)
     invocations.add(app, service)
     feedback.add(app, service)
     open_inference.add(app, service)

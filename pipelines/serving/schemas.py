@@ -191,6 +191,9 @@ def refusal(spec: ModelSpec | None, errors: Sequence[Any]) -> Refusal:
     return Refusal(detail=f"the request cannot be answered until mended: {named}", fields=fields[:100])
 
 
+LOOK = "look the fields up in /docs"
+
+
 def _wrong(spec: ModelSpec | None, error: Any) -> Wrong:
     path = [str(part)[:100] for part in error["loc"][1:] if error["type"] != "json_invalid"]
     problem = error["msg"]
@@ -201,7 +204,7 @@ def _wrong(spec: ModelSpec | None, error: Any) -> Wrong:
     return Wrong(
         field=".".join(path),
         problem=problem.removeprefix("Value error, "),
-        remedy="look the fields up in /docs" if spec is None else _remedy(spec, path, error["type"]),
+        remedy=_remedy(spec, path, error["type"]) if spec and error["loc"][0] == "body" else LOOK,
     )
 
 
