@@ -1,5 +1,6 @@
 """Keeps a few of the rows a model was trained on beside it, so that its answers can be explained."""
 
+import hashlib
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,5 +27,6 @@ def log(stores: Stores, run_id: str, model: Any, inputs: "pd.DataFrame", questio
 
 
 def drawn(rows: "pd.DataFrame", question: str) -> "pd.DataFrame":
-    """ROWS of the rows, each as likely as any other; the same for the same training set, named by its digest in hex."""
-    return rows.sample(min(ROWS, len(rows)), random_state=int(question[:8], 16)).reset_index(drop=True)
+    """ROWS of the rows, each as likely as any other; the same for the same training set, named by its digest."""
+    seed = int.from_bytes(hashlib.sha256(question.encode()).digest()[:4], "big")
+    return rows.sample(min(ROWS, len(rows)), random_state=seed).reset_index(drop=True)
