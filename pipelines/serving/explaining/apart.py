@@ -12,6 +12,10 @@ Work = Callable[[Callable[[], None]], T]
 """Something to be done, which calls now and then what it is given: that raises once it is to end."""
 
 
+STEP_ASIDE, LOOK = 0.1, 0.001
+"""So many seconds it stands still at most each time, so that it comes to an end under load as well; and looks again."""
+
+
 class Busy(Exception):
     """Another explanation is being made."""
 
@@ -21,10 +25,13 @@ class TooLong(Exception):
 
 
 class Apart:
-    """One thread, and a turn that one request has; who comes meanwhile is refused, so that nothing waits for it."""
+    """One thread, and a turn that one request has; who comes meanwhile is refused, so that nothing waits for it.
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
+    While `answering`, the work stands still where it calls: of two threads that compute, each is slower.
+    """
+
+    def __init__(self, seconds: float, answering: Callable[[], bool] = lambda: False) -> None:
+        self.seconds, self._answering = seconds, answering
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="explain")
         self._taken = self._ended = False
 
@@ -44,6 +51,9 @@ class Apart:
         until = time.monotonic() + self.seconds
 
         def go_on() -> None:
+            aside = time.monotonic() + STEP_ASIDE
+            while self._answering() and not self._ended and time.monotonic() < aside:
+                time.sleep(LOOK)
             if self._ended or time.monotonic() > until:
                 raise TooLong
 

@@ -15,7 +15,7 @@ from pipelines.serving.explaining.shapley import Numbers, Shares, Truths, fewest
 Answer = Callable[[pd.DataFrame], Sequence[float | list[float]]]
 """What a model answers the rows of a frame with."""
 AT_ONCE = 1024
-"""Rows of one call: enough that its fixed cost does not count, few enough to stop soon."""
+"""Rows of one call: enough that its fixed cost counts little, few enough that who waits for it waits little."""
 CLOSE = 1e-6
 """How far the answer among other rows may be from the one that was given: more than 32-bit floats differ."""
 

@@ -15,10 +15,10 @@ from pipelines.serving.answering import Service, again, in_turn
 from pipelines.serving.causes import passed
 from pipelines.serving.explaining import EVALUATIONS, LEAST, MOST
 from pipelines.serving.explaining.apart import Apart, Busy, TooLong
-from pipelines.serving.explaining.logged import Explanation, explain
+from pipelines.serving.explaining.logged import explain
 from pipelines.serving.http.access import scoped
 from pipelines.serving.predictor import NoChampion, Predictor
-from pipelines.serving.schemas import Problem, Refusal, Strict
+from pipelines.serving.schemas import Explanation, Problem, Refusal, Strict
 from pipelines.serving.served import Served
 from pipelines.stores.answers.predictions import Prediction
 
@@ -64,7 +64,8 @@ class Explainer:
     """Explains answers, one at a time, beside a service that goes on answering."""
 
     def __init__(self, service: Service, backgrounds: Backgrounds | None, seconds: float) -> None:
-        self._service, self._backgrounds, self._apart = service, backgrounds, Apart(seconds)
+        self._service, self._backgrounds = service, backgrounds
+        self._apart = Apart(seconds, lambda: service.lane.within > 0)
         self._kept: dict[tuple[str, int, str], pd.DataFrame] = {}
         self.close = self._apart.close
 

@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 from pipelines.contracts import EvergreenError
 from pipelines.models.flight_delays.estimator import build
 from pipelines.serving.app import create_app
+from pipelines.serving.http.client import Client
 from pipelines.serving.schemas import example
 from pipelines.settings import Settings
 from pipelines.stores import Stores
@@ -264,6 +265,19 @@ def test_explanations_are_counted_by_themselves(made: Made) -> None:
     assert world.metric(**counted, model="unknown", status="404") == 1
     assert world.metric("evergreen_explanation_seconds_count") == 3
     assert world.metric("evergreen_requests_total") == 0
+
+
+def test_the_typed_client_explains_an_answer(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    world, _ = made()
+    answer = world.ask().json()
+
+    def passed_on(self: Client, path: str, body: Any) -> Any:
+        return world.client.post(path, json=body).json()
+
+    monkeypatch.setattr(Client, "_post", passed_on)
+    told = Client().explain(answer["prediction_id"], 1_000, "arrives_late")
+    assert told.answer == answer["probability"]
+    assert told.base + sum(each.contribution for each in told.contributions) == pytest.approx(told.answer)
 
 
 def test_the_pages_name_the_routes(made: Made) -> None:

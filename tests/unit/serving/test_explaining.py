@@ -1,5 +1,6 @@
 """Rules of an explanation: of any Pipeline as it stands, with its categories, gaps and times, whatever its task."""
 
+import asyncio
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder
 
+from pipelines.serving.explaining import apart
 from pipelines.serving.explaining.apart import TooLong
 from pipelines.serving.explaining.mixing import Explained, Unexplained, explained
 from pipelines.serving.served import answers_of
@@ -185,6 +187,18 @@ def test_a_model_that_fails_on_mixed_rows_is_refused_without_a_word_of_the_value
     with pytest.raises(Unexplained, match="mixed with others") as refused:
         explained(rows.head(1), rows.tail(9), np.array([0.5]), touchy, 1_000, 0)
     assert not any(colour in str(refused.value) for colour in COLOURS)
+
+
+@pytest.mark.parametrize("looks", [3, 10**9])
+def test_it_stands_aside_while_there_are_questions_and_comes_to_an_end_in_any_case(
+    looks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apart, "STEP_ASIDE", 0.05)
+    looked = []
+    made = apart.Apart(30, lambda: len(looked) < looks and looked.append(1) is None)
+    assert asyncio.run(made.run(lambda go_on: go_on() or "done")) == "done"
+    assert len(looked) == looks or 1 <= len(looked) < 1_000
+    made.close()
 
 
 def test_an_explanation_can_be_ended_between_two_calls(pipeline: Any, rows: pd.DataFrame) -> None:
