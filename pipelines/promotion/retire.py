@@ -11,7 +11,7 @@ from pipelines.promotion import champions
 from pipelines.promotion.promote import OVERRIDDEN
 from pipelines.stores import Stores
 from pipelines.stores.audit.licences import LICENCE
-from pipelines.stores.tracking.background import FOLDER
+from pipelines.stores.tracking.background import DIGEST, FOLDER
 from pipelines.stores.tracking.registry import ANCHOR, CHALLENGER, CHAMPION, PREVIOUS, RETIRED, Version
 from pipelines.training.training_set import path_of
 
@@ -105,7 +105,8 @@ def _logged(version: Version, stores: Stores) -> list[Logged]:
 
     stores.tracking.client  # noqa: B018 - sets MLflow's addresses
     found = []
-    for uri in (version.source, *(f"runs:/{version.run_id}/{folder}" for folder in ("baseline", FOLDER))):
+    folders = ("baseline", *([FOLDER] if DIGEST in version.tags else []))
+    for uri in (version.source, *(f"runs:/{version.run_id}/{folder}" for folder in folders)):
         kept = get_artifact_repository(uri)
         files = (each for each in kept.list_artifacts() if not each.is_dir)
         found += [Logged(kept, each.path, each.file_size or 0) for each in files if each.path.endswith(GOING)]

@@ -1,6 +1,7 @@
 """Rules of explanations over HTTP: of the answer and version they name, beside answering, and telling no one's row."""
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from pipelines.models.flight_delays.estimator import build
 from pipelines.serving.app import create_app
 from pipelines.serving.http.client import Client
 from pipelines.serving.schemas import example
-from pipelines.settings import Settings
+from pipelines.settings import PROJECT, Settings
 from pipelines.stores import Stores
 from tests.integration.serving.worlds import (
     FEATURES,
@@ -278,6 +279,20 @@ def test_the_typed_client_explains_an_answer(made: Made, monkeypatch: pytest.Mon
     told = Client().explain(answer["prediction_id"], 1_000, "arrives_late")
     assert told.answer == answer["probability"]
     assert told.base + sum(each.contribution for each in told.contributions) == pytest.approx(told.answer)
+
+
+def test_the_page_shows_how_to_ask_and_what_is_told(made: Made) -> None:
+    world, _ = made()
+    page = (PROJECT / "docs" / "how-to" / "explain-an-answer.md").read_text()
+    asked = re.findall(r"curl -s http://127\.0\.0\.1:8000(\S+) -H '([^']+)' -d '([^']+)'", page)
+    assert [path for path, *_ in asked] == [ASK, LOGGED]
+    for path, header, body in asked:
+        content = body.replace("PREDICTION_ID", world.ask().json()["prediction_id"])
+        said = world.client.post(path, content=content, headers=dict([header.split(": ")]))
+        assert said.status_code == 200, said.text
+        (shown,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+        assert {*json.loads(shown)} <= {*said.json()}
+        assert {*json.loads(shown)["contributions"][0]} == {*said.json()["contributions"][0]}
 
 
 def test_the_pages_name_the_routes(made: Made) -> None:
