@@ -15,6 +15,7 @@ from pipelines.contracts import EvergreenError
 from pipelines.promotion.retire import _logged
 from pipelines.record import registered_files
 from pipelines.record.contributions import contributions
+from pipelines.serving.__main__ import _backgrounds
 from pipelines.serving.schemas import example, request_model
 from pipelines.serving.served import Found, answers_of, rows
 from pipelines.stores import Stores
@@ -140,6 +141,14 @@ def test_a_version_from_before_rows_were_kept_says_what_to_do(kept: Stores, vers
     with pytest.raises(EvergreenError, match="without background rows; train it again"):
         kept.tracking.background(older)
     assert DIGEST not in registered_files.mlflow_uris(older)
+
+
+def test_serving_reads_the_rows_of_the_very_file_that_answers(kept: Stores, version: Version) -> None:
+    found = _backgrounds(kept, 30.0)
+    rows = found(MODEL, version.version, version.digest)
+    pd.testing.assert_frame_equal(rows, kept.tracking.background(version))
+    with pytest.raises(EvergreenError, match="another file now"):
+        found(MODEL, version.version, "b" * 64)
 
 
 def test_a_retirement_takes_the_rows_along(kept: Stores, version: Version) -> None:
