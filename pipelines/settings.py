@@ -78,6 +78,9 @@ class Settings(BaseSettings):
         gt=0,
         description="an answer waits no longer for the feature store, nor for the log; twice it is below the patience",
     )
+    serving_explanation_seconds: float = Field(
+        10.0, gt=0, description="explaining one answer takes no longer, or is refused"
+    )
     serving_hosts: str | None = Field(
         None,
         description="names that serving is asked under, with commas; unset: on loopback its own, elsewhere any",

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from pipelines.cli.output import MENDED, AsJson, console, errors, explained, settings, show
 from pipelines.contracts import EvergreenError, as_json
+from pipelines.serving.explaining import EVALUATIONS, LEAST, MOST
 from pipelines.stores import Stores
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
@@ -195,11 +196,24 @@ def _tenure(found: dict[str, Any]) -> Any:
 
 def explain(
     prediction_id: Annotated[str, typer.Argument(help="as the answer named it")],
+    contributions: Annotated[
+        bool, typer.Option("--contributions", help="what each input contributed to the answer, instead")
+    ] = False,
+    evaluations: Annotated[
+        int,
+        typer.Option(min=LEAST, max=MOST, help="mixed rows the model is asked about for the contributions"),
+    ] = EVALUATIONS,
+    of: Annotated[str | None, typer.Option(help="the class they are of; default: the one predicted")] = None,
     as_json_text: AsJson = False,
 ) -> None:
     """Follow a prediction back: answer, features, version, licence, gate, training set, batches, files, commit."""
-    from pipelines.cli.explanation import tree
+    from pipelines.cli.explanation import sums, tree
+    from pipelines.record.contributions import contributions as shares
     from pipelines.record.explain import explain as run
 
     with explained():
-        show(run(prediction_id, Stores(settings())), as_json_text, tree)
+        stores = Stores(settings())
+        if contributions:
+            show(shares(prediction_id, stores, evaluations, of), as_json_text, sums)
+        else:
+            show(run(prediction_id, stores), as_json_text, tree)

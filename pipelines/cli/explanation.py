@@ -1,9 +1,10 @@
-"""A prediction's way back, as a tree that a person can read."""
+"""A prediction's way back as a tree, and what its inputs contributed as a sum, that a person can read."""
 
 from collections.abc import Iterable
 from typing import Any
 
 from rich.markup import escape
+from rich.table import Table
 from rich.tree import Tree
 
 
@@ -25,6 +26,34 @@ def tree(told: dict[str, Any]) -> Tree:
     )
     _add(root, "MISSING" if told["missing"] else "nothing is missing", told["missing"], "red")
     return root
+
+
+def sums(told: dict[str, Any]) -> Table:
+    """An answer as a sum: the mean answer, what each input contributed, largest first, and what that is."""
+    table = Table(
+        "input",
+        "contribution",
+        "standard error",
+        title=f"{told['of']} by {told['model']} version {told['version']}",
+        caption=_how(told),
+    )
+    table.add_row(
+        f"mean answer to {told['background_rows']} rows", f"{told['base']:.6g}", "", end_section=True
+    )
+    for each in told["contributions"]:
+        error = "exact" if told["exact"] else f"{each['standard_error']:.2g}"
+        table.add_row(escape(each["input"]), f"{each['contribution']:+.6g}", error)
+    table.add_section()
+    table.add_row("answer", f"{told['answer']:.6g}", "")
+    return table
+
+
+def _how(told: dict[str, Any]) -> str:
+    worst = max(each["background_error"] for each in told["contributions"])
+    return (
+        f"{told['method']}; {told['evaluations']:,} mixed rows. With other rows to compare with, numbers would differ "
+        f"by a standard error of up to {worst:.2g}"
+    )
 
 
 def _add(parent: Tree, name: str, lines: Iterable[str], style: str = "") -> None:

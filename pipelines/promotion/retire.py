@@ -1,4 +1,4 @@
-"""Retirement: old versions lose model files and training sets, and keep record, card and their entries in the log."""
+"""Retirement: old versions lose model files and the rows they learned from; record, card and log entries stay."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,13 +11,14 @@ from pipelines.promotion import champions
 from pipelines.promotion.promote import OVERRIDDEN
 from pipelines.stores import Stores
 from pipelines.stores.audit.licences import LICENCE
+from pipelines.stores.tracking.background import DIGEST, FOLDER
 from pipelines.stores.tracking.registry import ANCHOR, CHALLENGER, CHAMPION, PREVIOUS, RETIRED, Version
 from pipelines.training.training_set import path_of
 
 RETIRE = "retire"
 TRAINING_SET = "training_set"
-MODELS = (".skops", ".onnx")
-"""How the names of files end that can serve."""
+GOING = (".skops", ".onnx", ".parquet")
+"""How the names of files end that can serve, or hold rows that were trained on."""
 
 
 @dataclass(frozen=True)
@@ -93,23 +94,22 @@ def _overridden(version: Version, stores: Stores) -> bool:
 
 
 def _copies(old: Iterable[Version], stores: Stores) -> list[Path]:
-    """Our own copies of models and baselines on this machine."""
+    """Our own copies of models, baselines and background rows on this machine."""
     folders = (stores.settings.home / "models" / each.model / str(each.version) for each in old)
     return [path for folder in folders for path in folder.rglob("*") if path.is_file()]
 
 
 def _logged(version: Version, stores: Stores) -> list[Logged]:
-    """The files of a version's model and baseline where MLflow keeps them."""
+    """The files of a version's model, baseline and background rows where MLflow keeps them."""
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
     stores.tracking.client  # noqa: B018 - sets MLflow's addresses
     found = []
-    for uri in (version.source, f"runs:/{version.run_id}/baseline"):
+    folders = ("baseline", *([FOLDER] if DIGEST in version.tags else []))
+    for uri in (version.source, *(f"runs:/{version.run_id}/{folder}" for folder in folders)):
         kept = get_artifact_repository(uri)
         files = (each for each in kept.list_artifacts() if not each.is_dir)
-        found += [
-            Logged(kept, each.path, each.file_size or 0) for each in files if each.path.endswith(MODELS)
-        ]
+        found += [Logged(kept, each.path, each.file_size or 0) for each in files if each.path.endswith(GOING)]
     return found
 
 

@@ -7,6 +7,7 @@ the cards and pages that it writes.
 __all__ = [
     "card",
     "champion_history",
+    "contributions",
     "explain",
     "lineage",
     "verification",

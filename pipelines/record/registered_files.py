@@ -10,6 +10,7 @@ from typing import Any
 from pipelines.gate import record
 from pipelines.stores import Stores
 from pipelines.stores.audit.licences import Registered
+from pipelines.stores.tracking import background
 from pipelines.stores.tracking.registry import DESCRIPTION, MODEL_FILE, file_digest
 from pipelines.training.training_set import path_of
 
@@ -17,6 +18,7 @@ LOCAL = {
     "digest": MODEL_FILE,
     "mlmodel_digest": DESCRIPTION,
     "baseline_digest": f"baseline/{MODEL_FILE}",
+    background.DIGEST: background.FILE,
 }
 """The tag with a file's digest, and where our own copy of it lies."""
 
@@ -41,11 +43,14 @@ def wrong(version: Registered, retired: bool, stores: Stores) -> Iterator[str]:
 
 def mlflow_uris(version: Registered) -> dict[str, str]:
     """The tag with a file's digest, and where MLflow keeps the file."""
-    return {
+    found = {
         "digest": f"{version.source}/{MODEL_FILE}",
         "mlmodel_digest": f"{version.source}/{DESCRIPTION}",
         "baseline_digest": f"runs:/{version.run_id}/baseline/{MODEL_FILE}",
     }
+    if background.DIGEST in version.tags:  # older versions have none
+        found[background.DIGEST] = f"runs:/{version.run_id}/{background.FOLDER}/{background.FILE}"
+    return found
 
 
 def _fetched(uri: str, target: Path, stores: Stores) -> Path | None:

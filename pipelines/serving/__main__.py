@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 import sys
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -15,9 +16,10 @@ from pipelines.serving.app import create_app
 from pipelines.serving.causes import Discreet
 from pipelines.serving.door.entrance import entrance
 from pipelines.serving.door.tls import offered
+from pipelines.serving.http.explanations import Backgrounds
 from pipelines.serving.outages import remembered
 from pipelines.serving.outages import spool as spooling
-from pipelines.serving.outages.deadline import PromptFeatures
+from pipelines.serving.outages.deadline import Deadline, PromptFeatures
 from pipelines.serving.outages.remembered import Remembered
 from pipelines.serving.outages.spool import Spool
 from pipelines.serving.workers.processes import keep, this
@@ -57,7 +59,8 @@ def app() -> FastAPI:
     features = PromptFeatures(stores.features, current.serving_backend_seconds)
     return create_app(
         current, models, registry, features, spool, entrance(current, lambda: stores.api_keys), stores.tracking,
-        stores.comparisons, lambda: _notes(registry, spool), this(current.home, [spool]),
+        stores.comparisons, lambda: _notes(registry, spool), _backgrounds(stores, current.serving_backend_seconds),
+        this(current.home, [spool]),
     )  # fmt: skip
 
 
@@ -66,6 +69,21 @@ def _named(current: Settings) -> Settings:
     if current.serving_hosts or current.host not in LOOPBACK:
         return current
     return current.model_copy(update={"serving_hosts": ",".join(LOOPBACK)})
+
+
+def _backgrounds(stores: Stores, seconds: float) -> Backgrounds:
+    """The rows that answers are explained by, from MLflow, verified as the models are."""
+    deadline = Deadline(seconds)
+
+    def found(model: str, number: int, digest: str) -> Any:
+        version = stores.tracking.version(model, number)
+        if version.digest != digest:
+            raise EvergreenError(
+                f"{model} version {number} is another file now than the one that answered; refused"
+            )
+        return stores.tracking.background(version)
+
+    return lambda *which: deadline.call(lambda: found(*which))
 
 
 def _notes(registry: Remembered, spool: Spool) -> list[str]:

@@ -15,7 +15,7 @@ from pipelines.serving.arms.mirror import ComparisonLog, Mirror
 from pipelines.serving.bounds import Bounds
 from pipelines.serving.door.callers import Door
 from pipelines.serving.follower import Follower
-from pipelines.serving.http import errors, feedback, invocations, open_inference
+from pipelines.serving.http import errors, explanations, feedback, invocations, open_inference
 from pipelines.serving.http.access import LOGGED, READ_ONLY, DeclaredOnly, public, scoped
 from pipelines.serving.http.bodies import Readable
 from pipelines.serving.http.docs import page
@@ -50,13 +50,15 @@ def create_app(
     rollouts: Rollouts | None = None,
     comparisons: ComparisonLog | None = None,
     notes: Callable[[], list[str]] = list,
+    backgrounds: explanations.Backgrounds | None = None,
     process: Process | None = None,
 ) -> FastAPI:
     """The app; it answers /health at once and loads the champions in the background.
 
     With a `door`, callers must be known for all but the probes. With `rollouts` and a log of `comparisons`, a model
-    whose spec has a rollout is asked as champion and as challenger while there are both. `notes` says what is amiss.
-    A `process` is one of several that answer at one port, or has threads that run as long as the app.
+    whose spec has a rollout is asked as champion and as challenger while there are both. `notes` says what is amiss,
+    `backgrounds` gives the rows that answers are explained by. A `process` is one of several that answer at one port,
+    or has threads that run as long as the app.
     """
     process = process or Process(Alone())
     metrics = Metrics(process.counted)
@@ -68,6 +70,7 @@ def create_app(
     lane = Lane(settings.serving_threads, settings.serving_patience_seconds, settings.serving_queue_seconds)
     challengers, mirror = _arms(predictors, metrics, rollouts, comparisons)
     service = Service(predictors, predictions, metrics, lane, challengers, mirror, notes)
+    explainer = explanations.Explainer(service, backgrounds, settings.serving_explanation_seconds)
 
     @asynccontextmanager
     async def followed(_: FastAPI) -> AsyncIterator[None]:
@@ -77,6 +80,7 @@ def create_app(
         for thread in looking:
             thread.start()
         yield
+        explainer.close()
         lane.close()
         for thread in reversed(looking):
             thread.stop()
@@ -94,6 +98,7 @@ def create_app(
     for predictor in predictors.values():
         _add_predictions(app, service, predictor)
     _add_models(app, service)
+    explanations.add(app, service, explainer)
     invocations.add(app, service)
     feedback.add(app, service)
     open_inference.add(app, service)

@@ -39,6 +39,13 @@ class Metrics:
             buckets=BUCKETS,
             registry=self.registry,
         )
+        self.explanations = self._counter("explanations", "requests to explain", ["model", "status"])
+        self.explaining = Histogram(
+            "evergreen_explanation_seconds",
+            "time to explain an answer",
+            buckets=BUCKETS,
+            registry=self.registry,
+        )
         self.champion = Gauge(
             "evergreen_champion_version",
             "the version that answers",

@@ -107,6 +107,11 @@ class Predictor:
             raise self._silent()
         return self.served
 
+    @property
+    def loaded(self) -> list[Served]:
+        """The version that answers and the one before it, which is kept warm."""
+        return [each for each in (self.served, self._before) if each]
+
     def _silent(self) -> NoChampion:
         name, loading = self.spec.name, self.loading
         if loading is not None:

@@ -135,6 +135,35 @@ ANSWERS: dict[str, type[Answered]] = {
 """What a model of each task answers."""
 
 
+class Contribution(BaseModel):
+    """What one input did to the answer."""
+
+    input: str = Field(description="an entity, a field of the request, or a feature as view__feature")
+    contribution: float = Field(description="by how much it moved the answer away from `base`")
+    standard_error: float = Field(description="of the drawing of permutations; 0 where `exact`")
+    background_error: float = Field(
+        description="standard error of the draw of the background rows: other rows would give other numbers"
+    )
+
+
+class Explanation(BaseModel):
+    """An answer as a sum: `base` and all contributions, in the answer's own unit."""
+
+    prediction_id: str = Field(description="the answer in the log that is explained")
+    model: str
+    version: int = Field(description="that answered, and was asked for this explanation")
+    of: str = Field(description="what is explained: the label, or one class of it")
+    unit: str = Field(description="probability, or value: the label's own unit")
+    answer: float = Field(description="as it was given")
+    base: float = Field(description="the mean answer to the background rows")
+    contributions: list[Contribution] = Field(description="of every input, the largest first")
+    method: str = Field(description="interventional Shapley values, and how they were found")
+    exact: bool = Field(description="true: of these background rows every coalition was asked about")
+    background_rows: int = Field(description="rows of its training set the answer was compared with")
+    permutations: int = Field(description="that were drawn, in antithetic pairs; 0 where `exact`")
+    evaluations: int = Field(description="mixed rows that the model was asked about")
+
+
 class Wrong(BaseModel):
     field: str = Field(description="where, such as entities.carrier; empty for the body itself")
     problem: str
@@ -191,6 +220,9 @@ def refusal(spec: ModelSpec | None, errors: Sequence[Any]) -> Refusal:
     return Refusal(detail=f"the request cannot be answered until mended: {named}", fields=fields[:100])
 
 
+LOOK = "look the fields up in /docs"
+
+
 def _wrong(spec: ModelSpec | None, error: Any) -> Wrong:
     path = [str(part)[:100] for part in error["loc"][1:] if error["type"] != "json_invalid"]
     problem = error["msg"]
@@ -201,7 +233,7 @@ def _wrong(spec: ModelSpec | None, error: Any) -> Wrong:
     return Wrong(
         field=".".join(path),
         problem=problem.removeprefix("Value error, "),
-        remedy="look the fields up in /docs" if spec is None else _remedy(spec, path, error["type"]),
+        remedy=_remedy(spec, path, error["type"]) if spec and error["loc"][0] == "body" else LOOK,
     )
 
 

@@ -65,27 +65,29 @@ class Served:
     def answers(self, rows: "pd.DataFrame") -> list[Said]:
         """Of each row P(label = 1), a regression's value, or the probability of each class in the spec's order;
         anything but such numbers is an error."""
-        self._one_thread()
-        model = self.shortly or self.pipeline
-        if self.classes:
-            return _of_classes(model, rows, len(self.classes))
-        if hasattr(model, "predict_proba"):
-            values, least, most = model.predict_proba(rows)[:, 1], 0.0, 1.0
-        else:
-            values, least, most = model.predict(rows), -math.inf, math.inf
-        said = [float(value) for value in values]
-        bad = next((value for value in said if not (math.isfinite(value) and least <= value <= most)), None)
-        if bad is not None or len(said) != len(rows):
-            raise ValueError(
-                f"the model answered {bad}, which is no {'value' if most > 1 else 'probability'}"
-            )
-        return [*said]
+        self.one_thread()
+        return answers_of(self.shortly or self.pipeline, self.classes, rows)
 
-    def _one_thread(self) -> None:
+    def one_thread(self) -> None:
         """One row is answered faster by one thread; OpenMP keeps its limit per thread, so each sets it."""
         if not getattr(self.limited, "done", False):
             self.controller.limit(limits=1)
             self.limited.done = True
+
+
+def answers_of(pipeline: Any, classes: Sequence[str | int], rows: "pd.DataFrame") -> list[Said]:
+    """As `Served.answers`, of a pipeline by itself."""
+    if classes:
+        return _of_classes(pipeline, rows, len(classes))
+    if hasattr(pipeline, "predict_proba"):
+        values, least, most = pipeline.predict_proba(rows)[:, 1], 0.0, 1.0
+    else:
+        values, least, most = pipeline.predict(rows), -math.inf, math.inf
+    said = [float(value) for value in values]
+    bad = next((value for value in said if not (math.isfinite(value) and least <= value <= most)), None)
+    if bad is not None or len(said) != len(rows):
+        raise ValueError(f"the model answered {bad}, which is no {'value' if most > 1 else 'probability'}")
+    return [*said]
 
 
 def _of_classes(pipeline: Any, rows: "pd.DataFrame", many: int) -> list[Said]:

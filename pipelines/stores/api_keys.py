@@ -26,6 +26,7 @@ KEYS = sa.Table(
 )
 SCOPES = {
     "predict": "ask for predictions",
+    "explain": "ask what each input contributed to an answer, also to one that was given to others",
     "feedback": "tell what became of an answer",
     "read": "see models, versions and metrics",
 }

@@ -6,6 +6,7 @@ version with the digests of its data, code and environment. It gives no verdict 
 
 __all__ = [
     "answers",
+    "background",
     "checkout",
     "contract",
     "many_classes",

@@ -17,7 +17,7 @@ from pipelines.stores.audit import events
 from pipelines.stores.audit.licences import origin
 from pipelines.stores.tracking.model_files import loadable
 from pipelines.stores.tracking.registry import DESCRIPTION, MODEL_FILE, Version, file_digest, trusted_types
-from pipelines.training import onnx
+from pipelines.training import background, onnx
 from pipelines.training.checkout import commit, environment, made_with, uncommitted
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def register(
     logged, digests = _log_model(spec, stores, run_id, fitted[0], inputs)
     made = facts | digests | {"baseline_digest": _log_baseline(stores, run_id, fitted[1])}
     made |= onnx.log(spec, stores, run_id, fitted[0], inputs)
+    made |= background.log(stores, run_id, fitted[0], inputs, training_set.digest)
     client.set_terminated(run_id)
     version = _new_version(spec, stores, run_id, logged, made)
     events.registered(version, stores)

@@ -266,6 +266,7 @@ KINDS: dict[str, Callable[[Scene], Made]] = {
     "training set: its bytes": _rows,
     "model file": lambda scene: _stored(scene, "digest"),
     "baseline file": lambda scene: _stored(scene, "baseline_digest"),
+    "background rows": lambda scene: _stored(scene, "background_digest"),
     "MLmodel": lambda scene: _stored(scene, "mlmodel_digest"),
     "our copy of a file": _copied,
     "version: a tag": _tagged,

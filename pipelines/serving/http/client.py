@@ -7,12 +7,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
+from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
 from pipelines.catalog import model
 from pipelines.contracts import EvergreenError, TransientError, as_json
 from pipelines.serving.door.tls import doubted, trusted
-from pipelines.serving.schemas import ANSWERS, Answered
+from pipelines.serving.explaining import EVALUATIONS
+from pipelines.serving.schemas import ANSWERS, Answered, Explanation
 
 AGAIN = {429, 503}
 """What the server says when it takes only patience, with Retry-After."""
@@ -47,6 +49,14 @@ class Client:
         asked = {"entities": entities or {}, "request": request or {}}
         said = self._post(f"/v1/models/{name}/predictions", asked)
         return ANSWERS[model(name).task].model_validate(said)
+
+    def explain(
+        self, prediction_id: str, evaluations: int = EVALUATIONS, of: str | None = None
+    ) -> Explanation:
+        """What each input contributed to an answer, by its id; `of` names a class, by default the one predicted."""
+        options = urlencode({"evaluations": evaluations} | ({"of": of} if of else {}))
+        said = self._post(f"/v1/explanations?{options}", {"prediction_id": prediction_id})
+        return Explanation.model_validate(said)
 
     def tell(self, prediction_id: str, truth: str | float, known_at: datetime | None = None) -> None:
         """What became of an answer, by its id."""

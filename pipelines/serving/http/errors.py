@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 
 from pipelines.serving.answering import again
 from pipelines.serving.http import invocations, open_inference
-from pipelines.serving.http.observed import asked_model
+from pipelines.serving.http.observed import named_model
 from pipelines.serving.predictor import NoChampion, Predictor
 from pipelines.serving.schemas import refusal
 from pipelines.serving.tables.questions import Unreadable
@@ -23,7 +23,7 @@ def add(app: FastAPI, predictors: Mapping[str, Predictor]) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        predictor = predictors.get(asked_model(request.url.path) or "")
+        predictor = predictors.get(named_model(request.url.path) or "")
         said = refusal(predictor.spec if predictor else None, error.errors())
         if _words(request):
             wrong = said.fields[0]

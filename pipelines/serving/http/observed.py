@@ -14,14 +14,24 @@ ASKED = re.compile(
 """Where predictions are asked for, by our own protocol, MLflow's and the Open Inference Protocol."""
 
 
+EXPLAINED = re.compile(r"/v1/models/([^/]+)/explanations/?")
+"""Where explanations are asked for, which are counted by themselves."""
+
+
 def asked_model(path: str) -> str | None:
     """The name, as it was given, of the model that a path asks for predictions; None for any other path."""
     asked = ASKED.fullmatch(path)
     return (asked[1] or asked[2]) if asked else None
 
 
+def named_model(path: str) -> str | None:
+    """The name, as it was given, of the model that a path asks a question of, for its answer or its explanation."""
+    explained = EXPLAINED.fullmatch(path)
+    return explained[1] if explained else asked_model(path)
+
+
 class Observed:
-    """Counts and times every prediction request, also those refused before a route saw them, as all are while it is busy."""
+    """Counts and times every prediction request, also those refused before a route saw them, as while it is busy."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app, self._service = app, service

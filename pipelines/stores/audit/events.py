@@ -31,7 +31,7 @@ COUNTS = ("parsed", "silver", "quarantined", "superseded", "attempt")
 REGISTERED = (
     "trigger", "training", "reasons", "policy", "forced", "batches", "as_of", "training_set", "training_rows",
     "feature_views", "spec_digest", "libraries", "parameters", "digest", "baseline_digest", "mlmodel_digest",
-    "answers_digest", "onnx_digest", "signature",
+    "answers_digest", "onnx_digest", "background_digest", "signature",
 )  # fmt: skip
 """The tags that a version has from its registration on."""
 

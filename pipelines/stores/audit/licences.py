@@ -20,6 +20,8 @@ BOUND = (
     "digest", "baseline_digest", "mlmodel_digest", "as_of", "training_set", "training_rows", "feature_views",
     "spec_digest", "libraries", "parameters", "answers_digest", "onnx_digest",
 )  # fmt: skip
+SINCE = ("background_digest",)
+"""Tags that came later; it speaks for them where there are any, so that those of versions before them still hold."""
 
 
 class Registered(Protocol):
@@ -115,4 +117,5 @@ def licence_of(model: str, version: int, tags: Mapping[str, str], keys: Keys) ->
 
 def _made(version: Registered) -> bytes:
     where = [version.model, version.version, version.run_id, version.source]
-    return json.dumps(["model", *where, *([name, version.tags.get(name)] for name in BOUND)]).encode()
+    bound = [*BOUND, *(name for name in SINCE if name in version.tags)]
+    return json.dumps(["model", *where, *([name, version.tags.get(name)] for name in bound)]).encode()

@@ -1,6 +1,7 @@
 """MLflow's runs and registered versions, and the model files behind them: digests, the allow-list, ONNX."""
 
 __all__ = [
+    "background",
     "model_files",
     "onnx",
     "records",

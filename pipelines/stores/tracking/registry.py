@@ -16,7 +16,7 @@ from pipelines.settings import Settings
 from pipelines.stores.audit.keys import Keys
 from pipelines.stores.audit.licences import ORIGIN, Licence, licence_of, verify_origin
 from pipelines.stores.audit.permits import Permit, permit_of
-from pipelines.stores.tracking import artifacts
+from pipelines.stores.tracking import artifacts, background
 from pipelines.stores.tracking.model_files import MODEL_FILE as MODEL_FILE
 from pipelines.stores.tracking.model_files import built, verified
 from pipelines.stores.tracking.model_files import file_digest as file_digest
@@ -24,6 +24,7 @@ from pipelines.stores.tracking.model_files import trusted_types as trusted_types
 from pipelines.stores.tracking.records import Client, Kept, Records, Run, no_version
 
 if TYPE_CHECKING:
+    import pandas as pd
     from mlflow.tracking import MlflowClient
 
     from pipelines.stores.tracking.database import Database
@@ -235,6 +236,17 @@ class Tracking:
         digest, path = version.tags["baseline_digest"], self._folder(version) / "baseline" / MODEL_FILE
         source = f"runs:/{version.run_id}/baseline/{MODEL_FILE}"
         return built(self._bytes(version, path, source, digest), digest, version.model)
+
+    def background(self, version: Version) -> "pd.DataFrame":
+        """Some of the rows a version was trained on, never to be told; EvergreenError if it was registered without."""
+        verify_origin(version, self.keys)
+        if background.DIGEST not in version.tags:
+            raise EvergreenError(
+                f"{version.model} version {version.version} was registered without background rows; train it again"
+            )
+        path, digest = self._folder(version) / background.FILE, version.tags[background.DIGEST]
+        source = f"runs:/{version.run_id}/{background.FOLDER}/{background.FILE}"
+        return background.read(self._bytes(version, path, source, digest))
 
     def _folder(self, version: Version) -> Path:
         """Where copies of a version's files lie on local disk."""

@@ -21,6 +21,7 @@ from pipelines.gate import evaluate, notary, record
 from pipelines.gate.report import files
 from pipelines.monitoring.monitor import decay
 from pipelines.record import card, explain
+from pipelines.record.contributions import contributions
 from pipelines.serving.app import create_app
 from pipelines.serving.schemas import example
 from pipelines.serving.sources import OneByOne
@@ -185,7 +186,7 @@ class Crowded(OneByOne):
 
 
 def test_a_multiclass_answers_the_likeliest_class_with_all_probabilities_and_logs_them_first(
-    delays: ModelSpec, verdict: Verdict, shared: Stores
+    delays: ModelSpec, verdict: Verdict, shared: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     right = Licence(delays.name, verdict.version, verdict.digest, "PASS", "", "a test", NOW)
     shared.tracking.tag(delays.name, verdict.version, licensed(right, shared.keys))
@@ -210,6 +211,15 @@ def test_a_multiclass_answers_the_likeliest_class_with_all_probabilities_and_log
     assert (logged.answer, logged.threshold) == (answer["probabilities"]["cancelled"], None)
     told = explain.explain(answer["prediction_id"], shared)["prediction"]
     assert (told["prediction"], told["positive"]) == ("cancelled", None)
+    monkeypatch.setattr(catalog, "model", lambda name: delays)
+    for of in (None, *CLASSES):
+        shares = contributions(answer["prediction_id"], shared, of=of)
+        assert shares["of"] == (of or "cancelled")
+        assert shares["answer"] == answer["probabilities"][shares["of"]]
+        parts = [each["contribution"] for each in shares["contributions"]]
+        assert shares["base"] + sum(parts) == pytest.approx(shares["answer"], abs=1e-12)
+    with pytest.raises(EvergreenError, match="`of` is one of"):
+        contributions(answer["prediction_id"], shared, of="early")
 
 
 def _wait(client: TestClient) -> None:

@@ -175,9 +175,19 @@ def test_a_regression_is_served_with_its_value_and_no_decision_and_logged(
     stores.tracking.tag(minutes.name, made.version, licensed(right, stores.keys))
     stores.tracking.set_alias(minutes.name, CHAMPION, made.version)
     quick = Settings(_env_file=None, home=stores.settings.home, serving_poll_seconds=0.05)
-    app = create_app(quick, {minutes.name: minutes}, stores.tracking, NoFeatures(), stores.predictions)
+    app = create_app(
+        quick,
+        {minutes.name: minutes},
+        stores.tracking,
+        NoFeatures(),
+        stores.predictions,
+        backgrounds=lambda *_: stores.tracking.background(version),
+    )
     with TestClient(app) as client:
         _wait(client)
+        shares = client.post(
+            f"/v1/models/{minutes.name}/explanations", json=deepcopy(example(minutes))
+        ).json()
         reply = client.post(f"/v1/models/{minutes.name}/predictions", json=deepcopy(example(minutes)))
         shown = client.get("/openapi.json").json()["components"]["schemas"]
     answer = reply.json()
@@ -188,6 +198,9 @@ def test_a_regression_is_served_with_its_value_and_no_decision_and_logged(
     assert logged is not None
     assert (logged.answer, logged.threshold) == (answer["value"], None)
     assert answer["value"] > 1
+    assert (shares["unit"], shares["answer"]) == ("value", answer["value"])
+    parts = [each["contribution"] for each in shares["contributions"]]
+    assert shares["base"] + sum(parts) == pytest.approx(answer["value"], abs=1e-9)
     assert stores.tracking.version(minutes.name, made.version).digest == version.digest
     assert isinstance(logged.asked_at, datetime)
 

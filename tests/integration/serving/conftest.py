@@ -1,11 +1,8 @@
 """An app that serves, with a real fitted pipeline."""
 
 from collections.abc import Iterator
-from datetime import timedelta
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
 
@@ -13,26 +10,13 @@ from pipelines.models.flight_delays.estimator import build
 from pipelines.serving.app import create_app
 from pipelines.settings import Settings
 from pipelines.stores import Stores
-from tests.integration.serving.worlds import FEATURES, SPEC, FeatureTable, Models, Version, World, wait
+from tests.integration.serving.worlds import SPEC, FeatureTable, Models, Version, World, flights, wait
 
 
 @pytest.fixture(scope="module")
 def pipeline() -> Any:
     """The model's own pipeline, fitted on 400 made-up flights."""
-    chance = np.random.default_rng(0)
-    departure = pd.date_range("2013-01-01", periods=400, freq="37min", tz="UTC").astype("datetime64[us, UTC]")
-    rows = pd.DataFrame(
-        {
-            "carrier": chance.choice(["UA", "AA", "DL"], 400),
-            "origin": chance.choice(["EWR", "JFK"], 400),
-            "dest": chance.choice(["IAH", "MIA"], 400),
-            "tailnum": "N14228",
-            "scheduled_departure": departure,
-            "scheduled_arrival": departure + timedelta(hours=4),
-            "distance": chance.integers(100, 3000, 400),
-            **{name: chance.normal(size=400) for name in FEATURES},
-        }
-    )
+    rows = flights()
     return build({"max_iter": 20, "min_samples_leaf": 5}).fit(rows, rows.distance > 1500)
 
 

@@ -16,7 +16,7 @@ from pipelines.settings import Settings
 from pipelines.stores import Stores
 from pipelines.stores.answers.comparisons import Batch
 from pipelines.stores.audit.permits import Permit
-from tests.integration.serving.worlds import NOW, SPEC, FeatureTable, Models, Version, World, wait
+from tests.integration.serving.worlds import NOW, SPEC, FeatureTable, Models, Version, World, flights, wait
 
 ROLLED = SPEC.model_copy(
     update={"rollout": Rollout(steps=(Step(share=0),), by=("carrier", "tailnum"), limits=Limits(apart=0.2))}
@@ -87,8 +87,9 @@ def arms(stores: Stores, pipeline: Any) -> Iterator[Arms]:
     features, rollouts = FeatureTable(), Rollouts()
     quick = Settings(_env_file=None, home=stores.settings.home, serving_poll_seconds=0.02)
     app = create_app(
-        quick, {SPEC.name: ROLLED}, models, features, stores.predictions, None, rollouts, stores.comparisons
-    )
+        quick, {SPEC.name: ROLLED}, models, features, stores.predictions, None, rollouts, stores.comparisons,
+        backgrounds=lambda *_: flights().tail(20),
+    )  # fmt: skip
     with TestClient(app, raise_server_exceptions=False) as client:
         made = Arms(app, client, models, features, stores, rollouts, other)
         wait(lambda: made.serving() == 1)
@@ -126,6 +127,14 @@ def test_a_canary_answers_its_share_and_the_log_says_which_version_did(arms: Arm
     assert logged is not None
     assert (logged.version, logged.digest, logged.answer) == (2, "two", 0.75)
     assert arms.metric("evergreen_requests_total", version="2") == len(theirs)
+
+
+def test_what_the_challenger_answered_the_challenger_explains(arms: Arms) -> None:
+    arms.rolled_out(1.0)
+    name = arms.ask().json()["prediction_id"]
+    told = arms.client.post("/v1/explanations", json={"prediction_id": name}).json()
+    assert (told["version"], told["answer"], told["base"]) == (2, 0.75, 0.75)
+    assert {each["contribution"] for each in told["contributions"]} == {0.0}
 
 
 def test_who_asks_again_is_answered_by_the_same_and_stays_with_it_as_the_share_grows(arms: Arms) -> None:

@@ -40,6 +40,9 @@ TABLE = {
     "/v2/models/{model}/versions/{version}": "read",
     "/v1/feedback": "feedback",
     URL: "predict",
+    f"/v1/models/{SPEC.name}/explanations": "explain",
+    "/v1/models/{model}/explanations": "explain",
+    "/v1/explanations": "explain",
     "/v1/models/{model}/predictions": "predict",
     "/v1/models/{model}/invocations": "predict",
     "/v2/models/{model}/infer": "predict",
@@ -87,7 +90,7 @@ def test_the_table_of_routes_is_whole(locked: Locked) -> None:
 @pytest.mark.parametrize("path", TABLE)
 def test_each_route_lets_in_those_whose_key_is_good_for_it_and_no_others(path: str, locked: Locked) -> None:
     needed, name = TABLE[path], path.format(model=SPEC.name, version=1)
-    method = "POST" if needed in {"predict", "feedback"} else "GET"
+    method = "POST" if needed in {"predict", "explain", "feedback"} else "GET"
     others = [scope for scope in SCOPES if scope != needed]
     good = locked.stores.api_keys.make("good", [needed or "read"], NOW)
     bad = locked.stores.api_keys.make("bad", others, NOW)

@@ -4,9 +4,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
+import pandas as pd
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
@@ -25,6 +27,24 @@ FEATURES = ["origin_weather__temp", "carrier_punctuality__late_share", "aircraft
 KNOWN = {"origin_weather__temp": 40.0, "carrier_punctuality__late_share": 0.2, "aircraft__seats": 150}
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 COME = {view: {"version": 2, "as_of": "2013-03-31T22:00:00+00:00", "table": 7} for view in ("aircraft",)}
+
+
+def flights() -> pd.DataFrame:
+    """400 made-up flights to learn from."""
+    chance = np.random.default_rng(0)
+    departure = pd.date_range("2013-01-01", periods=400, freq="37min", tz="UTC").astype("datetime64[us, UTC]")
+    return pd.DataFrame(
+        {
+            "carrier": chance.choice(["UA", "AA", "DL"], 400),
+            "origin": chance.choice(["EWR", "JFK"], 400),
+            "dest": chance.choice(["IAH", "MIA"], 400),
+            "tailnum": "N14228",
+            "scheduled_departure": departure,
+            "scheduled_arrival": departure + timedelta(hours=4),
+            "distance": chance.integers(100, 3000, 400),
+            **{name: chance.normal(size=400) for name in FEATURES},
+        }
+    )
 
 
 @dataclass

@@ -11,6 +11,7 @@ from pipelines.stores.audit.keys import Keys
 from pipelines.stores.audit.licences import (
     BOUND,
     LICENCE,
+    SINCE,
     Licence,
     licence_of,
     licensed,
@@ -18,7 +19,7 @@ from pipelines.stores.audit.licences import (
     verify_origin,
 )
 
-TAGS = dict.fromkeys(BOUND, "x") | {"digest": "d" * 64}
+TAGS = dict.fromkeys([*BOUND, *SINCE], "x") | {"digest": "d" * 64}
 GIVEN = Licence("m", 3, "d" * 64, "PASS", "r" * 64, "ada", datetime(2026, 1, 5, tzinfo=UTC))
 
 
@@ -46,12 +47,21 @@ def test_a_version_verifies_as_it_was_registered(keys: Keys) -> None:
     verify_origin(signed(keys), keys)
 
 
-@pytest.mark.parametrize("name", BOUND)
+@pytest.mark.parametrize("name", [*BOUND, *SINCE])
 def test_a_tag_that_the_signature_speaks_for_cannot_be_edited_or_removed(keys: Keys, name: str) -> None:
     tags = signed(keys).tags
     for broken in (tags | {name: "y"}, {k: v for k, v in tags.items() if k != name}):
         with pytest.raises(EvergreenError, match="refused"):
             verify_origin(Version(tags=broken), keys)
+
+
+@pytest.mark.parametrize("name", SINCE)
+def test_a_version_from_before_a_tag_holds_without_it_and_not_with_one_planted(keys: Keys, name: str) -> None:
+    older = {tag: value for tag, value in TAGS.items() if tag != name}
+    tags = older | origin(Version(tags=older), keys)
+    verify_origin(Version(tags=tags), keys)
+    with pytest.raises(EvergreenError, match="refused"):
+        verify_origin(Version(tags=tags | {name: "y"}), keys)
 
 
 @pytest.mark.parametrize("change", [{"model": "n"}, {"version": 4}, {"run_id": "other"}, {"source": "other"}])

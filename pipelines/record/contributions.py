@@ -1,0 +1,31 @@
+"""What each input contributed to an answer, by the very version that gave it, whichever answers now."""
+
+from typing import Any
+
+from pipelines import catalog
+from pipelines.contracts import EvergreenError
+from pipelines.serving.explaining import EVALUATIONS
+from pipelines.stores import Stores
+
+
+def contributions(
+    prediction_id: str, stores: Stores, evaluations: int = EVALUATIONS, of: str | None = None
+) -> dict[str, Any]:
+    """An answer of the log as a sum, as serving tells it; the version's files are verified before they are loaded.
+
+    EvergreenError says what is missing. `of` names a class, by default the one that was predicted.
+    """
+    from pipelines.serving.explaining.logged import explain
+
+    asked = stores.predictions.get(prediction_id)
+    if asked is None:
+        raise EvergreenError(
+            f"no prediction {prediction_id!r} is logged here; its id is in the answer that was given"
+        )
+    version = stores.tracking.version(asked.model, asked.version)
+    if version.digest != asked.digest:
+        raise EvergreenError(
+            f"{asked.model}@{asked.version} is now another file than the one that answered; refused"
+        )
+    pipeline, background = stores.tracking.fitted(version), stores.tracking.background(version)
+    return explain(asked, catalog.model(asked.model), pipeline, background, evaluations, of).model_dump()
