@@ -270,6 +270,7 @@ def serving(
     moves: Annotated[int, typer.Option(min=2, help="how often the champion moves under load")] = 500,
     kills: Annotated[int, typer.Option(min=0, help="how often the server is killed under load")] = 200,
     seconds: Annotated[float, typer.Option(min=0.5, help="how long each back end is gone")] = 60.0,
+    workers: Annotated[int, typer.Option(min=1, help="processes of the server while champions move")] = 2,
     seed: Seed = 0,
     as_json_text: AsJson = False,
 ) -> None:
@@ -277,4 +278,5 @@ def serving(
     from pipelines.prove.serving import prove
 
     with explained():
-        _conclude("serving", prove(moves, kills, seconds, seed, _say), as_json_text)
+        proof = prove(moves, kills, seconds, seed, _say, workers=workers)
+        _conclude("serving", proof, as_json_text)

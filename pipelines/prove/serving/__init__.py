@@ -25,15 +25,22 @@ PROMISE = (
 Outage = Callable[[World], Any]
 
 
-def prove(moves: int, kills: int, seconds: float, seed: int, say: Say, world: World | None = None) -> Proof:
-    """So many rollbacks under load, so many kills of the server, and each outage for so many seconds."""
+def prove(
+    moves: int, kills: int, seconds: float, seed: int, say: Say, world: World | None = None, workers: int = 1
+) -> Proof:
+    """So many rollbacks under load, so many kills of the server, and each outage for so many seconds.
+
+    While champions move the server has so many processes, else one.
+    """
     with tempfile.TemporaryDirectory(prefix="evergreen-prove-") as folder:
         found = world or built(Path(folder) / "home")
+        with _served(Server(found.home, workers=workers)) as crew:
+            moved = _moved(found, crew, moves, say)
         server = Server(found.home)
         server.start()
         try:
             parts = [
-                _moved(found, server, moves, say),
+                moved,
                 _killed(found, server, kills, random.Random(seed), say),  # noqa: S311 - when to kill, no secret
                 *(_without(found, server, name, seconds, say) for name in OUTAGES),
             ]
@@ -41,6 +48,15 @@ def prove(moves: int, kills: int, seconds: float, seed: int, say: Say, world: Wo
             server.stop()
         failures = [failure for _, broken in parts for failure in broken]
         return Proof(PROMISE, [row for row, _ in parts], failures)
+
+
+@contextmanager
+def _served(server: Server) -> Iterator[Server]:
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 Part = tuple[dict[str, Any], list[str]]
@@ -53,17 +69,34 @@ def _moved(world: World, server: Server, moves: int, say: Say) -> Part:
         _move(world, stores, version)
         _until(lambda v=version: asked(server.port, question(0)).body.get("version") == v)  # type: ignore[misc]
         known[version] = [asked(server.port, question(n)).body["probability"] for n in range(1000)]
-    callers = Callers(server.port)
+    callers, moved = Callers(server.port), list[tuple[float, int]]()
     with callers.asking():
         for number in range(moves):
             to = 1 + number % 2
+            moved.append((time.monotonic(), to))
             _move(world, stores, to)
             _until(lambda v=to: asked(server.port, question(0)).body.get("version") == v)  # type: ignore[misc]
             if number % 25 == 0:
                 say(f"{number} of {moves} moves, {len(callers.replies):,} answers")
     wrong = [r for r in callers.replies if r.status == 200 and not _is_one_versions(r, known)]
-    row = _row(f"{moves} moves of the champion, each served", callers.replies, wrong=len(wrong))
-    return row, _failed("while champions moved", callers.replies) + _said(wrong, "are no version's own")
+    back = _back(callers.replies, moved)
+    of = f", {server.workers} processes" if server.workers > 1 else ""
+    row = _row(
+        f"{moves} moves of the champion, each served{of}", callers.replies, wrong=len(wrong) + len(back)
+    )
+    said = _said(wrong, "are no version's own") + _said(back, "went back to the version before")
+    return row, _failed("while champions moved", callers.replies) + said
+
+
+def _back(replies: Sequence[Reply], moved: Sequence[tuple[float, int]]) -> list[Reply]:
+    """Answers by the version before to questions asked once somebody had been answered by the new one."""
+    found, ends = list[Reply](), [*(begun for begun, _ in moved[1:]), float("inf")]
+    good = [reply for reply in replies if reply.status == 200]
+    for (begun, to), end in zip(moved, ends, strict=True):
+        some = [r for r in good if r.at - r.seconds >= begun and r.at < end]
+        first = min((r.at for r in some if r.body["version"] == to), default=end)
+        found += [r for r in some if r.at - r.seconds > first and r.body["version"] != to]
+    return found
 
 
 def _is_one_versions(reply: Reply, known: dict[int, list[float]]) -> bool:

@@ -4,10 +4,12 @@ import http.client
 import json
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Any
 from pipelines.catalog import REFERENCE, model
 from pipelines.contracts import EvergreenError
 from pipelines.prove.promotion import start
+from pipelines.settings import PROJECT
 
 URL = f"/v1/models/{REFERENCE}/predictions"
 PATIENCE = 120.0
@@ -38,25 +41,56 @@ def serve(home: str, port: int, log: str) -> None:
     raise SystemExit(main())
 
 
+class Crew(subprocess.Popen[bytes]):
+    """A server of some processes, which no process of ours may begin by a fork."""
+
+    def __init__(self, home: Path, port: int, workers: int) -> None:
+        own = {
+            "EVERGREEN_HOME": str(home), "EVERGREEN_SERVING_PORT": str(port),
+            "EVERGREEN_SERVING_POLL_SECONDS": "0.05", "EVERGREEN_SERVING_WORKERS": str(workers),
+        }  # fmt: skip
+        others = {name: value for name, value in os.environ.items() if not name.startswith("EVERGREEN_")}
+        with (home / "server.log").open("ab") as out:
+            command = [sys.executable, "-m", "pipelines.serving"]
+            super().__init__(command, env=others | own, cwd=PROJECT, stdout=out, stderr=out)
+
+    def is_alive(self) -> bool:
+        return self.poll() is None
+
+    def join(self, seconds: float | None = None) -> None:
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(seconds)
+
+
 @dataclass
 class Server:
     """One prediction API of a home; started again after each kill, on the same port."""
 
     home: Path
     port: int = 0
-    process: ForkServerProcess | None = None
+    workers: int = 1
+    process: ForkServerProcess | Crew | None = None
 
     def start(self) -> None:
         """Returns once a question was answered."""
         if not self.port:
             with socket.create_server(("127.0.0.1", 0)) as free:
                 self.port = free.getsockname()[1]
-        self.process = start(serve, str(self.home), self.port, str(self.home / "server.log"))
+        if self.workers > 1:
+            self.process = Crew(self.home, self.port, self.workers)
+        else:
+            self.process = start(serve, str(self.home), self.port, str(self.home / "server.log"))
         end = time.monotonic() + PATIENCE
-        while asked(self.port, question(0)).status != 200:
+        while len(self.loaded()) < self.workers or asked(self.port, question(0)).status != 200:
             if time.monotonic() > end or not self.process.is_alive():
                 raise EvergreenError(f"the server does not answer; see {self.home / 'server.log'}")
             self.process.join(0.02)
+
+    def loaded(self) -> list[int]:
+        """The processes of the server that have a champion loaded; that of a server of one is not asked."""
+        files = self.home.glob("serving/workers/*/*.loaded")
+        alive = [file for file in files if Path("/proc", file.stem).exists() and file.read_bytes()]
+        return [int(file.stem) for file in alive] if self.workers > 1 else [0]
 
     def kill(self) -> None:
         """SIGKILL, whatever it is doing."""
@@ -73,12 +107,13 @@ class Server:
 
 @dataclass(frozen=True)
 class Reply:
-    """What a caller was told: status 0 if the connection broke."""
+    """What a caller was told: status 0 if the connection broke. It took `seconds`, until `at` (monotonic)."""
 
     question: int
     status: int
     body: dict[str, Any]
     seconds: float
+    at: float = 0.0
 
 
 def question(number: int) -> dict[str, Any]:
@@ -101,7 +136,8 @@ def asked(port: int, body: dict[str, Any], number: int = 0) -> Reply:
         told, status = {}, 0
     finally:
         connection.close()
-    return Reply(number, status, told, time.monotonic() - begun)
+    ended = time.monotonic()
+    return Reply(number, status, told, ended - begun, ended)
 
 
 @dataclass
