@@ -132,7 +132,7 @@ def fitted(said: "Numbers", labels: "Numbers") -> Callable[["Numbers"], "Numbers
         inside = np.clip(some, TINY, 1 - TINY)
         return np.column_stack([np.log(inside), -np.log(1 - inside)])
 
-    model = LogisticRegression(C=WEAK, max_iter=1000).fit(logarithms(said), labels)
+    model = LogisticRegression(C=WEAK, solver="newton-cholesky").fit(logarithms(said), labels)
     return lambda some: np.asarray(model.predict_proba(logarithms(some))[:, 1], dtype="float64")
 
 

@@ -50,8 +50,8 @@ class Part(Figures):
 
 def part(spec: ModelSpec, metric: str, name: str, rows: "pd.DataFrame") -> Part:
     """The rows as a whole and day by day, the oldest first."""
-    each = rows.groupby(rows["event_timestamp"].dt.strftime("%Y-%m-%d"))
-    days = tuple(Day(day=str(day), **asdict(figures(spec, metric, some))) for day, some in each)
+    each = rows.groupby(rows["event_timestamp"].dt.floor("D"))
+    days = tuple(Day(day=f"{day:%Y-%m-%d}", **asdict(figures(spec, metric, some))) for day, some in each)
     return Part(name=name, days=days, **asdict(figures(spec, metric, rows)))
 
 
@@ -101,7 +101,8 @@ def hours_of(rows: "pd.DataFrame") -> "NDArray[Any]":
     """The hour of each event, of which the rows go together."""
     import numpy as np
 
-    return np.asarray(rows["event_timestamp"].dt.floor("h").astype("int64"))
+    moments = rows["event_timestamp"].to_numpy("datetime64[us]")
+    return np.asarray(moments.astype("datetime64[h]").astype("int64"))
 
 
 def said(rows: "pd.DataFrame") -> "NDArray[Any]":

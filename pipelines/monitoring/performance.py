@@ -79,8 +79,10 @@ def judged(
     spec: ModelSpec, rows: "pd.DataFrame", as_of: datetime, stores: Stores, rollouts: Sequence[Span] = ()
 ) -> Performance:
     """The same of answers that have met their truth, as `truth.answered` gives them."""
+    cut = [each for column in spec.gate.slices.columns for each in slices(rows, column)]
     rows = with_arms(calibrated(spec, rows, as_of, stores), rollouts)
     name = metric_of(spec)
+    parts = [part(spec, name, each.name.removeprefix("slice "), rows[each.mask]) for each in cut]
     periods = tuple(_periods(spec, name, rows))
     return Performance(
         model=spec.name,
@@ -88,7 +90,7 @@ def judged(
         metric=name,
         periods=periods,
         whole=part(spec, name, "all", rows),
-        slices=tuple(sorted(_slices(spec, name, rows), key=lambda each: _place(spec, name, each))),
+        slices=tuple(sorted(parts, key=lambda each: _place(spec, name, each))),
         enough=spec.gate.slices.minimum_rows,
         arms=compared(spec, name, rows, rollouts, stores),
         track=track(periods),
@@ -114,12 +116,6 @@ def _periods(spec: ModelSpec, metric: str, rows: "pd.DataFrame") -> Iterator[Per
             metrics=measures(spec.task, known["label"].to_numpy("float64"), said(known)),
             **asdict(figures(spec, metric, some)),
         )
-
-
-def _slices(spec: ModelSpec, metric: str, rows: "pd.DataFrame") -> Iterator[Part]:
-    for column in spec.gate.slices.columns:
-        for each in slices(rows, column):
-            yield part(spec, metric, each.name.removeprefix("slice "), rows[each.mask])
 
 
 def _place(spec: ModelSpec, metric: str, found: Part) -> tuple[bool, float, str]:
