@@ -159,7 +159,7 @@ def performed(found: dict[str, Any]) -> Any:
 
 
 def _version(period: dict[str, Any]) -> str:
-    return str(period["version"]) + CHALLENGER * (period["arm"] != "champion")
+    return f"{period['version']}{CHALLENGER if period['arm'] != 'champion' else ''}"
 
 
 def _interval(figures: dict[str, Any]) -> str:

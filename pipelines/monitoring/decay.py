@@ -12,11 +12,14 @@ from pipelines.monitoring.figures import said
 from pipelines.monitoring.truth import KNOWN, answered
 from pipelines.stores import Stores
 from pipelines.stores.tracking.registry import Version
-from pipelines.training.answers import answers
+from pipelines.training.answers import answers, from_column
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
+
+GIVEN = "answer given"
+"""A column that no field can have the name of."""
 
 
 def decay(
@@ -67,6 +70,8 @@ def decay_of_given(
     then = _loss(rule, model, held_out(spec, champion, stores), spec.outputs)
     found = compared(rule, champion.version, then, _lost(rule, sound, said(sound)), len(sound))
     found = replace(found, explanation=f"answers given{left}: {found.explanation}")
+    if not found.decayed:
+        return found
     return _of_the_model(spec, rule, champion, model, found, then, _again(spec, sound, current))
 
 
@@ -79,9 +84,10 @@ def _given(spec: ModelSpec, champion: Version, as_of: datetime, stores: Stores) 
 
 
 def _again(spec: ModelSpec, sound: "pd.DataFrame", current: "pd.DataFrame") -> "pd.DataFrame":
-    """The labelled rows that ask what these answers answered, with the features of the offline store."""
+    """The labelled rows that ask what these answers answered, with features of the offline store, and GIVEN."""
     fields = [*spec.entities, *spec.request]
-    return current.merge(sound[fields].drop_duplicates(), on=fields, how="inner")
+    given = sound.drop_duplicates(fields)[[*fields, "said"]].rename(columns={"said": GIVEN})
+    return current.merge(given, on=fields, how="inner")
 
 
 def _of_the_model(
@@ -93,18 +99,29 @@ def _of_the_model(
     then: Improvement,
     again: "pd.DataFrame",
 ) -> DecayFinding:
-    """The finding; no decay where the champion does not lose more on the same questions asked again."""
-    if not found.decayed or not _enough(rule, again):
+    """The finding; no decay where the same questions, asked again, are answered no worse than at the gate, and beyond
+    doubt better than they were."""
+    if not _enough(rule, again):
         return found
-    anew = compared(rule, champion.version, then, _loss(rule, model, again, spec.outputs), len(again))
-    if anew.decayed:
+    anew, given = answers(model, again, spec.outputs), from_column(again[GIVEN])
+    now = compared(rule, champion.version, then, _lost(rule, again, anew), len(again))
+    labels = again["label"].to_numpy(dtype="float64")
+    lost, did = (losses(rule.metric, labels, each) for each in (anew, given))
+    better = improvement(lost, did, _day_of(again), rule.confidence)
+    if now.decayed or better.low <= 0:
         return found
     why = (
-        f"{found.explanation}; but asked again with the features of the offline store it is {anew.since:.4f} on"
+        f"{found.explanation}; but asked again with the features of the offline store it is {now.since:.4f} on"
         f" {len(again):,} of these questions, so features online are not what they should be, which no training mends;"
         f" `evergreen parity {spec.name}` shows them"
     )
     return replace(found, decayed=False, explanation=why)
+
+
+def _day_of(rows: "pd.DataFrame") -> "NDArray[Any]":
+    import numpy as np
+
+    return np.asarray(rows["event_timestamp"].dt.floor("D").astype("int64"))
 
 
 def _enough(rule: Decay, rows: "pd.DataFrame") -> bool:
@@ -138,8 +155,7 @@ def _lost(rule: Decay, rows: "pd.DataFrame", answered: "NDArray[Any]") -> Improv
     import numpy as np
 
     lost = losses(rule.metric, rows["label"].to_numpy(dtype="float64"), answered)
-    days = rows["event_timestamp"].dt.floor("D").astype("int64").to_numpy()
-    return improvement(np.zeros_like(lost), lost, days, rule.confidence)
+    return improvement(np.zeros_like(lost), lost, _day_of(rows), rule.confidence)
 
 
 def compared(rule: Decay, version: int, then: Improvement, since: Improvement, rows: int) -> DecayFinding:

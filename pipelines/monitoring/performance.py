@@ -65,7 +65,8 @@ def performance(
 
     `rollouts` are those the model had, whenever.
     """
-    logged = stores.predictions.between(spec.name, since, as_of, features=bool(spec.gate.slices.columns))
+    of_features = not {*spec.gate.slices.columns} <= {*spec.entities, *spec.request}
+    logged = stores.predictions.between(spec.name, since, as_of, of_features)
     rows = answered(spec, logged, as_of, stores)
     if rows.empty:
         raise NothingToDo(

@@ -38,11 +38,12 @@ def answered(
     rows = _logged(spec, logged)
     if rows.empty:
         return rows
-    truths = _known(spec, as_of, stores, _since(spec, rows))
+    since = _since(spec, rows)
+    truths = _known(spec, as_of, stores, since)
     joined = rows.merge(truths, on=_fields(spec), how="left") if len(truths) else rows.assign(**NOTHING)
     joined["told"] = pd.Series("label", joined.index).where(joined["label"].notna())
     joined = _with_feedback(spec, joined, as_of, stores)
-    late = joined["event_timestamp"] + _patience(truths) <= pd.Timestamp(as_of)
+    late = joined["event_timestamp"] + _patience(truths, since) <= pd.Timestamp(as_of)
     waiting = pd.Series(NEVER, joined.index).where(late, PENDING)
     joined["state"] = waiting.where(joined["label"].isna(), KNOWN)
     return joined.sort_values(["event_timestamp", "prediction_id"], ignore_index=True)
@@ -112,8 +113,10 @@ def _known(spec: ModelSpec, as_of: datetime, stores: Stores, since: datetime | N
     return newest.reset_index(drop=True)
 
 
-def _patience(truths: "pd.DataFrame") -> timedelta:
-    """How long nearly all truths take, from the moment their question was asked about."""
+def _patience(truths: "pd.DataFrame", since: datetime | None) -> timedelta:
+    """How long nearly all truths take, from the moment their question was asked about; of questions from before `since`
+    only the late ones are known here."""
+    truths = truths if since is None else truths[truths["asked_of"] > since]
     if not len(truths):
         return timedelta(days=36_500)
     seconds = (truths["label_known_at"] - truths["asked_of"]).dt.total_seconds()

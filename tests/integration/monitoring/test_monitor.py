@@ -337,6 +337,18 @@ def test_answers_that_are_bad_where_the_champion_is_not_are_a_fault_of_features_
     assert f"`evergreen parity {MODEL}`" in found.explanation
 
 
+def test_answers_that_are_the_champions_own_stay_decay_where_the_same_questions_say_otherwise(
+    served: tuple[Stores, pd.DataFrame],
+) -> None:
+    """None of those that were answered the wrong way round is asked again; the others were answered no worse then."""
+    stores, rows = served
+    right = champions(stores, rows)
+    turned = np.arange(len(rows)) % 3 > 0
+    logged(stores, rows, np.where(turned, 1 - right, right))
+    assert given(stores, rows[~turned]).decayed
+    assert not given(stores, rows).decayed
+
+
 def test_degraded_answers_are_no_decay_however_bad_and_many(served: tuple[Stores, pd.DataFrame]) -> None:
     stores, rows = served
     right = champions(stores, rows)

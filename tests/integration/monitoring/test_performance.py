@@ -201,6 +201,22 @@ def test_what_is_expected_is_what_comes_true_where_the_probabilities_are_right(m
     assert expected("log_loss", hopeful) != pytest.approx(measure("log_loss", true, hopeful), rel=0.01)
 
 
+def test_a_slice_of_a_feature_is_cut_by_what_serving_used(flown: Stores, flights: pd.DataFrame) -> None:
+    some = [row for _, row in flights.sample(60, random_state=1).iterrows()]
+    known = [{"aircraft__engines": n % 3 or None} for n in range(60)]
+    flown.predictions.record(
+        *(replace(_answer(row, 1, 0.3), features=each) for row, each in zip(some, known, strict=True))
+    )
+    slices = SPEC.gate.slices.model_copy(update={"columns": ("aircraft__engines",)})
+    spec = SPEC.model_copy(update={"gate": SPEC.gate.model_copy(update={"slices": slices})})
+    found = performance(spec, BEGIN - timedelta(days=1), AS_OF, flown).slices
+    assert {each.name: each.answers for each in found} == {
+        "aircraft__engines = 1.0": 20,
+        "aircraft__engines = 2.0": 20,
+        "aircraft__engines missing": 20,
+    }
+
+
 def test_a_model_that_nobody_asked_has_nothing_to_tell(flown: Stores) -> None:
     with pytest.raises(NothingToDo, match="holds no answer of flight_delays"):
         performance(SPEC, BEGIN, AS_OF, flown)
