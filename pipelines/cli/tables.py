@@ -140,7 +140,7 @@ def performed(found: dict[str, Any]) -> Any:
     rows = [
         (
             p["day"], _version(p), f"{p['answers']:,}", f"{p['known']:,}", f"{p['pending']:,}",
-            _interval(p), _figure(p["expected"]),
+            _interval(p), _figure(p["expected"]) + "*" * (p["basis"] == "nothing" and p["expected"] is not None),
         )
         for p in found["periods"]
     ]  # fmt: skip
@@ -153,7 +153,7 @@ def performed(found: dict[str, Any]) -> Any:
     track = found["track"]
     off = (
         f"expected was {track['error']:.3g} off on average over {track['days']:,} days, and the probabilities as they"
-        f" are {track['claimed']:.3g}; it does not see concept drift"
+        f" are {track['claimed']:.3g}; * not calibrated. It does not see concept drift"
     )
     return Group(days, *worst, *([off] if track["days"] else []), f"The picture: {found['page']}")
 

@@ -24,7 +24,8 @@ td:first-child, th:first-child { text-align: left; }
 tr.few { opacity: .6; }
 """
 HEADS = ("answers", "known", "pending", "never", "degraded")
-CALIBRATED = {OWN: "", GATE: " (by its gate)", NOTHING: " (not calibrated)"}
+CALIBRATED = {OWN: "", GATE: "\N{DEGREE SIGN}", NOTHING: "*"}
+"""What stands behind an estimate: by what it was calibrated."""
 
 
 def paged(found: Performance, folder: Path) -> Path:
@@ -64,7 +65,8 @@ def _estimate(found: Performance) -> str:
     return (
         f"<h2>Before the truth is there</h2><p><em>Expected</em> is an estimate, of all answers of a day: what"
         f" {escape(found.metric)} would be if probabilities came true as those of earlier days did, by the truth that"
-        " was known when the day ended (where too little was, by the held-out rows of the version's gate). It sees that"
+        " was known when the day ended. Where that was too little, those marked \N{DEGREE SIGN} go by the held-out rows"
+        " of the version's gate, and those marked * take the probabilities as they are. It sees that"
         " questions have become harder. It does <strong>not</strong> see concept drift, where the same question has"
         f" another answer than before: only the truth shows that.</p><p>{_off(found)}</p>"
     )

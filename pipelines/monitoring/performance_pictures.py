@@ -43,6 +43,8 @@ def slices_picture(found: Performance) -> bytes:
         _small(axes, found.whole, each)
         axes.xaxis.set_major_formatter(ConciseDateFormatter(locator := AutoDateLocator(maxticks=4)))
         axes.xaxis.set_major_locator(locator)
+    for axes in grid[max(0, len(shown) - ACROSS) : len(shown)]:
+        axes.tick_params(labelbottom=True)
     for axes in grid[len(shown) :]:
         axes.set_axis_off()
     values = [day.metric for each in (found.whole, *shown) for day in each.days if day.metric is not None]
