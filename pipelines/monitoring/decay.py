@@ -52,8 +52,8 @@ def decay_of_given(
 
     Answers whose truth is known at `as_of`, about events in the monitor's window; degraded ones do not count, as a
     feature store that was gone is no decay. Nor is it decay where the champion, asked the same again with the features
-    of the offline store (`current`, the newest labelled rows), loses no more: features online are wrong then, and no
-    training mends them.
+    of the offline store (`current`, the newest labelled rows), loses no more than at its gate, and less than it did:
+    features online are wrong then, and no training mends them.
     """
     rule, name = spec.monitor.decay, "decay of the answers given"
     if rule is None:
