@@ -8,8 +8,9 @@ from pipelines.catalog import ModelSpec, models
 DOC = """
 Writes Evidently's drift report (HTML and JSON, in `var/reports/monitor` and in the champion's MLflow run) and the
 metrics of the champion of **{name}** on the truth that has arrived. `ask_for_training` wakes the retraining if the
-inputs drifted or the champion decayed, beyond doubt and on enough rows; it is skipped otherwise, and its log says what
-was found. The signal is recorded before the event, so a lost event costs one tick of the retraining's schedule.
+inputs drifted or the champion decayed, beyond doubt and on enough rows: asked the newest labelled rows, or by the
+answers that it gave. It is skipped otherwise, and its log says what was found. The signal is recorded before the event,
+so a lost event costs one tick of the retraining's schedule.
 `performance` writes the page of the model's days, `var/reports/performance/{name}.html`, from its answers and the truth
 that came for them; it is skipped where there are none. `archive` moves what is new in the prediction log to the Delta
 tables `predictions/{name}` and `truths/{name}`, each answer once.

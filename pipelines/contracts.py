@@ -305,7 +305,9 @@ class DecayFinding:
 class MonitorReport:
     """Drift of the features since the champion's training, and how the champion does on arrived truth.
 
-    Each input column is in `columns` (its effect), `vanished` (no value any more) or `left_out`, which says why.
+    `decay` is of the champion asked the newest labelled rows, `given` of the answers that it gave; either makes it
+    `decayed`. Each input column is in `columns` (its effect), `vanished` (no value any more) or `left_out`, which says
+    why.
     """
 
     model: str
@@ -321,6 +323,7 @@ class MonitorReport:
     version: int = 0
     decayed: bool = False
     decay: DecayFinding | None = None
+    given: DecayFinding | None = None
     explanation: str = ""
     vanished: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)

@@ -11,6 +11,8 @@ from rich.text import Text
 from pipelines.catalog.gate_spec import METRICS
 
 COLOURS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow"}
+WORST, CHALLENGER = 5, " (challenger)"
+"""So many slices are shown; what stands behind a version that was not champion then."""
 
 
 def grid(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> Table:
@@ -107,6 +109,7 @@ def watched(report: dict[str, Any]) -> Any:
     return Group(
         *gone,
         f"As of {report['as_of']}: {said}; {report['drift_share']:.0%} of the columns moved.",
+        *(escape(report[name]["explanation"]) for name in ("decay", "given") if report[name]),
         f"Report: {report['html']}",
         grid("The champion on arrived truth", ["metric", "value"], report["metrics"].items()),
         grid("Columns that moved most", ["column", "drift"], worst),
@@ -132,17 +135,36 @@ def scored(done: dict[str, Any]) -> Any:
 
 
 def performed(found: dict[str, Any]) -> Any:
-    """A row of each day and version, the newest last; the page has the picture."""
+    """A row of each day and version, the newest last, then the worst slices; the page has all of it as pictures."""
     heads = ["day", "v", "answers", "truth", "pending", found["metric"], "expected"]
     rows = [
         (
-            p["day"], str(p["version"]), f"{p['answers']:,}", f"{p['known']:,}", f"{p['pending']:,}",
-            _figure(p["metric"]) + ("" if p["low"] is None else f" ({p['low']:.3g}, {p['high']:.3g})"),
-            _figure(p["expected"]),
+            p["day"], _version(p), f"{p['answers']:,}", f"{p['known']:,}", f"{p['pending']:,}",
+            _interval(p), _figure(p["expected"]) + "*" * (p["basis"] == "nothing" and p["expected"] is not None),
         )
         for p in found["periods"]
     ]  # fmt: skip
-    return Group(grid(f"{found['model']} over time", heads, rows), f"The picture: {found['page']}")
+    days = grid(f"{found['model']} over time", heads, rows)
+    told = [each for each in found["slices"] if each["known"] >= found["enough"]][:WORST]
+    parts = [
+        (each["name"], f"{each['known']:,}", _interval(each), _figure(each["expected"])) for each in told
+    ]
+    worst = [grid("The worst slices", ["slice", "truth", found["metric"], "expected"], parts)] if told else []
+    track = found["track"]
+    off = (
+        f"expected was {track['error']:.3g} off on average over {track['days']:,} days, and the probabilities as they"
+        f" are {track['claimed']:.3g}; * not calibrated. It does not see concept drift"
+    )
+    return Group(days, *worst, *([off] if track["days"] else []), f"The picture: {found['page']}")
+
+
+def _version(period: dict[str, Any]) -> str:
+    return f"{period['version']}{CHALLENGER if period['arm'] != 'champion' else ''}"
+
+
+def _interval(figures: dict[str, Any]) -> str:
+    reach = "" if figures["low"] is None else f" ({figures['low']:.3g}, {figures['high']:.3g})"
+    return _figure(figures["metric"]) + reach
 
 
 def _figure(value: float | None) -> str:

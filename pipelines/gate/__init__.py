@@ -47,6 +47,7 @@ __all__ = [
     "record",
     "report",
     "rules",
+    "slicing",
 ]
 
 FIRST: tuple[Check, ...] = (soundness.check,)

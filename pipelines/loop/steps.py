@@ -306,10 +306,11 @@ def performance(model: str, since: str | None = None, as_of: str | None = None) 
     from pipelines.monitoring.performance import SHOWN
     from pipelines.monitoring.performance import performance as told
     from pipelines.monitoring.performance_page import paged
+    from pipelines.rollout.past import spans
 
     spec, shared, end = catalog.model(model), stores(), clock(as_of)
     begin = moment(since) or (shared.predictions.newest(model, end) or end) - SHOWN
-    found = told(spec, begin, end, shared)
+    found = told(spec, begin, end, shared, spans(model, shared))
     page = paged(found, shared.settings.home / "reports" / "performance")
     return dict(as_json(found)) | {"page": str(page)}
 

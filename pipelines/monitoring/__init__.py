@@ -6,6 +6,10 @@ is never drift.
 """
 
 __all__ = [
+    "arms",
+    "calibration",
+    "decay",
+    "figures",
     "monitor",
     "performance",
     "performance_page",

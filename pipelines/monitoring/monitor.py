@@ -4,11 +4,10 @@ import os
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from pipelines.catalog import Decay, ModelSpec
-from pipelines.contracts import Cause, DecayFinding, EvergreenError, MonitorReport, NothingToDo, Signal
-from pipelines.gate.estimates import losses
-from pipelines.gate.intervals import Improvement, improvement
+from pipelines.catalog import ModelSpec
+from pipelines.contracts import Cause, DecayFinding, MonitorReport, NothingToDo, Signal
 from pipelines.monitoring import drift
+from pipelines.monitoring.decay import decay, decay_of_given
 from pipelines.monitoring.drift_page import reported
 from pipelines.monitoring.watched import LEAST, Watched, watched
 from pipelines.stores import Stores
@@ -41,7 +40,7 @@ def monitor(
     enough = min(old, new) >= LEAST
     share = sum(drifted for _, drifted in columns.values()) / len(columns) if enough and columns else 0.0
     model = stores.tracking.load(spec.name, champion.version)
-    worn, metrics = _against_truth(spec, champion, model, current, stores)
+    worn, given, metrics = _against_truth(spec, champion, model, current, as_of, stores)
     folder = stores.settings.home / "reports" / "monitor" / spec.name
     html, plain = reported(spec, seen, folder, as_of)
     stores.tracking.log_files(champion.run_id, "monitor", html, plain)
@@ -57,9 +56,12 @@ def monitor(
         html=str(html),
         json=str(plain),
         version=champion.version,
-        decayed=worn.decayed,
+        decayed=worn.decayed or given.decayed,
         decay=worn,
-        explanation="; ".join([*_gone(seen), _moved(spec, old, new, share), worn.explanation]),
+        given=given,
+        explanation="; ".join(
+            [*_gone(seen), _moved(spec, old, new, share), worn.explanation, given.explanation]
+        ),
         vanished=seen.vanished,
         left_out=seen.left_out,
     )
@@ -72,16 +74,27 @@ def _whole(reference: "pd.DataFrame", current: "pd.DataFrame") -> "pd.DataFrame"
 
 
 def _against_truth(
-    spec: ModelSpec, champion: Version, model: Any, current: "pd.DataFrame", stores: Stores
-) -> tuple[DecayFinding, dict[str, float]]:
-    """Decay and metrics; rows the champion cannot answer, such as those of a dead feed, judge neither."""
+    spec: ModelSpec,
+    champion: Version,
+    model: Any,
+    current: "pd.DataFrame",
+    as_of: datetime,
+    stores: Stores,
+) -> tuple[DecayFinding, DecayFinding, dict[str, float]]:
+    """Decay of the champion and of the answers it gave, and metrics; rows it cannot answer, such as those of a dead
+    feed, judge none of them."""
     try:
         said = answers(model, current, spec.outputs)
     except Exception as error:
         why = f"the champion cannot answer the newest {len(current):,} rows ({type(error).__name__})"
-        return DecayFinding(False, f"decay is not judged: {why}"), {}
+        return (
+            DecayFinding(False, f"decay is not judged: {why}"),
+            DecayFinding(False, "decay of the answers given is not judged either"),
+            {},
+        )
     metrics = measures(spec.task, current["label"].to_numpy("float64"), said)
-    return decay(spec, champion, model, current, stores), metrics
+    worn = decay(spec, champion, model, current, stores)
+    return worn, decay_of_given(spec, champion, model, current, as_of, stores), metrics
 
 
 def _gone(seen: Watched) -> list[str]:
@@ -100,72 +113,13 @@ def signal(report: MonitorReport, now: datetime, stores: Stores) -> None:
     gone = f"{', '.join(report.vanished)} vanished; " if report.vanished else ""
     drifted = f"{gone}{report.drift_share:.0%} of the columns drifted"
     found = {Cause.DRIFT: drifted} if report.drifted else {}
-    if report.decay is not None and report.decayed:
-        found[Cause.DECAY] = report.decay.explanation
+    worn = [each.explanation for each in (report.decay, report.given) if each is not None and each.decayed]
+    if worn:
+        found[Cause.DECAY] = "; ".join(worn)
     for cause, detail in found.items():
         asks = Signal(report.model, report.version, report.as_of, cause, detail, now)
         stores.signals.record(asks)
         events.signalled(asks, stores)
-
-
-def decay(
-    spec: ModelSpec, champion: Version, model: Any, current: "pd.DataFrame", stores: Stores
-) -> DecayFinding:
-    """Whether the champion loses more on truth asked for after its training than on the rows of its gate.
-
-    Rows of one day are left out together: a stormy day is one thing that happened, not a thousand.
-    """
-    rule = spec.monitor.decay
-    if rule is None:
-        return DecayFinding(False, "decay is not judged: the spec has no monitor.decay")
-    fresh = current[current["event_timestamp"] > champion.as_of]
-    days = fresh["event_timestamp"].dt.floor("D").nunique()
-    if len(fresh) < rule.minimum_rows or days < rule.minimum_days:
-        why = (
-            f"{len(fresh):,} rows on {days} days since the champion's training, "
-            f"{rule.minimum_rows:,} on {rule.minimum_days} needed"
-        )
-        return DecayFinding(False, f"decay is not judged: {why}", len(fresh))
-    then, since = (
-        _loss(rule, model, rows, spec.outputs) for rows in (held_out(spec, champion, stores), fresh)
-    )
-    return compared(rule, champion.version, then, since, len(fresh))
-
-
-def held_out(spec: ModelSpec, champion: Version, stores: Stores) -> "pd.DataFrame":
-    """The rows the champion was judged by at its gate."""
-    import pandas as pd
-
-    path = stores.settings.home / "training_sets" / spec.name / f"{champion.tags['training_set']}.parquet"
-    if not path.exists():
-        raise EvergreenError(
-            f"{path} is gone; rebuild it with `evergreen train {spec.name} --as-of {champion.as_of.isoformat()}`"
-        )
-    rows = pd.read_parquet(path)
-    return rows[rows["split"] == "holdout"]
-
-
-def _loss(rule: Decay, model: Any, rows: "pd.DataFrame", outputs: int) -> Improvement:
-    """The mean loss with its interval: an improvement on losing nothing."""
-    import numpy as np
-
-    lost = losses(rule.metric, rows["label"].to_numpy(dtype="float64"), answers(model, rows, outputs))
-    days = rows["event_timestamp"].dt.floor("D").astype("int64").to_numpy()
-    return improvement(np.zeros_like(lost), lost, days, rule.confidence)
-
-
-def compared(rule: Decay, version: int, then: Improvement, since: Improvement, rows: int) -> DecayFinding:
-    """The rise between two samples, its interval from theirs (Newcombe's square-and-add)."""
-    rise = since.mean - then.mean
-    low = rise - ((since.mean - since.low) ** 2 + (then.high - then.mean) ** 2) ** 0.5
-    high = rise + ((since.high - since.mean) ** 2 + (then.mean - then.low) ** 2) ** 0.5
-    decayed = low > rule.margin
-    explanation = (
-        f"{'decayed' if decayed else 'not decayed'}: version {version}'s {rule.metric} is {since.mean:.4f} on "
-        f"{rows:,} rows since its training, {then.mean:.4f} at its gate; the rise is {rise:+.4f} "
-        f"({rule.confidence:.0%} interval {low:+.4f} to {high:+.4f}), all above {rule.margin} would be decay"
-    )
-    return DecayFinding(decayed, explanation, rows, then.mean, since.mean, low, high)
 
 
 def _sampled(rows: "pd.DataFrame") -> "pd.DataFrame":

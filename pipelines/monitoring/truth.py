@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from pipelines.catalog import ModelSpec
+from pipelines.catalog import ModelSpec, event_time
 from pipelines.contracts import EvergreenError
 from pipelines.stores import Stores
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 LATE = 0.99
 """A truth later than so many others came is not waited for: whether it ever comes, nobody knows."""
+LOOK_BACK = 2
+"""Hold-outs, or windows of the monitor: truths of so long before the answers tell how late they come. A hold-out is
+longer than truths take, or there would be none to judge by."""
 PENDING, KNOWN, NEVER = "pending", "known", "never"
 
 
@@ -35,11 +38,12 @@ def answered(
     rows = _logged(spec, logged)
     if rows.empty:
         return rows
-    truths = _known(spec, as_of, stores)
+    since = _since(spec, rows)
+    truths = _known(spec, as_of, stores, since)
     joined = rows.merge(truths, on=_fields(spec), how="left") if len(truths) else rows.assign(**NOTHING)
     joined["told"] = pd.Series("label", joined.index).where(joined["label"].notna())
     joined = _with_feedback(spec, joined, as_of, stores)
-    late = joined["event_timestamp"] + _patience(truths) <= pd.Timestamp(as_of)
+    late = joined["event_timestamp"] + _patience(truths, since) <= pd.Timestamp(as_of)
     waiting = pd.Series(NEVER, joined.index).where(late, PENDING)
     joined["state"] = waiting.where(joined["label"].isna(), KNOWN)
     return joined.sort_values(["event_timestamp", "prediction_id"], ignore_index=True)
@@ -52,6 +56,24 @@ def _fields(spec: ModelSpec) -> list[str]:
     return [*spec.entities, *spec.request]
 
 
+def _since(spec: ModelSpec, rows: "pd.DataFrame") -> datetime | None:
+    """Nothing that was known by then is the truth of these rows: it is known after the question is asked.
+
+    It lies so much before them that what came in between tells how late truths come. None where no field of the
+    question says when its event is, so that any row may be its truth.
+    """
+    if event_time(spec) not in spec.request:
+        return None
+    late = max(spec.training.holdout, spec.monitor.window)
+    first: datetime = rows["event_timestamp"].min().to_pydatetime()
+    return first - spec.label.horizon - LOOK_BACK * late
+
+
+def _elsewhere(spec: ModelSpec) -> list[str]:
+    """Columns of the spec's slices that no field of the question has: features."""
+    return [name for name in spec.gate.slices.columns if name not in _fields(spec)]
+
+
 def _logged(spec: ModelSpec, found: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
     """The log's answers, a column for each field of the question."""
     import pandas as pd
@@ -59,6 +81,7 @@ def _logged(spec: ModelSpec, found: Sequence[Mapping[str, Any]]) -> "pd.DataFram
     rows = [
         {
             **{name: {**each["entities"], **each["request"]}.get(name) for name in _fields(spec)},
+            **{name: (each.get("features") or {}).get(name) for name in _elsewhere(spec)},
             **{name: each[name] for name in ("prediction_id", "version", "degraded", "asked_at")},
             "event_timestamp": each["event_time"] or each["asked_at"],
             "said": list(each["probabilities"].values()) if each["probabilities"] else each["answer"],
@@ -72,8 +95,8 @@ def _logged(spec: ModelSpec, found: Sequence[Mapping[str, Any]]) -> "pd.DataFram
     return made
 
 
-def _known(spec: ModelSpec, as_of: datetime, stores: Stores) -> "pd.DataFrame":
-    """Every label known by then, once per question, with when it was known."""
+def _known(spec: ModelSpec, as_of: datetime, stores: Stores, since: datetime | None) -> "pd.DataFrame":
+    """Every label that became known after `since` and by then, once per question, with when it was known."""
     import pandas as pd
 
     from pipelines.training.training_set import labels
@@ -82,7 +105,7 @@ def _known(spec: ModelSpec, as_of: datetime, stores: Stores) -> "pd.DataFrame":
     every = spec.model_copy(update={"training": spec.training.model_copy(update=long)})
     columns = [*_fields(spec), "label", "label_known_at"]
     try:
-        found = labels(every, as_of, stores)
+        found = labels(every, as_of, stores, since=since)
     except EvergreenError:
         return pd.DataFrame(columns=columns)
     asked = found.rename(columns={"event_timestamp": "asked_of"})[[*columns, "asked_of"]]
@@ -90,8 +113,10 @@ def _known(spec: ModelSpec, as_of: datetime, stores: Stores) -> "pd.DataFrame":
     return newest.reset_index(drop=True)
 
 
-def _patience(truths: "pd.DataFrame") -> timedelta:
-    """How long nearly all truths take, from the moment their question was asked about."""
+def _patience(truths: "pd.DataFrame", since: datetime | None) -> timedelta:
+    """How long nearly all truths take, from the moment their question was asked about; of questions from before `since`
+    only the late ones are known here."""
+    truths = truths if since is None else truths[truths["asked_of"] > since]
     if not len(truths):
         return timedelta(days=36_500)
     seconds = (truths["label_known_at"] - truths["asked_of"]).dt.total_seconds()
@@ -102,10 +127,10 @@ def _with_feedback(spec: ModelSpec, rows: "pd.DataFrame", as_of: datetime, store
     """What was told of an answer by its id, where it was known no earlier than the label."""
     import pandas as pd
 
+    span = (rows["event_timestamp"].min().to_pydatetime(), rows["event_timestamp"].max().to_pydatetime())
+    every = stores.predictions.truths(spec.name, span)
     # Oldest first, so that of several the newest stays.
-    told = {
-        each.prediction_id: each for each in stores.predictions.truths(spec.name) if each.known_at <= as_of
-    }
+    told = {each.prediction_id: each for each in every if each.known_at <= as_of}
     found = [told.get(name) for name in rows["prediction_id"]]
     values = pd.Series(
         [_place(spec, each.truth) if each else None for each in found], rows.index, dtype="float64"

@@ -4,4 +4,4 @@ In come what champion and challenger said to the same questions, and the truth t
 step, or the end, each an entry in the audit log. It promotes through `promotion` alone, and judges no training.
 """
 
-__all__ = ["evidence", "look", "moves"]
+__all__ = ["evidence", "look", "moves", "past"]

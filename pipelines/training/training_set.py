@@ -66,15 +66,22 @@ def _joined(
     return stores.features.historical(stores.features.feature_names(spec), rows, numbers, tables)
 
 
-def labels(spec: ModelSpec, as_of: datetime, stores: Stores, version: int | None = None) -> "pd.DataFrame":
+def labels(
+    spec: ModelSpec,
+    as_of: datetime,
+    stores: Stores,
+    version: int | None = None,
+    since: datetime | None = None,
+) -> "pd.DataFrame":
     """label.sql's entity rows within the training window, with `split`: train or holdout.
 
     One whose label.sql lets it count only later than it landed, `label_known_at`, waits for that.
-    `version` is the Delta version of silver that is read, by default the newest.
+    `version` is the Delta version of silver that is read, by default the newest; with `since` only what was known
+    after that is read.
     """
     from pipelines.features import silver
 
-    connection = silver.connect(stores, [dataset(spec.label.dataset)], as_of, version=version)
+    connection = silver.connect(stores, [dataset(spec.label.dataset)], as_of, since, version)
     start, held = as_of - spec.training.window, as_of - spec.training.holdout
     rows = connection.execute(
         f"""

@@ -5,40 +5,18 @@ Declared slices share one family: each is judged at the confidence that keeps al
 that a search finds on one half of the hours is judged on the other half, which the search has not seen.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
 
 from pipelines.contracts import Decision, Kind, Rule
 from pipelines.gate.case import Case
 from pipelines.gate.intervals import Improvement, paired_improvement
 from pipelines.gate.rules import weakest
 from pipelines.gate.rules.comparisons import finite, said, unfit, wanting
+from pipelines.gate.slicing import Slice as Slice
+from pipelines.gate.slicing import slices as slices
 from pipelines.training.metrics import defined, measure
 
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
-    from numpy.typing import NDArray
-
-    Mask = NDArray[np.bool_]
-
-FEW_VALUES, PARTS = 10, 4
-"""A number with more values than this is cut at its quartiles."""
 FOUND = "worst slice found"
-
-
-@dataclass(frozen=True)
-class Slice:
-    """One value of a declared column: its name in every record, where its rows are, and more words where needed."""
-
-    name: str
-    mask: "Mask"
-    note: str = ""
-
-    @property
-    def rows(self) -> int:
-        return int(self.mask.sum())
 
 
 def check(case: Case) -> list[Rule]:
@@ -50,16 +28,6 @@ def check(case: Case) -> list[Rule]:
         rules += [rule for part in parts if enough(case, part) for rule in _rules(case, part, len(judged))]
         rules += _untold(case, column, parts)
     return rules + ([_worst(case)] if case.spec.gate.slices.search else [])
-
-
-def slices(rows: "pd.DataFrame", column: str) -> list[Slice]:
-    """Each value of a column, quartiles where a number has many, and the rows that have none."""
-    if column not in rows:
-        return []
-    values = rows[column]
-    missing = values.isna().to_numpy()
-    parts = list(_quarters(column, values) if _many(values) else _values(column, values))
-    return parts + ([Slice(f"slice {column} missing", missing)] if missing.any() else [])
 
 
 def enough(case: Case, part: Slice) -> bool:
@@ -84,29 +52,6 @@ def not_below(found: Improvement, margin: float) -> Decision:
     if found.high < -margin:
         return Decision.FAIL
     return Decision.INCONCLUSIVE if found.mean < -(found.high - found.low) / 3 else Decision.PASS
-
-
-def _many(values: "pd.Series[Any]") -> bool:
-    from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype, is_numeric_dtype
-
-    number = is_numeric_dtype(values) or is_datetime64_any_dtype(values)
-    return bool(number and not is_bool_dtype(values) and values.nunique() > FEW_VALUES)
-
-
-def _values(column: str, values: "pd.Series[Any]") -> Iterator[Slice]:
-    for value in sorted(values.dropna().unique(), key=str):
-        yield Slice(f"slice {column} = {value}", (values == value).fillna(False).to_numpy("bool"))
-
-
-def _quarters(column: str, values: "pd.Series[Any]") -> Iterator[Slice]:
-    import pandas as pd
-
-    cut = pd.qcut(values, PARTS, duplicates="drop")
-    for number, part in enumerate(cut.cat.categories, 1):
-        mask = (cut == part).to_numpy("bool")
-        inside = values[mask]
-        name = f"slice {column} part {number} of {len(cut.cat.categories)}"
-        yield Slice(name, mask, f"{inside.min()} to {inside.max()}: ")
 
 
 def _rules(case: Case, part: Slice, judged: int) -> list[Rule]:

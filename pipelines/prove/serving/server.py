@@ -89,8 +89,8 @@ class Server:
     def loaded(self) -> list[int]:
         """The processes of the server that have a champion loaded; that of a server of one is not asked."""
         files = self.home.glob("serving/workers/*/*.loaded")
-        alive = [file for file in files if Path("/proc", file.stem).exists() and file.read_bytes()]
-        return [int(file.stem) for file in alive] if self.workers > 1 else [0]
+        loaded = [int(file.stem) for file in files if file.read_bytes()]
+        return [pid for pid in loaded if lives(pid)] if self.workers > 1 else [0]
 
     def kill(self) -> None:
         """SIGKILL, whatever it is doing."""
@@ -103,6 +103,14 @@ class Server:
         assert self.process is not None  # noqa: S101 - it was started
         self.process.terminate()
         self.process.join(PATIENCE)
+
+
+def lives(pid: int) -> bool:
+    """Whether a process works; one that has ended and that nobody asked for does not."""
+    try:
+        return Path("/proc", str(pid), "stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,9 @@ def kept_quality(scene: Scene) -> Evidence:
     if scene.monitor is None:
         return nothing("the monitor has not reported on the champion")
     said, at = scene.monitor
-    decay = said.get("decay") or {}
+    decay, given = said.get("decay") or {}, said.get("given") or {}
+    if given.get("decayed"):
+        return Evidence(NONE, str(given["explanation"]), at)
     if decay.get("since") is None:
         return nothing(str(decay.get("explanation") or "decay is not judged"))
     return Evidence(NONE if decay.get("decayed") else AUTOMATED, str(decay["explanation"]), at)

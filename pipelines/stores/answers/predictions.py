@@ -146,9 +146,12 @@ class Predictions:
         found = self._read(LOGGED.where(PREDICTIONS.c.prediction_id == prediction_id))
         return found[0] if found else None
 
-    def between(self, model: str, since: datetime, until: datetime) -> list[Mapping[str, Any]]:
-        """What the model answered about events in (since, until], oldest first: ANSWERED, without the features."""
-        query = MEASURED.where(PREDICTIONS.c.model == model, since < HAPPENED, until >= HAPPENED).order_by(
+    def between(
+        self, model: str, since: datetime, until: datetime, features: bool = False
+    ) -> list[Mapping[str, Any]]:
+        """What the model answered about events in (since, until], oldest first: ANSWERED, and `features` if asked."""
+        asked = MEASURED.add_columns(PREDICTIONS.c.features) if features else MEASURED
+        query = asked.where(PREDICTIONS.c.model == model, since < HAPPENED, until >= HAPPENED).order_by(
             HAPPENED, PREDICTIONS.c.prediction_id
         )
         with self._engine().connect() as connection:
@@ -168,14 +171,17 @@ class Predictions:
         with self._engine().begin() as connection:
             connection.execute(sa.insert(TRUTHS), asdict(truth))
 
-    def truths(self, model: str) -> list[Truth]:
-        """All that was told of the model's answers, by when it was known and then by when it came."""
+    def truths(self, model: str, events: tuple[datetime, datetime] | None = None) -> list[Truth]:
+        """All that was told of the model's answers, by when it was known and then by when it came; of those about
+        events from one moment to another if `events` names them."""
         query = (
             sa.select(TRUTHS)
             .join_from(TRUTHS, PREDICTIONS)
             .where(PREDICTIONS.c.model == model)
             .order_by(TRUTHS.c.known_at, TRUTHS.c.received_at, TRUTHS.c.truth_id)
         )
+        if events is not None:
+            query = query.where(events[0] <= HAPPENED, events[1] >= HAPPENED)
         with self._engine().connect() as connection:
             return [Truth(**row._mapping) for row in connection.execute(query)]
 

@@ -19,7 +19,7 @@ from pipelines.catalog import ModelSpec
 from pipelines.contracts import Decision, EvergreenError, TrainingSet, Verdict
 from pipelines.gate import evaluate, notary, record
 from pipelines.gate.report import files
-from pipelines.monitoring.monitor import decay
+from pipelines.monitoring.decay import decay
 from pipelines.record import card, explain
 from pipelines.record.contributions import contributions
 from pipelines.serving.app import create_app

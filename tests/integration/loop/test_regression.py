@@ -20,7 +20,7 @@ from pipelines.cli.tables import scores, trained
 from pipelines.contracts import Decision, EvergreenError, TrainingSet, as_json
 from pipelines.gate import opened
 from pipelines.gate.rules import serving
-from pipelines.monitoring.monitor import decay
+from pipelines.monitoring.decay import decay
 from pipelines.serving.app import create_app
 from pipelines.serving.schemas import example
 from pipelines.serving.sources import OneByOne

@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +17,13 @@ from pipelines import catalog
 from pipelines.catalog import Decay, ModelSpec
 from pipelines.contracts import Cause, DecayFinding, EvergreenError, NothingToDo
 from pipelines.gate.intervals import Improvement, improvement
-from pipelines.monitoring.monitor import compared, decay, held_out, monitor, signal
+from pipelines.monitoring.decay import compared, decay, decay_of_given, held_out
+from pipelines.monitoring.monitor import monitor, signal
 from pipelines.settings import PROJECT
 from pipelines.stores import Stores
+from pipelines.stores.answers.predictions import Prediction
 from pipelines.stores.tracking.registry import MODEL_FILE
+from pipelines.training.answers import answers
 from tests.retrainings import HOUR, MODEL, NOW, copied, crowned
 from tests.training_sets import AS_OF, frame, spec
 
@@ -235,6 +238,150 @@ def test_rows_of_the_gate_that_are_gone_are_an_error_that_names_the_remedy(watch
         path.unlink()
     with pytest.raises(EvergreenError, match=f"evergreen train {MODEL} --as-of"):
         judged(watched, arrived(2000, signal=-2.0))
+
+
+def logged(
+    stores: Stores, rows: pd.DataFrame, said: object, degraded: object = False, version: int = 1
+) -> list[str]:
+    """The rows as questions that serving answered; their ids."""
+    from uuid import uuid4
+
+    values, gone = np.broadcast_to(said, len(rows)), np.broadcast_to(degraded, len(rows))
+    of = model()
+    answers = [
+        Prediction(
+            prediction_id=str(uuid4()), model=MODEL, version=version, digest="d", answer=float(value), threshold=0.4,
+            entities={name: getattr(row, name) for name in of.entities},
+            request={
+                "scheduled_departure": row.scheduled_departure.to_pydatetime(),
+                "scheduled_arrival": row.scheduled_arrival.to_pydatetime(), "distance": int(row.distance),
+            },
+            features={}, degraded=bool(lost), asked_at=row.event_timestamp.to_pydatetime(),
+            event_time=row.scheduled_departure.to_pydatetime(),
+        )
+        for row, value, lost in zip(rows.itertuples(), values, gone, strict=True)
+    ]  # fmt: skip
+    stores.predictions.record(*answers)
+    return [each.prediction_id for each in answers]
+
+
+@pytest.fixture
+def served(watched: Stores, monkeypatch: pytest.MonkeyPatch) -> tuple[Stores, pd.DataFrame]:
+    """Stores with a champion, and flights whose labels land as they come."""
+    rows = arrived(2000).drop_duplicates(["tailnum", "scheduled_departure"])
+
+    def landed(_: ModelSpec, as_of: datetime, *__: object, **___: object) -> pd.DataFrame:
+        return rows[rows["label_known_at"] <= pd.Timestamp(as_of)]
+
+    monkeypatch.setattr("pipelines.training.training_set.labels", landed)
+    return watched, rows
+
+
+LONG = {"window": timedelta(days=40)}
+
+
+def given(stores: Stores, current: pd.DataFrame, as_of: datetime = LATER, **rule: object) -> DecayFinding:
+    champion = stores.tracking.champion(MODEL)
+    of = model(**rule)
+    of = of.model_copy(update={"monitor": of.monitor.model_copy(update=LONG)})
+    loaded = stores.tracking.load(MODEL, champion.version)
+    return decay_of_given(of, champion, loaded, current, as_of, stores)
+
+
+def champions(stores: Stores, rows: pd.DataFrame) -> np.ndarray:
+    return answers(stores.tracking.load(MODEL, 1), rows)
+
+
+def test_answers_as_good_as_at_the_gate_are_no_decay(served: tuple[Stores, pd.DataFrame]) -> None:
+    stores, rows = served
+    logged(stores, rows, champions(stores, rows))
+    found = given(stores, rows)
+    assert not found.decayed
+    assert found.rows > 1500
+    assert found.since == pytest.approx(found.at_gate, abs=0.05)
+
+
+def test_answers_that_lose_more_than_at_the_gate_are_decay_if_the_champion_does(
+    served: tuple[Stores, pd.DataFrame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores, rows = served
+    flipped = rows.assign(label=1 - rows["label"])
+    monkeypatch.setattr("pipelines.training.training_set.labels", lambda *_, **__: flipped)
+    logged(stores, rows, champions(stores, rows))
+    found = given(stores, flipped)
+    assert found.decayed
+    assert found.low > 0.05
+    assert found.explanation.startswith("answers given: decayed: version 1's log_loss is")
+
+
+def test_decay_of_the_answers_given_alone_is_a_signal(served: tuple[Stores, pd.DataFrame]) -> None:
+    """Few of those questions are among the newest labelled rows, so that nothing speaks for the champion."""
+    stores, rows = served
+    logged(stores, rows, 1 - champions(stores, rows))
+    elsewhere = arrived(2000, seed=11)
+    of = model().model_copy(update={"monitor": model().monitor.model_copy(update=LONG)})
+    report = monitor(of, LATER, stores, frame(2000, 0, 2.0), elsewhere)
+    assert (report.decay.decayed, report.given.decayed, report.decayed) == (False, True, True)
+    signal(report, NOW + HOUR, stores)
+    (pending,) = stores.signals.pending(MODEL)
+    assert (pending.cause, pending.detail) == (Cause.DECAY, report.given.explanation)
+
+
+def test_answers_that_are_bad_where_the_champion_is_not_are_a_fault_of_features_and_no_decay(
+    served: tuple[Stores, pd.DataFrame],
+) -> None:
+    stores, rows = served
+    logged(stores, rows, 1 - champions(stores, rows))
+    found = given(stores, rows)
+    assert not found.decayed
+    assert f"`evergreen parity {MODEL}`" in found.explanation
+
+
+def test_answers_that_are_the_champions_own_stay_decay_where_the_same_questions_say_otherwise(
+    served: tuple[Stores, pd.DataFrame],
+) -> None:
+    """None of those that were answered the wrong way round is asked again; the others were answered no worse then."""
+    stores, rows = served
+    right = champions(stores, rows)
+    turned = np.arange(len(rows)) % 3 > 0
+    logged(stores, rows, np.where(turned, 1 - right, right))
+    assert given(stores, rows[~turned]).decayed
+    assert not given(stores, rows).decayed
+
+
+def test_degraded_answers_are_no_decay_however_bad_and_many(served: tuple[Stores, pd.DataFrame]) -> None:
+    stores, rows = served
+    right = champions(stores, rows)
+    gone = np.arange(len(rows)) % 4 > 0
+    logged(stores, rows, np.where(gone, 1 - right, right), gone)
+    elsewhere = arrived(2000, seed=11)
+    few = given(stores, elsewhere)
+    assert not few.decayed
+    assert re.search(
+        r"answers of version 1 on \d+ days \(1,\d+ degraded ones left out\), 500", few.explanation
+    )
+    enough = given(stores, elsewhere, minimum_rows=200)
+    assert not enough.decayed
+    assert enough.rows == (~gone & (rows["label_known_at"] <= pd.Timestamp(LATER))).sum() > 400
+    assert "degraded ones left out" in enough.explanation
+
+
+def test_only_enough_answers_of_the_champion_since_its_training_whose_truth_is_known_count(
+    served: tuple[Stores, pd.DataFrame],
+) -> None:
+    stores, rows = served
+    none = given(stores, rows)
+    assert "the truth is known of 0 answers of version 1 on 0 days, 500 on 3 needed" in none.explanation
+    bad, elsewhere = 1 - champions(stores, rows), arrived(2000, seed=11)
+    logged(stores, rows, bad, version=7)
+    assert given(stores, elsewhere).rows == 0
+    logged(stores, rows, bad)
+    early = AS_OF + timedelta(days=10)
+    known = rows["label_known_at"] <= pd.Timestamp(early)
+    assert 200 < known.sum() < len(rows) - 200
+    assert given(stores, elsewhere, early, minimum_rows=100).rows == known.sum()
+    assert not given(stores, elsewhere, minimum_rows=len(rows) + 1).decayed
+    assert not given(stores, elsewhere, minimum_days=60).decayed
 
 
 def test_a_signal_of_the_monitor_wakes_the_retraining(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from sklearn.metrics import log_loss, roc_auc_score
 from pipelines import catalog
 from pipelines.contracts import NothingToDo
 from pipelines.loop import steps
-from pipelines.monitoring.performance import Performance, expected, performance
+from pipelines.monitoring.calibration import expected
+from pipelines.monitoring.performance import Performance, performance
 from pipelines.monitoring.performance_page import paged
 from pipelines.monitoring.truth import KNOWN, NEVER, PENDING, answered
 from pipelines.settings import Settings
@@ -129,6 +130,33 @@ def test_the_label_that_is_known_later_than_what_was_told_counts(
     assert (after.label[name], after.told[name]) == (0.0, "label")
 
 
+def test_only_labels_that_can_be_the_truth_of_the_answers_are_read(
+    flown: Stores, asked: dict[str, pd.Series], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of long before tell nothing; what is found is as if all had been read."""
+    from pipelines.training import training_set
+
+    training, monitor = (each.model_copy(update=short) for each, short in (
+        (SPEC.training, {"holdout": timedelta(days=1)}), (SPEC.monitor, {"window": timedelta(days=1)}),
+    ))  # fmt: skip
+    spec, read = SPEC.model_copy(update={"training": training, "monitor": monitor}), []
+
+    def counted(*args: Any, real: Any = training_set.labels, **named: Any) -> pd.DataFrame:
+        read.append(real(*args, **named))
+        return read[-1]
+
+    logged = flown.predictions.between(SPEC.name, AS_OF - timedelta(days=2), AS_OF)
+    assert len(logged) > 50
+    monkeypatch.setattr(training_set, "labels", counted)
+    narrow = answered(spec, logged, AS_OF, flown)
+    monkeypatch.setattr("pipelines.monitoring.truth._since", lambda *_: None)
+    whole = answered(spec, logged, AS_OF, flown)
+    same = ["prediction_id", "label", "label_known_at", "told"]
+    assert narrow[same].equals(whole[same])
+    assert (narrow["state"] == KNOWN).sum() > 50
+    assert len(read[0]) < 0.7 * len(read[1])
+
+
 @pytest.fixture
 def found(flown: Stores, asked: dict[str, pd.Series]) -> Performance:
     return performance(SPEC, BEGIN - timedelta(days=1), AS_OF, flown)
@@ -173,6 +201,22 @@ def test_what_is_expected_is_what_comes_true_where_the_probabilities_are_right(m
     assert expected("log_loss", hopeful) != pytest.approx(measure("log_loss", true, hopeful), rel=0.01)
 
 
+def test_a_slice_of_a_feature_is_cut_by_what_serving_used(flown: Stores, flights: pd.DataFrame) -> None:
+    some = [row for _, row in flights.sample(60, random_state=1).iterrows()]
+    known = [{"aircraft__engines": n % 3 or None} for n in range(60)]
+    flown.predictions.record(
+        *(replace(_answer(row, 1, 0.3), features=each) for row, each in zip(some, known, strict=True))
+    )
+    slices = SPEC.gate.slices.model_copy(update={"columns": ("aircraft__engines",)})
+    spec = SPEC.model_copy(update={"gate": SPEC.gate.model_copy(update={"slices": slices})})
+    found = performance(spec, BEGIN - timedelta(days=1), AS_OF, flown).slices
+    assert {each.name: each.answers for each in found} == {
+        "aircraft__engines = 1.0": 20,
+        "aircraft__engines = 2.0": 20,
+        "aircraft__engines missing": 20,
+    }
+
+
 def test_a_model_that_nobody_asked_has_nothing_to_tell(flown: Stores) -> None:
     with pytest.raises(NothingToDo, match="holds no answer of flight_delays"):
         performance(SPEC, BEGIN, AS_OF, flown)
@@ -193,6 +237,9 @@ def test_the_step_tells_and_writes_its_page(
     told = steps.performance(SPEC.name, as_of=AS_OF.isoformat())
     assert sum(each["answers"] for each in told["periods"]) == len(asked) + NEVER_FLOWN
     assert Path(told["page"]).exists()
+    origins = [each for each in told["slices"] if each["name"].startswith("origin = ")]
+    assert sum(each["answers"] for each in origins) == len(asked) + NEVER_FLOWN
+    assert [each["arm"] for each in told["periods"]] == ["champion"] * len(told["periods"])
 
 
 def test_a_page_begins_ninety_days_before_the_newest_answer(

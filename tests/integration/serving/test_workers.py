@@ -1,16 +1,17 @@
 """The real server with two processes: one version at a time, counted together, and nobody left behind."""
 
+import os
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from urllib.request import urlopen
 
-import psutil
 import pytest
 
 from pipelines.prove import serving
 from pipelines.prove.promotion.world import World
-from pipelines.prove.serving.server import PATIENCE, Crew, Reply, Server, asked, question
+from pipelines.prove.serving.server import Crew, Reply, Server, asked, lives, question
 from tests.champions import copied, crowned
 
 
@@ -55,7 +56,7 @@ def test_what_both_answer_is_counted_together_also_once_one_has_ended(two: Two) 
     assert [reply.status for reply in two.ask(40)] == [200] * 40
     assert two.counted() == before + 40
     ended, kept = two.server.loaded()
-    psutil.Process(ended).kill()
+    os.kill(ended, signal.SIGKILL)
     assert serving._until(lambda: len({*two.server.loaded()} - {ended}) == 2)
     assert kept in two.server.loaded()
     assert [reply.status for reply in two.ask(16)] == [200] * 16
@@ -63,9 +64,8 @@ def test_what_both_answer_is_counted_together_also_once_one_has_ended(two: Two) 
 
 
 def test_processes_end_with_their_keeper_however_it_ends(two: Two) -> None:
-    workers = [psutil.Process(pid) for pid in two.server.loaded()]
+    workers = two.server.loaded()
     assert len(workers) == 2
     assert isinstance(two.server.process, Crew)
     two.server.process.kill()
-    ended, left = psutil.wait_procs(workers, PATIENCE)
-    assert (len(ended), left) == (2, [])
+    assert serving._until(lambda: not any(lives(pid) for pid in workers))
