@@ -20,6 +20,8 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 td, th { padding: 0 .6rem; text-align: right; white-space: nowrap; border-bottom: 1px solid #8884; }
 td:first-child, th:first-child { text-align: left; }
 """
+NAMED = 8
+"""More versions are not named in a legend: each has its number where it begins."""
 HEADS = ("day", "version", "answers", "known", "pending", "never", "degraded")
 
 
@@ -76,7 +78,8 @@ def picture(found: Performance) -> bytes:
 
 
 def _metric(axes: "Axes", found: Performance) -> None:
-    for version in sorted({each.version for each in found.periods}):
+    versions = sorted({each.version for each in found.periods})
+    for version in versions:
         own = [each for each in found.periods if each.version == version]
         days, values = _days(own), [float("nan") if p.metric is None else p.metric for p in own]
         reach = [
@@ -93,8 +96,36 @@ def _metric(axes: "Axes", found: Performance) -> None:
         )
     axes.set_ylabel(found.metric)
     axes.set_ylim(*_reach(found))
-    axes.legend(fontsize="small", ncols=2)
+    if len(versions) > NAMED:
+        _numbered(axes, found)
+    else:
+        axes.legend(fontsize="small", ncols=2)
     axes.grid(alpha=0.3)
+
+
+def _numbered(axes: "Axes", found: Performance) -> None:
+    """Each version's number above its first day; what is drawn is told once for all."""
+    from datetime import date
+
+    begins: dict[int, str] = {}
+    for each in found.periods:
+        begins.setdefault(each.version, each.day)
+    for version, day in begins.items():
+        at: Any = date.fromisoformat(day)
+        axes.axvline(at, color="gray", alpha=0.3, linewidth=0.8)
+        axes.text(
+            at,
+            1.0,
+            f"{version}",
+            transform=axes.get_xaxis_transform(),
+            fontsize="small",
+            ha="center",
+            va="bottom",
+        )
+    drawn, _ = axes.get_legend_handles_labels()
+    lines = [each for each in drawn if not hasattr(each, "has_yerr")][:1]
+    bars = [each for each in drawn if hasattr(each, "has_yerr")][:1]
+    axes.legend([*bars, *lines], ["measured (above: the version)", "expected"], fontsize="small", ncols=2)
 
 
 def _reach(found: Performance) -> tuple[float | None, float | None]:

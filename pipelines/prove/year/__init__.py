@@ -7,6 +7,7 @@ from pipelines.loop import steps
 from pipelines.prove import Proof, Say
 from pipelines.prove.year import checks, findings
 from pipelines.prove.year.life import Life, told
+from pipelines.prove.year.picture import drawn
 from pipelines.prove.year.story import Script
 from pipelines.settings import scratch
 
@@ -36,7 +37,8 @@ def held(life: Life, say: Say) -> Proof:
         + ", ".join(f"{what} {spent:.0f} s" for what, spent in life.diary.kept["seconds"].items())
     )
     page = steps.performance(spec.name, script.begin.isoformat(), script.told.isoformat())["page"]
-    say(f"The performance page: {page}")
+    picture = drawn(rows, life.diary.kept["retrainings"], stores.settings.home / "reports" / "year.png")
+    say(f"The performance page: {page}; beside the frozen model, week by week: {picture}")
     failures = [*checks.broken(life, log, rows)]
     found = findings.gained(rows)
     if findings.verdict(found) == findings.WORSE:

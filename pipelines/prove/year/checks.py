@@ -20,7 +20,7 @@ def broken(life: Life, log: Sequence[Prediction], rows: "pd.DataFrame") -> Itera
     """Every breach in a sentence; `rows` are the answers with their truths."""
     yield from (f"a file was refused: {why}" for why in life.diary.kept["refused"])
     yield from once(life, log)
-    yield from before_the_truth(life, log)
+    yield from before_the_truth(life, log, rows)
     yield from trained_in_time(life)
     wrong = life.year.untold(rows[rows["state"] == KNOWN], life.script.told)
     if wrong:
@@ -42,13 +42,13 @@ def once(life: Life, log: Iterable[Prediction]) -> Iterator[str]:
         yield f"{missing:,} questions have no answer in the log, {more:,} answers are there twice or were not asked for"
 
 
-def before_the_truth(life: Life, log: Iterable[Prediction]) -> Iterator[str]:
+def before_the_truth(life: Life, log: Iterable[Prediction], rows: "pd.DataFrame") -> Iterator[str]:
     """What each answer knew ended before its question fell due, and before anything was told of it."""
-    first, bad = life.year.first_told(), []
+    first, bad = life.year.first_told(rows), []
     for each in log:
         known = [datetime.fromisoformat(view["as_of"]) for view in (each.known or {}).values() if view]
         due = (each.event_time or each.asked_at) - life.spec.label.horizon
-        told = first.get(_question(each))
+        told = first.get(each.prediction_id)
         if not known or max(known) > due or (told is not None and told <= max(known)):
             bad.append(
                 f"{each.prediction_id} was due {due}, knew until {max(known, default=None)}, told {told}"

@@ -65,10 +65,10 @@ def by_month(rows: "pd.DataFrame", retrainings: Sequence[dict[str, Any]]) -> Ite
 
 def _figures(rows: "pd.DataFrame") -> dict[str, Any]:
     known = rows[rows["state"] == KNOWN]
-    figures: dict[str, Any] = {"answers": f"{len(rows):,}", "known": f"{len(known) / len(rows):.1%}"}
-    for metric, name in (("log_loss", "log loss"), ("roc_auc", "AUC")):
+    figures: dict[str, Any] = {"answers": f"{len(rows):,}", "truth known": f"{len(known) / len(rows):.1%}"}
+    for metric, name, gain in (("log_loss", "log loss", "less by"), ("roc_auc", "AUC", "more by")):
         ours, frozen, found = compared(known, metric)
-        figures |= {name: f"{ours:.4f}", f"{name}, frozen": f"{frozen:.4f}", f"{name}, gain": shown(found)}
+        figures |= {name: f"{ours:.4f}, frozen {frozen:.4f}", gain: shown(found)}
     return figures | {"the champions are": verdict(compared(known, "log_loss")[2])}
 
 
@@ -91,7 +91,7 @@ def compared(known: "pd.DataFrame", metric: str) -> tuple[float, float, Improvem
 
 
 def shown(found: Improvement) -> str:
-    return f"{found.mean:+.4f} ({found.low:+.4f} to {found.high:+.4f})"
+    return f"{found.mean + 0.0:+.4f} ({found.low:+.4f} to {found.high:+.4f})"
 
 
 def verdict(found: Improvement) -> str:

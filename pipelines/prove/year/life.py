@@ -63,13 +63,17 @@ class Life:
     def lived(self) -> None:
         """Every moment that is still to come, in order; then what is told afterwards."""
         moments = [m for m in self.script.moments if self.diary.done is None or m > self.diary.done]
-        begun = time.monotonic()
         with traffic(self.spec, self.stores) as clients:
-            for number, moment in enumerate(moments, 1):
+            for number, moment in enumerate(moments):
                 asked = self._moment(moment, clients)
-                left = (time.monotonic() - begun) / number * (len(moments) - number) / 60
-                self.say(f"{moment:%Y-%m-%d %H:%M}: {asked:,} questions, version {self._champion()} answers;"
-                         f" {len(moments) - number:,} moments left, about {left:.0f} min")  # fmt: skip
+                if number == 0:  # it may have been the opening, which takes longer than all that follow
+                    begun = time.monotonic()
+                left = len(moments) - number - 1
+                minutes = (time.monotonic() - begun) / max(number, 1) * left / 60
+                about = f"{left:,} moments left" + (f", about {minutes:.0f} min" if number else "")
+                self.say(
+                    f"{moment:%Y-%m-%d %H:%M}: {asked:,} questions, version {self._champion()} answers; {about}"
+                )
         self._take_in(self.script.told)
         self.diary.write()
 
@@ -77,7 +81,7 @@ class Life:
         """What happens at a moment; how many questions were asked."""
         self._take_in(moment)
         with self.diary.timed("features"):
-            steps.all_computed(steps.features(moment.isoformat(), say=lambda _: None))
+            steps.all_computed(steps.features(moment.isoformat(), say=self._opening()))
         woken = self._woken(moment)
         if woken:
             with self.diary.timed("retraining"):
@@ -121,6 +125,10 @@ class Life:
             if found["drifted"] or found["decayed"]:
                 return Woken.MONITOR
         return Woken.SCHEDULE if self._due(moment, self.script.sweep) else None
+
+    def _opening(self) -> Say:
+        """Who is told how far the features have come: at first that takes minutes, later it is soon done."""
+        return self.say if self.diary.done is None else lambda _: None
 
     def _due(self, moment: datetime, period: timedelta) -> bool:
         """Whether one more whole period has passed since the moment before."""

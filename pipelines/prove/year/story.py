@@ -157,17 +157,22 @@ class Year:
             for row in rows
         ]
 
-    def first_told(self) -> dict[tuple[str, ...], datetime]:
-        """When anything was told of each question of which something ever is."""
-        named = ", ".join(f'"{name}"' for name in self.fields)
+    def first_told(self, rows: "pd.DataFrame") -> dict[str, datetime]:
+        """When anything was told of what each answer (`prediction_id`) is about, if something ever is."""
+        self.connection.register("answers", rows[[*self.fields, "prediction_id"]])
         found = self.connection.execute(
-            f'select min("{self.label.available_at}"), {named} from {self.label.name} group by {named}'
+            f'select prediction_id, min("{self.label.available_at}") from answers r'
+            f" join {self.label.name} t on {self._same()} group by prediction_id"
         ).fetchall()
-        return {_told_from([*zip(self.fields, as_json(row), strict=True)]): told for told, *row in found}
+        self.connection.unregister("answers")
+        return dict(found)
+
+    def _same(self) -> str:
+        """SQL: r asks what t is about."""
+        return " and ".join(f'r."{name}" is not distinct from t."{name}"' for name in self.fields)
 
     def untold(self, rows: "pd.DataFrame", as_of: datetime) -> int:
         """How many rows have a label that is not the newest which was told of their question by a moment."""
-        same = " and ".join(f'r."{name}" is not distinct from t."{name}"' for name in self.fields)
         key = ", ".join(f'"{column}"' for column in self.label.key)
         self.connection.register("labelled", rows[[*self.fields, "label"]])
         found = self.connection.execute(
@@ -177,7 +182,7 @@ class Year:
                 qualify row_number() over (partition by {key} order by "{self.label.available_at}" desc) = 1
             )
             select count(*) from labelled r where not exists (
-                select 1 from told t where {same} and r.label = cast(t.arrival_delay >= 15 as integer)
+                select 1 from told t where {self._same()} and r.label = cast(t.arrival_delay >= 15 as integer)
             )
             """,
             [as_of],
@@ -188,11 +193,8 @@ class Year:
 
 def asked_of(body: Mapping[str, Any]) -> tuple[str, ...]:
     """A question as it can be told from others: the same of a request as of what the log keeps of it."""
-    return _told_from([*{**body["entities"], **body["request"]}.items()])
-
-
-def _told_from(values: list[tuple[str, Any]]) -> tuple[str, ...]:
-    return tuple(str(datetime.fromisoformat(v)) if _is_time(v) else str(v) for _, v in sorted(values))
+    values = sorted({**body["entities"], **body["request"]}.items())
+    return tuple(str(datetime.fromisoformat(v)) if _is_time(v) else str(v) for _, v in values)
 
 
 def _is_time(value: Any) -> bool:

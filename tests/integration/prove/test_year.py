@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
+from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from pipelines import catalog
 from pipelines.catalog import Comparison, ModelSpec
 from pipelines.features import leakage
+from pipelines.features.health import suites
 from pipelines.loop import steps
 from pipelines.prove import Proof, year
 from pipelines.prove.promotion.world import tiny
@@ -19,8 +22,8 @@ from pipelines.settings import scratch
 from pipelines.stores.answers.predictions import Prediction
 
 SCRIPT = Script(
-    date(2013, 1, 8), date(2013, 1, 9), window=timedelta(hours=4), sample=25,
-    watch=timedelta(days=1), sweep=timedelta(days=1), hours=(12, 18), late=0.2, never=0.05, wrong=0.1,
+    date(2013, 1, 5), date(2013, 1, 6), window=timedelta(hours=4), sample=25,
+    watch=timedelta(days=30), sweep=timedelta(days=1), hours=(12, 18), late=0.2, never=0.05, wrong=0.1,
 )  # fmt: skip
 
 
@@ -40,12 +43,13 @@ class Killed(BaseException):
 
 @pytest.fixture(scope="module")
 def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Life, Proof]]:
-    """A life that was killed while it asked, and went on; others look through the features for leaks."""
+    """A life that was killed while it asked, and went on; whether its features are good, others ask."""
     home = tmp_path_factory.mktemp("year")
     with pytest.MonkeyPatch.context() as patched, scratch(home):
         patched.setattr(catalog, "model", lambda _: small())
         patched.setattr(leakage, "check", lambda *_: None)
-        with killed_while_asking(third=3), pytest.raises(Killed):
+        patched.setattr(suites, "load", lambda *_: None)
+        with killed_while_asking(at=2), pytest.raises(Killed):
             Life(small(), SCRIPT, steps.stores(), lambda _: None).lived()
         life = Life(small(), SCRIPT, steps.stores(), lambda _: None)
         life.lived()
@@ -53,16 +57,16 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Life, Proo
 
 
 @contextmanager
-def killed_while_asking(third: int) -> Iterator[None]:
+def killed_while_asking(at: int) -> Iterator[None]:
     """The questions of one moment are asked, and it is never noted that they were."""
     from pipelines.prove.year import life
 
     asked = life.Life._ask
-    count = iter(range(1, third + 1))
+    count = iter(range(1, at + 1))
 
     def ask(self: Life, *given: object) -> int:
         number = asked(self, *given)
-        if next(count) == third:
+        if next(count) == at:
             raise Killed
         return number
 
@@ -86,8 +90,26 @@ def test_a_life_that_was_cut_off_asks_each_question_once_and_holds(
     assert len(log) > 30
     trained = [each for each in life.diary.kept["retrainings"] if each["trained"]]
     assert [each["causes"] for each in trained] == [["data"], ["data"]]
-    assert life.diary.kept["watched"]
     assert (life.stores.settings.home / "reports" / "performance" / "flight_delays.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("found", "woken"), [((True, False), "monitor"), ((False, True), "monitor"), ((False, False), "schedule")]
+)
+def test_drift_and_decay_wake_the_retraining_and_so_does_the_schedule(
+    lived: tuple[Life, Proof], monkeypatch: pytest.MonkeyPatch, found: tuple[bool, bool], woken: str
+) -> None:
+    life, told = (
+        copy(lived[0]),
+        {"drifted": found[0], "decayed": found[1], "explanation": "as it was looked at"},
+    )
+    monkeypatch.setattr(steps, "monitor", lambda *_, **__: told)
+    life.script = replace(SCRIPT, watch=timedelta(days=1))
+    later = SCRIPT.moments[-1] + timedelta(days=1)
+    assert life._woken(later) == woken
+    assert life.diary.kept["watched"][-1] == [later.isoformat(), "as it was looked at"]
+    life.script = replace(SCRIPT, watch=timedelta(days=30), sweep=timedelta(days=30))
+    assert life._woken(later) is None
 
 
 def test_truth_comes_late_wrong_at_first_or_never(lived: tuple[Life, Proof], log: list[Prediction]) -> None:
@@ -121,9 +143,10 @@ def test_an_answer_that_was_given_after_its_truth_is_found(
     lived: tuple[Life, Proof], log: list[Prediction]
 ) -> None:
     life = lived[0]
-    assert [*checks.before_the_truth(life, log)] == []
+    rows = findings.answers(life.spec, SCRIPT, log, life.stores)
+    assert [*checks.before_the_truth(life, log, rows)] == []
     with moved(life, SCRIPT.begin, "- interval 3 day", "available_at >"):
-        (found,) = checks.before_the_truth(life, log)
+        (found,) = checks.before_the_truth(life, log, rows)
     assert "knew too much" in found
 
 

@@ -1,0 +1,93 @@
+"""What the retrainings gained, week by week, as a picture."""
+
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.gate.intervals import Improvement
+from pipelines.monitoring.truth import KNOWN
+from pipelines.places import whole
+from pipelines.prove.year.findings import CONFIDENCE, compared
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+LEAST = 50
+"""Of fewer answers a week is not drawn."""
+Week = tuple[Any, float, float, Improvement]
+"""Its Monday, the log loss of the champions and of the first one, frozen, and the gain."""
+
+
+def drawn(rows: "pd.DataFrame", retrainings: Sequence[dict[str, Any]], path: Path) -> Path:
+    """Writes a PNG: log loss of both by week of the event, promotions among them, above the gain with its interval."""
+    from matplotlib.figure import Figure
+
+    found = weeks(rows)
+    figure = Figure(figsize=(11, 6), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
+    _losses(above, found, retrainings)
+    _gains(below, found)
+    figure.autofmt_xdate()
+    out = BytesIO()
+    figure.savefig(out, format="png", dpi=110)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole(path) as part:
+        part.write_bytes(out.getvalue())
+    return path
+
+
+def weeks(rows: "pd.DataFrame") -> list[Week]:
+    """The weeks of which enough is known, oldest first."""
+    import pandas as pd
+
+    known = rows[rows["state"] == KNOWN]
+    days = known["event_timestamp"].dt.floor("D")
+    mondays = days - pd.to_timedelta(days.dt.weekday, unit="D")
+    found = [(monday.to_pydatetime(), some) for monday, some in known.groupby(mondays) if len(some) >= LEAST]
+    return [(monday, *compared(some, "log_loss")) for monday, some in found]
+
+
+def _losses(axes: "Axes", found: Sequence[Week], retrainings: Sequence[dict[str, Any]]) -> None:
+    mondays = [week[0] for week in found]
+    axes.plot(
+        mondays,
+        [week[1] for week in found],
+        "o-",
+        color="tab:blue",
+        label="the champions, as they were served",
+    )
+    axes.plot(
+        mondays, [week[2] for week in found], "s--", color="tab:gray", label="the first champion, frozen"
+    )
+    _promotions(axes, retrainings)
+    axes.set_ylabel("log loss")
+    axes.legend(fontsize="small")
+    axes.grid(alpha=0.3)
+
+
+def _promotions(axes: "Axes", retrainings: Sequence[dict[str, Any]]) -> None:
+    """A line at each training, full where its version became champion."""
+    from datetime import datetime
+
+    for each in [each for each in retrainings if each["trained"]]:
+        at: Any = datetime.fromisoformat(each["moment"])
+        style = "-" if each["promoted"] else ":"
+        axes.axvline(at, linestyle=style, color="tab:green", alpha=0.6, linewidth=1)
+
+
+def _gains(axes: "Axes", found: Sequence[Week]) -> None:
+    gains = [week[3] for week in found]
+    reach = [[gain.mean - gain.low for gain in gains], [gain.high - gain.mean for gain in gains]]
+    axes.errorbar(
+        [week[0] for week in found],
+        [gain.mean for gain in gains],
+        yerr=reach,
+        fmt="o",
+        capsize=2,
+        color="tab:blue",
+    )
+    axes.axhline(0, color="gray", linewidth=1)
+    axes.set_ylabel(f"log loss less by ({CONFIDENCE:.0%})")
+    axes.grid(alpha=0.3)
