@@ -1,6 +1,7 @@
 """What the retrainings gained, week by week, as a picture."""
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +15,11 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+HALF = timedelta(days=3, hours=12)
 LEAST = 50
 """Of fewer answers a week is not drawn."""
 Week = tuple[Any, float, float, Improvement]
-"""Its Monday, the log loss of the champions and of the first one, frozen, and the gain."""
+"""Its middle, the log loss of the champions and of the first one, frozen, and the gain."""
 
 
 def drawn(rows: "pd.DataFrame", retrainings: Sequence[dict[str, Any]], path: Path) -> Path:
@@ -45,21 +47,21 @@ def weeks(rows: "pd.DataFrame") -> list[Week]:
     known = rows[rows["state"] == KNOWN]
     days = known["event_timestamp"].dt.floor("D")
     mondays = days - pd.to_timedelta(days.dt.weekday, unit="D")
-    found = [(monday.to_pydatetime(), some) for monday, some in known.groupby(mondays) if len(some) >= LEAST]
-    return [(monday, *compared(some, "log_loss")) for monday, some in found]
+    found = [(monday + HALF, some) for monday, some in known.groupby(mondays) if len(some) >= LEAST]
+    return [(middle.to_pydatetime(), *compared(some, "log_loss")) for middle, some in found]
 
 
 def _losses(axes: "Axes", found: Sequence[Week], retrainings: Sequence[dict[str, Any]]) -> None:
-    mondays = [week[0] for week in found]
+    middles = [week[0] for week in found]
     axes.plot(
-        mondays,
+        middles,
         [week[1] for week in found],
         "o-",
         color="tab:blue",
         label="the champions, as they were served",
     )
     axes.plot(
-        mondays, [week[2] for week in found], "s--", color="tab:gray", label="the first champion, frozen"
+        middles, [week[2] for week in found], "s--", color="tab:gray", label="the first champion, frozen"
     )
     _promotions(axes, retrainings)
     axes.set_ylabel("log loss")
@@ -68,13 +70,14 @@ def _losses(axes: "Axes", found: Sequence[Week], retrainings: Sequence[dict[str,
 
 
 def _promotions(axes: "Axes", retrainings: Sequence[dict[str, Any]]) -> None:
-    """A line at each training, full where its version became champion."""
-    from datetime import datetime
-
+    """A line at each training, full where its version became champion; one of each kind is named."""
+    named = {"-": "trained and promoted", ":": "trained, not promoted"}
     for each in [each for each in retrainings if each["trained"]]:
         at: Any = datetime.fromisoformat(each["moment"])
         style = "-" if each["promoted"] else ":"
-        axes.axvline(at, linestyle=style, color="tab:green", alpha=0.6, linewidth=1)
+        axes.axvline(
+            at, linestyle=style, color="tab:green", alpha=0.6, linewidth=1, label=named.pop(style, None)
+        )
 
 
 def _gains(axes: "Axes", found: Sequence[Week]) -> None:
@@ -89,5 +92,5 @@ def _gains(axes: "Axes", found: Sequence[Week]) -> None:
         color="tab:blue",
     )
     axes.axhline(0, color="gray", linewidth=1)
-    axes.set_ylabel(f"log loss less by ({CONFIDENCE:.0%})")
+    axes.set_ylabel(f"less by ({CONFIDENCE:.0%} interval)")
     axes.grid(alpha=0.3)

@@ -10,6 +10,7 @@ import pytest
 
 from pipelines import catalog
 from pipelines.catalog import Comparison, ModelSpec
+from pipelines.contracts import EvergreenError
 from pipelines.features import leakage
 from pipelines.features.health import suites
 from pipelines.loop import steps
@@ -17,7 +18,7 @@ from pipelines.prove import Proof, year
 from pipelines.prove.promotion.world import tiny
 from pipelines.prove.year import checks, findings
 from pipelines.prove.year.life import Life
-from pipelines.prove.year.story import Script
+from pipelines.prove.year.story import Script, Year
 from pipelines.settings import scratch
 from pipelines.stores.answers.predictions import Prediction
 
@@ -49,6 +50,8 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Life, Proo
         patched.setattr(catalog, "model", lambda _: small())
         patched.setattr(leakage, "check", lambda *_: None)
         patched.setattr(suites, "load", lambda *_: None)
+        upstream = Year(small(), SCRIPT)
+        patched.setattr(year.life, "Year", lambda *_: upstream)
         with killed_while_asking(at=2), pytest.raises(Killed):
             Life(small(), SCRIPT, steps.stores(), lambda _: None).lived()
         life = Life(small(), SCRIPT, steps.stores(), lambda _: None)
@@ -91,6 +94,15 @@ def test_a_life_that_was_cut_off_asks_each_question_once_and_holds(
     trained = [each for each in life.diary.kept["retrainings"] if each["trained"]]
     assert [each["causes"] for each in trained] == [["data"], ["data"]]
     assert (life.stores.settings.home / "reports" / "performance" / "flight_delays.html").exists()
+
+
+def test_a_life_that_is_over_stays_as_it_was(lived: tuple[Life, Proof], log: list[Prediction]) -> None:
+    life = lived[0]
+    Life(life.spec, SCRIPT, steps.stores(), lambda _: None).lived()
+    assert life.stores.predictions.count(life.spec.name) == len(log)
+    assert Life(life.spec, SCRIPT, life.stores, lambda _: None).diary.kept["refused"] == []
+    with pytest.raises(EvergreenError, match="another script"):
+        Life(life.spec, replace(SCRIPT, seed=1), life.stores, lambda _: None)
 
 
 @pytest.mark.parametrize(
