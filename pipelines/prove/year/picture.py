@@ -15,22 +15,21 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-HALF = timedelta(days=3, hours=12)
+WEEK, MONTH = timedelta(days=7), timedelta(days=28)
 LEAST = 50
-"""Of fewer answers a week is not drawn."""
-Week = tuple[Any, float, float, Improvement]
+"""Of fewer answers a span is not drawn."""
+Span = tuple[Any, float, float, Improvement]
 """Its middle, the log loss of the champions and of the first one, frozen, and the gain."""
 
 
 def drawn(rows: "pd.DataFrame", retrainings: Sequence[dict[str, Any]], path: Path) -> Path:
-    """Writes a PNG: log loss of both by week of the event, promotions among them, above the gain with its interval."""
+    """Writes a PNG: log loss of both by week of the event, among the trainings; below, the gain by four weeks."""
     from matplotlib.figure import Figure
 
-    found = weeks(rows)
     figure = Figure(figsize=(11, 6), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
-    _losses(above, found, retrainings)
-    _gains(below, found)
+    _losses(above, spans(rows, WEEK), retrainings)
+    _gains(below, spans(rows, MONTH))
     figure.autofmt_xdate()
     out = BytesIO()
     figure.savefig(out, format="png", dpi=110)
@@ -40,31 +39,32 @@ def drawn(rows: "pd.DataFrame", retrainings: Sequence[dict[str, Any]], path: Pat
     return path
 
 
-def weeks(rows: "pd.DataFrame") -> list[Week]:
-    """The weeks of which enough is known, oldest first."""
-    import pandas as pd
-
-    known = rows[rows["state"] == KNOWN]
-    days = known["event_timestamp"].dt.floor("D")
-    mondays = days - pd.to_timedelta(days.dt.weekday, unit="D")
-    found = [(monday + HALF, some) for monday, some in known.groupby(mondays) if len(some) >= LEAST]
+def spans(rows: "pd.DataFrame", length: timedelta) -> list[Span]:
+    """The spans of so long from the first event on of which enough is known."""
+    known, first = rows[rows["state"] == KNOWN], rows["event_timestamp"].min().floor("D")
+    numbers = (known["event_timestamp"] - first) // length
+    found = [
+        (first + (number + 0.5) * length, some)
+        for number, some in known.groupby(numbers)
+        if len(some) >= LEAST
+    ]
     return [(middle.to_pydatetime(), *compared(some, "log_loss")) for middle, some in found]
 
 
-def _losses(axes: "Axes", found: Sequence[Week], retrainings: Sequence[dict[str, Any]]) -> None:
-    middles = [week[0] for week in found]
+def _losses(axes: "Axes", found: Sequence[Span], retrainings: Sequence[dict[str, Any]]) -> None:
+    middles = [each[0] for each in found]
     axes.plot(
         middles,
-        [week[1] for week in found],
+        [each[1] for each in found],
         "o-",
         color="tab:blue",
         label="the champions, as they were served",
     )
     axes.plot(
-        middles, [week[2] for week in found], "s--", color="tab:gray", label="the first champion, frozen"
+        middles, [each[2] for each in found], "s--", color="tab:gray", label="the first champion, frozen"
     )
     _promotions(axes, retrainings)
-    axes.set_ylabel("log loss")
+    axes.set_ylabel("log loss, of a week")
     axes.legend(fontsize="small")
     axes.grid(alpha=0.3)
 
@@ -80,11 +80,11 @@ def _promotions(axes: "Axes", retrainings: Sequence[dict[str, Any]]) -> None:
         )
 
 
-def _gains(axes: "Axes", found: Sequence[Week]) -> None:
-    gains = [week[3] for week in found]
+def _gains(axes: "Axes", found: Sequence[Span]) -> None:
+    gains = [each[3] for each in found]
     reach = [[gain.mean - gain.low for gain in gains], [gain.high - gain.mean for gain in gains]]
     axes.errorbar(
-        [week[0] for week in found],
+        [each[0] for each in found],
         [gain.mean for gain in gains],
         yerr=reach,
         fmt="o",
@@ -92,5 +92,5 @@ def _gains(axes: "Axes", found: Sequence[Week]) -> None:
         color="tab:blue",
     )
     axes.axhline(0, color="gray", linewidth=1)
-    axes.set_ylabel(f"less by ({CONFIDENCE:.0%} interval)")
+    axes.set_ylabel(f"less by, of 4 weeks ({CONFIDENCE:.0%})")
     axes.grid(alpha=0.3)
