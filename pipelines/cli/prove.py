@@ -2,6 +2,9 @@
 
 import json
 import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
@@ -9,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipelines.catalog import REFERENCE
+from pipelines.catalog.types import duration
 from pipelines.cli.output import AsJson, console, explained, settings
 from pipelines.contracts import as_json
 from pipelines.prove import Proof
@@ -16,7 +20,23 @@ from pipelines.prove import Proof
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 progress = Console(stderr=True)
 
+FIRST, LAST = datetime(2013, 4, 1, tzinfo=UTC), datetime(2013, 12, 31, tzinfo=UTC)
 Seed = Annotated[int, typer.Option(help="another seed tries other cases")]
+
+
+def _span(help_text: str, default: str) -> Any:
+    """An option such as 90m, 36h or 7d."""
+    return typer.Option(parser=_duration, metavar="DURATION", show_default=default, help=help_text)
+
+
+def _duration(text: Any) -> timedelta:
+    try:
+        found: timedelta = text if isinstance(text, timedelta) else duration(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    if not found:
+        raise typer.BadParameter("it must be longer than nothing")
+    return found
 
 
 def _say(text: str) -> None:
@@ -280,3 +300,31 @@ def serving(
     with explained():
         proof = prove(moves, kills, seconds, seed, _say, workers=workers)
         _conclude("serving", proof, as_json_text)
+
+
+@app.command()
+def year(
+    start: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="the first day")] = FIRST,
+    end: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="the last day")] = LAST,
+    every: Annotated[timedelta, _span("how often files land and features are computed", "1d")] = timedelta(
+        hours=25
+    ),
+    window: Annotated[timedelta, _span("what falls due so soon after is asked", "3h")] = timedelta(hours=3),
+    watch: Annotated[timedelta, _span("how often drift and decay are looked at", "3d")] = timedelta(days=3),
+    sweep: Annotated[timedelta, _span("how often the schedule asks for a retraining", "7d")] = timedelta(
+        days=7
+    ),
+    sample: Annotated[int, typer.Option(min=1, help="of a window so many questions at most")] = 200,
+    home: Annotated[
+        Path | None, typer.Option(help="keeps it all, and goes on where it was; default: none")
+    ] = None,
+    seed: Seed = 0,
+    as_json_text: AsJson = False,
+) -> None:
+    """April to December 2013 as traffic, truth arriving late: the retrainings, and their gain over the March model."""
+    from pipelines.prove.year import prove
+    from pipelines.prove.year.story import Script
+
+    script = Script(start.date(), end.date(), every, window, sample, watch, sweep, seed=seed)
+    with explained(), TemporaryDirectory(prefix="evergreen-prove-") as folder:
+        _conclude("year", prove(REFERENCE, script, home or Path(folder) / "home", _say), as_json_text)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from pipelines.monitoring.figures import Figures, Part
 
+NAMED = 8
+"""More versions are not named in a legend: each has its number where it begins."""
 SMALL, ACROSS = 12, 4
 """So many slices have a small picture, the worst ones, so many in a row."""
 
@@ -102,8 +104,34 @@ def _metric(axes: "Axes", found: Performance) -> None:
             axes.plot(days, guesses, "--", color=line.get_color(), alpha=0.6, label=f"{name}, expected")
     axes.set_ylabel(found.metric)
     axes.set_ylim(*_reach(found))
-    axes.legend(fontsize="small", ncols=2)
+    if len({each.version for each in found.periods}) > NAMED:
+        _numbered(axes, found)
+    else:
+        axes.legend(fontsize="small", ncols=2)
     axes.grid(alpha=0.3)
+
+
+def _numbered(axes: "Axes", found: Performance) -> None:
+    """Each version's number above its first day; what is drawn is told once for all."""
+    from datetime import date
+
+    begins: dict[int, str] = {}
+    for each in found.periods:
+        begins.setdefault(each.version, each.day)
+    above: dict[str, Any] = {
+        "transform": axes.get_xaxis_transform(),
+        "fontsize": "small",
+        "ha": "center",
+        "va": "bottom",
+    }
+    for version, day in begins.items():
+        at: Any = date.fromisoformat(day)
+        axes.axvline(at, color="gray", alpha=0.3, linewidth=0.8)
+        axes.text(at, 1.0, str(version), **above)
+    drawn, _ = axes.get_legend_handles_labels()
+    lines = [each for each in drawn if not hasattr(each, "has_yerr")][:1]
+    bars = [each for each in drawn if hasattr(each, "has_yerr")][:1]
+    axes.legend([*bars, *lines], ["measured (above: the version)", "expected"], fontsize="small", ncols=2)
 
 
 def _reach(found: Performance) -> tuple[float | None, float | None]:
