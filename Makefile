@@ -61,7 +61,7 @@ bench-loop: $(READY)  ## landed files to the new champion served, another commit
 bench-models: $(READY)  ## the catalog and Airflow's DAG files with many models, one of them broken; MODELS="10 100 1000"
 	@$(BIN)/python -m benchmarks.many_models --models $(MODELS)
 
-bench-serving: $(READY)  ## answers a second of another commit, this one and a bare FastAPI; SERVING="--home var --base c285198"
+bench-serving: $(READY)  ## answers a second of another commit, this one and the stock ways; SERVING="--home var --base c57b43e"
 	@$(BIN)/python -m benchmarks.serving $(SERVING)
 
 bench-start: $(READY)  ## how long a command takes to start; START="--home var --against ../other/.venv/bin/evergreen"

@@ -5,6 +5,8 @@ import random
 import time
 from dataclasses import dataclass, field
 
+from benchmarks.servers import Connection
+
 MOST = 2_000
 """Questions under way at once; a client that has more has run out of sockets, not the server of time."""
 
@@ -24,20 +26,9 @@ def quantile(times: list[float], share: float) -> float:
     return sorted(times)[int(share * (len(times) - 1))] if times else float("nan")
 
 
-async def exchange(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, model: str, question: bytes
-) -> tuple[int, bytes]:
-    """Status and body of the answer to one question, over a connection that stays open."""
-    head = f"POST /v1/models/{model}/predictions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-    writer.write(f"{head}Content-Length: {len(question)}\r\n\r\n".encode() + question)
-    told = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-    length = int(told.split("content-length: ")[1].split("\r\n")[0])
-    return int(told.split(" ")[1]), await reader.readexactly(length)
-
-
-async def offer(port: int, model: str, questions: list[bytes], rate: float, seconds: float) -> Offered:
+async def offer(port: int, path: str, questions: list[bytes], rate: float, seconds: float) -> Offered:
     """Questions at random moments, `rate` a second on average; each is timed from when it was due."""
-    seen, chance, idle = Offered(), random.Random(0), asyncio.LifoQueue[_Connection]()  # noqa: S311 - no secret
+    seen, chance, idle = Offered(), random.Random(0), asyncio.LifoQueue[Connection]()  # noqa: S311 - no secret
     tasks: set[asyncio.Task[None]] = set()
     begun = due = time.perf_counter()
     while (due := due + chance.expovariate(rate)) < begun + seconds:
@@ -48,24 +39,19 @@ async def offer(port: int, model: str, questions: list[bytes], rate: float, seco
             seen.failed += 1
             continue
         question = questions[seen.sent % len(questions)]
-        tasks.add(task := asyncio.create_task(_one(port, model, question, due, seen, idle)))
+        tasks.add(task := asyncio.create_task(_one(port, path, question, due, seen, idle)))
         task.add_done_callback(tasks.discard)
     await asyncio.gather(*tasks)
     return seen
 
 
-_Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-
-
 async def _one(
-    port: int, model: str, question: bytes, due: float, seen: Offered, idle: "asyncio.LifoQueue[_Connection]"
+    port: int, path: str, question: bytes, due: float, seen: Offered, idle: "asyncio.LifoQueue[Connection]"
 ) -> None:
     try:
-        reader, writer = (
-            idle.get_nowait() if idle.qsize() else await asyncio.open_connection("127.0.0.1", port)
-        )
-        status, _ = await exchange(reader, writer, model, question)
-        idle.put_nowait((reader, writer))
+        connection = idle.get_nowait() if idle.qsize() else await Connection.to(port)
+        status, _ = await connection.exchange(path, question)
+        idle.put_nowait(connection)
     except (OSError, asyncio.IncompleteReadError):
         seen.failed += 1
         return

@@ -1,25 +1,19 @@
-"""How many questions serving answers a second, and how long each takes: another commit, this checkout, a bare FastAPI.
+"""How many questions serving answers a second, and how long each takes: another commit, this checkout, the stock ways.
 
-All three have the champion of one home, such as `make run` leaves. The other commit's server runs in this environment,
-on its own files. The bare one answers with the same Pipeline and a row that was made before: no features, no log. A
-closed loop asks each in turn over so many connections; before that the answers of ours and of the other commit to
-recent questions are compared, and must be equal to the bit. Last a file of questions is scored, as `evergreen score`
-does.
+All have the champion of one home, such as `make run` leaves. The other commit's server runs in this environment, on its
+own files. The bare FastAPI answers with the same Pipeline and a row that was made before: no features, no log. The
+stock pair is Feast's feature server and `mlflow models serve`. A closed loop asks each in turn over so many
+connections; before that the answers of ours and of the other commit to recent questions are compared, and must be
+equal to the bit. Last a file of questions is scored, as `evergreen score` does.
 """
 
 import argparse
 import asyncio
 import json
-import os
-import subprocess
-import sys
-import tarfile
 import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime
-from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,56 +21,18 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.loop_sides import free_port
-from benchmarks.open_loop import exchange, offer, quantile
+from benchmarks.open_loop import offer, quantile
+from benchmarks.servers import Connection, One, checkout, started
+from benchmarks.stock_pair import pair
 from pipelines import catalog
 from pipelines.cli.tour import newest
 from pipelines.settings import PROJECT, Settings
 from pipelines.stores import Stores
 
-START_SECONDS = 120.0
 QUESTIONS, ROWS = 50, 10_000
-BARE = "bare FastAPI"
-
-
-def checkout(commit: str, folder: Path) -> Path:
-    """The files of a commit."""
-    packed = subprocess.run(["git", "archive", commit], cwd=PROJECT, capture_output=True, check=False)
-    if packed.returncode:
-        raise SystemExit(f"{commit} is not in this clone; fetch its history, or name another with --base")
-    with tarfile.open(fileobj=BytesIO(packed.stdout)) as archive:
-        archive.extractall(folder, filter="data")
-    return folder
-
-
-@contextmanager
-def serving(command: list[str], folder: Path, home: Path, model: str, log: Path) -> Iterator[int]:
-    """The port of a server that has its champion loaded."""
-    port = free_port()
-    own = {"EVERGREEN_HOME": str(home), "EVERGREEN_SERVING_PORT": str(port), "PYTHONPATH": str(folder)}
-    with log.open("w") as out:
-        process = subprocess.Popen(
-            [sys.executable, *command], cwd=folder, env={**os.environ, **own}, stdout=out, stderr=out
-        )
-    try:
-        ready(port, model, process, log)
-        yield port
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def ready(port: int, model: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/models/{model}", timeout=2) as reply:
-                if json.load(reply)["version"]:
-                    return
-        except OSError:
-            pass
-        time.sleep(0.2)
-    raise SystemExit(f"no champion of {model} answers; the end of its log:\n{log.read_text()[-2000:]}")
+BARE, PAIR, TWO = "bare FastAPI", "MLflow + Feast servers", "ours, 2 processes"
+Connect = Callable[[], Awaitable[Any]]
+"""Opens what asks a server: `ask` a question, `close` it."""
 
 
 def bare(model: str) -> None:
@@ -109,51 +65,37 @@ def bare(model: str) -> None:
     uvicorn.run(app, host="127.0.0.1", port=settings.serving_port, log_level="warning")
 
 
-async def asked(
-    port: int, model: str, questions: list[bytes], connections: int, seconds: float
-) -> list[float]:
+async def asked(connect: Connect, questions: list[bytes], connections: int, seconds: float) -> list[float]:
     """The seconds of each answer in a closed loop; anything but a 200 is an error."""
     took: list[float] = []
     end = time.perf_counter() + seconds
 
     async def one(start: int) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        number = start
+        asker, number = await connect(), start
         while time.perf_counter() < end:
             begun = time.perf_counter()
-            await answer(reader, writer, model, questions[number % len(questions)])
+            await asker.ask(questions[number % len(questions)])
             took.append(time.perf_counter() - begun)
             number += 1
-        writer.close()
+        asker.close()
 
     await asyncio.gather(*(one(7 * n) for n in range(connections)))
     return sorted(took)
 
 
-async def answer(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, model: str, question: bytes
-) -> dict[str, Any]:
-    """What a question is answered; anything but a 200 ends the benchmark."""
-    status, body = await exchange(reader, writer, model, question)
-    if status != 200:
-        raise SystemExit(f"a question was not answered: {body.decode()}")
-    return dict(json.loads(body))
-
-
-async def answers(port: int, model: str, questions: list[bytes]) -> list[dict[str, Any]]:
-    """What each question is answered, without what is new each time or since the other commit."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    found = [await answer(reader, writer, model, question) for question in questions]
-    writer.close()
-    new = ("prediction_id", "arm")
-    return [{name: value for name, value in each.items() if name not in new} for each in found]
+async def answers(connect: Connect, questions: list[bytes]) -> list[dict[str, Any]]:
+    """What each question is answered."""
+    asker = await connect()
+    found = [await asker.ask(question) for question in questions]
+    asker.close()
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--home", type=Path, default=PROJECT / "var", help="a home with a champion")
     parser.add_argument("--model", default=catalog.REFERENCE)
-    parser.add_argument("--base", default="c285198", help="the other commit")
+    parser.add_argument("--base", default="c57b43e", help="the other commit")
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--bare", action="store_true", help=argparse.SUPPRESS)
@@ -175,35 +117,63 @@ def compare(given: argparse.Namespace) -> None:
     with TemporaryDirectory() as scratch, ExitStack() as stack:
         folder = Path(scratch)
         (folder / "base").mkdir()
-        base = checkout(given.base, folder / "base")
-        commands = {given.base: (ours, base), "ours": (ours, PROJECT), BARE: (stock, PROJECT)}
-        ports = {
-            name: stack.enter_context(serving(command, place, home, given.model, folder / f"{number}.log"))
-            for number, (name, (command, place)) in enumerate(commands.items())
+        base, path = checkout(given.base, folder / "base"), f"/v1/models/{given.model}"
+        commands = {
+            given.base: (ours, base, 1),
+            "ours": (ours, PROJECT, 1),
+            TWO: (ours, PROJECT, 2),
+            BARE: (stock, PROJECT, 1),
         }
-        if asyncio.run(answers(ports[given.base], given.model, questions)) != asyncio.run(
-            answers(ports["ours"], given.model, questions)
-        ):
-            raise SystemExit("the two commits answer differently")
-        console.print(f"{len(questions)} questions are answered alike, to the bit.")
-        closed, capacity = table(ports, given, questions)
+        ports = {
+            name: stack.enter_context(
+                started(command, place, home, folder / f"{number}.log", path, many, "version")
+            )
+            for number, (name, (command, place, many)) in enumerate(commands.items())
+        }
+        servers = {name: _to(port, f"{path}/predictions") for name, port in ports.items()}
+        servers[PAIR] = stack.enter_context(pair(given.model, home, folder))
+        console.print(alike(servers, given.base, questions))
+        closed, capacity = table(servers, given, questions)
         console.print(closed)
-        console.print(offered(ports["ours"], given, questions, capacity))
-        single = asyncio.run(asked(ports["ours"], given.model, questions, 1, given.seconds))
+        console.print(offered(ports["ours"], f"{path}/predictions", given.seconds, questions, capacity))
+        single = asyncio.run(asked(servers["ours"], questions, 1, given.seconds))
         console.print(batch(given.model, home, folder, questions, len(single) / given.seconds))
 
 
-def offered(port: int, given: argparse.Namespace, questions: list[bytes], capacity: float) -> Table:
+def _to(port: int, path: str) -> Connect:
+    async def connect() -> One:
+        return One(await Connection.to(port), path)
+
+    return connect
+
+
+def alike(servers: dict[str, Connect], base: str, questions: list[bytes]) -> str:
+    """That ours answers as the other commit does, or the benchmark ends; and how far the stock pair is from it."""
+    said = {
+        name: [each["probability"] for each in asyncio.run(answers(servers[name], questions))]
+        for name in (base, "ours", TWO, PAIR)
+    }
+    if not said[base] == said["ours"] == said[TWO]:
+        raise SystemExit("the two commits answer differently")
+    away = [abs(one - other) for one, other in zip(said["ours"], said[PAIR], strict=True)]
+    same = sum(each == 0 for each in away)
+    return (
+        f"{len(questions)} questions are answered alike, to the bit, by {base} and ours; {PAIR}: {same} alike,"
+        f" the furthest {max(away):.2g} away (it looks at no feature's age)."
+    )
+
+
+def offered(port: int, path: str, seconds: float, questions: list[bytes], capacity: float) -> Table:
     """Ours in an open loop: questions come whether it keeps up or not, at 70% and at 5 times what it can."""
     found = Table(title="ours, open loop")
     headings = ("offered/s", "of capacity", "answers/s", "refused", "failed", "p50 ms", "p99 ms", "p99.9 ms")
     for heading in headings:
         found.add_column(heading, justify="right")
     for share in (0.7, 5.0):
-        seen = asyncio.run(offer(port, given.model, questions, share * capacity, given.seconds))
+        seen = asyncio.run(offer(port, path, questions, share * capacity, seconds))
         times = [f"{1000 * quantile(seen.took, q):.0f}" for q in (0.5, 0.99, 0.999)]
-        sent, counts = f"{seen.sent / given.seconds:.0f}", (str(seen.refused), str(seen.failed))
-        found.add_row(sent, f"{share:.1f}x", f"{len(seen.took) / given.seconds:.1f}", *counts, *times)
+        sent, counts = f"{seen.sent / seconds:.0f}", (str(seen.refused), str(seen.failed))
+        found.add_row(sent, f"{share:.1f}x", f"{len(seen.took) / seconds:.1f}", *counts, *times)
     return found
 
 
@@ -226,22 +196,26 @@ def batch(model: str, home: Path, folder: Path, questions: list[bytes], single: 
     return f"{ROWS:,} rows of a file: {rate:,.0f} a second, {rate / single:.0f} times the answers of one connection"
 
 
-def table(ports: dict[str, int], given: argparse.Namespace, questions: list[bytes]) -> tuple[Table, float]:
-    """Each server in a closed loop, and how many answers a second ours gave at the last number of connections."""
+def table(
+    servers: dict[str, Connect], given: argparse.Namespace, questions: list[bytes]
+) -> tuple[Table, float]:
+    """Each server in a closed loop, and the most answers a second that ours gave."""
     found = Table(title=f"{given.model}, closed loop, {given.seconds:.0f} s each")
     for heading in ("connections", "server", "answers/s", "p50 ms", "p99 ms", "ours to it"):
         found.add_column(heading, justify="left" if heading == "server" else "right")
+    most = 0.0
     for connections in given.connections:
         took = {
-            name: asyncio.run(asked(port, given.model, questions, connections, given.seconds))
-            for name, port in ports.items()
+            name: asyncio.run(asked(connect, questions, connections, given.seconds))
+            for name, connect in servers.items()
         }
         for name, times in took.items():
             p50, p99 = (f"{1000 * quantile(times, share):.0f}" for share in (0.5, 0.99))
             ratio = f"{len(took['ours']) / len(times):.1f}x"
             rate = f"{len(times) / given.seconds:.1f}"
             found.add_row(str(connections), name, rate, p50, p99, "" if name == "ours" else ratio)
-    return found, len(took["ours"]) / given.seconds
+        most = max(most, len(took["ours"]) / given.seconds)
+    return found, most
 
 
 if __name__ == "__main__":

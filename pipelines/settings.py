@@ -67,8 +67,10 @@ class Settings(BaseSettings):
     serving_workers: int = Field(
         1, ge=1, description="processes that answer predictions, each with its own models and threads"
     )
-    serving_queue_seconds: float = Field(
-        0.1, gt=0, description="a prediction that is expected to wait longer for its turn is refused at once"
+    serving_turn_seconds: float = Field(
+        0.1,
+        gt=0,
+        description="so many predictions are made together as take so long; so many more wait at most",
     )
     serving_patience_seconds: float = Field(
         1.0, gt=0, description="no prediction waits longer for its turn, whatever holds the others up"

@@ -118,16 +118,11 @@ def _numbered(axes: "Axes", found: Performance) -> None:
     begins: dict[int, str] = {}
     for each in found.periods:
         begins.setdefault(each.version, each.day)
-    above: dict[str, Any] = {
-        "transform": axes.get_xaxis_transform(),
-        "fontsize": "small",
-        "ha": "center",
-        "va": "bottom",
-    }
+    middle: dict[str, Any] = {"fontsize": "small", "ha": "center", "va": "bottom"}
     for version, day in begins.items():
         at: Any = date.fromisoformat(day)
         axes.axvline(at, color="gray", alpha=0.3, linewidth=0.8)
-        axes.text(at, 1.0, str(version), **above)
+        axes.text(at, 1.0, str(version), transform=axes.get_xaxis_transform(), **middle)
     drawn, _ = axes.get_legend_handles_labels()
     lines = [each for each in drawn if not hasattr(each, "has_yerr")][:1]
     bars = [each for each in drawn if hasattr(each, "has_yerr")][:1]

@@ -67,7 +67,7 @@ def create_app(
         name: Predictor(spec, models, features, metrics, Bounds(spec, settings.expectations), process.turns)
         for name, spec in specs.items()
     }
-    lane = Lane(settings.serving_threads, settings.serving_patience_seconds, settings.serving_queue_seconds)
+    lane = Lane(settings.serving_threads, settings.serving_patience_seconds, settings.serving_turn_seconds)
     challengers, mirror = _arms(predictors, metrics, rollouts, comparisons)
     service = Service(predictors, predictions, metrics, lane, challengers, mirror, notes)
     explainer = explanations.Explainer(service, backgrounds, settings.serving_explanation_seconds)

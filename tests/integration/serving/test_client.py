@@ -69,19 +69,19 @@ def test_it_waits_as_long_as_the_server_says_and_no_longer_than_its_patience(
 ) -> None:
     served, waits = world.app.state.lane, []
 
-    def busy() -> float:
-        return 100.0
+    def busy() -> bool:
+        return True
 
-    usual, served.expected = served.expected, busy
+    usual, served.crowded = served.crowded, busy
 
     def waited(seconds: float) -> None:
         waits.append(seconds)
         if len(waits) == 2:
-            served.expected = usual
+            served.crowded = usual
 
     assert isinstance(Client(address, wait=waited).predict(SPEC.name, **ASKED), Answer)
     assert waits == [1.0, 1.0]
-    served.expected = busy
+    served.crowded = busy
     with pytest.raises(TransientError, match="503"):
         Client(address, patience=2.0, wait=lambda _: None).predict(SPEC.name, **ASKED)
 

@@ -92,7 +92,7 @@ def patient(stores: Stores, pipeline: Any) -> Iterator[Crowd]:
 
 @pytest.fixture
 def hurried(stores: Stores, pipeline: Any) -> Iterator[Crowd]:
-    yield from crowd(stores, pipeline, 0.02)
+    yield from crowd(stores, pipeline, 0.1)
 
 
 def waiting(crowd: Crowd, many: int, ask: Callable[[int], "Future[Any]"]) -> list["Future[Any]"]:
@@ -137,6 +137,7 @@ def test_while_answers_are_stuck_the_server_says_that_it_lives_and_is_ready(pati
 
 def test_who_would_wait_too_long_is_refused_at_once_and_told_when_to_ask_again(hurried: Crowd) -> None:
     first = hurried.held()
+    hurried.world.app.state.lane.most = AT_ONCE
     asked = [hurried.ask() for _ in range(AT_ONCE)]
     wait(lambda: hurried.world.app.state.lane.crowded())
     refused = hurried.world.ask()
