@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from threading import Lock
 from typing import Any
 
 from pydantic import BaseModel
@@ -21,6 +20,7 @@ from pipelines.serving.schemas import example, request_model
 from pipelines.serving.served import Body, Found, Question, Said, Served, kind, rows
 from pipelines.serving.shortcuts import shortened
 from pipelines.serving.sources import ChampionLike, Champions, FeatureSource, ModelSource
+from pipelines.serving.workers.seat import Seat, same
 from pipelines.serving.workers.turns import Alone, Turns
 from pipelines.settings import PROJECT
 from pipelines.stores.audit.licences import Licence
@@ -81,12 +81,9 @@ class Predictor:
         self.spec, self.request_model = spec, request_model(spec)
         self.bounds = bounds or Bounds(spec, PROJECT / "expectations")
         self._models, self._features, self._metrics = models, features, metrics
-        self.served: Served | None = None
         self.loading: tuple[int, datetime] | None = None
         self._looked = False
-        self._turns, self._taking = turns or Alone(), Lock()
-        self._before: Served | None = None
-        self._next: Served | None = None
+        self._seat = Seat(spec.name, turns or Alone(), self._answers)
         self.last_error: str | None = None
         self.detail: str | None = None
         self._event_time = event_time(spec)
@@ -100,17 +97,20 @@ class Predictor:
 
     def champion(self) -> Served:
         """The version that answers now; NoChampion names the remedy, Loading that it takes only patience."""
-        waits = self._next
-        if waits is not None and self._turns.told(self.spec.name, waits.version):
-            self._take()
-        if self.served is None:
+        served = self._seat.now()
+        if served is None:
             raise self._silent()
-        return self.served
+        return served
+
+    @property
+    def served(self) -> Served | None:
+        """The version that answers, as it was known last; None before the first."""
+        return self._seat.served
 
     @property
     def loaded(self) -> list[Served]:
         """The version that answers and the one before it, which is kept warm."""
-        return [each for each in (self.served, self._before) if each]
+        return [each for each in (self._seat.served, self._seat.before) if each]
 
     def _silent(self) -> NoChampion:
         name, loading = self.spec.name, self.loading
@@ -206,11 +206,11 @@ class Predictor:
             return
         if champion is None:
             self._without()
-        elif self.served is not None and _same(self.served, champion):
-            self._stay(self.served)
+        elif self.served is not None and same(self.served, champion):
+            self._seat.stay()
             self._look_again(self.served, champion)
-        elif self._next is not None and _same(self._next, champion):
-            self._turn(self._next)
+        elif self._seat.waits is not None and same(self._seat.waits, champion):
+            self._seat.turn()
         elif not self.retries.wait((champion.version, champion.digest)):
             self.loading = (champion.version, datetime.now(UTC))
             self._swap(champion)
@@ -233,54 +233,27 @@ class Predictor:
             return
         self.last_error = self.detail = None
         if licence != served.licence:
-            self.served = replace(served, licence=licence)
+            self._seat.served = replace(served, licence=licence)
 
     def _swap(self, champion: ChampionLike) -> None:
         """Serve the champion if it is licensed and answers, once it is its turn."""
         try:
             with _or(Cause.UNLICENSED):
                 licence = self._models.licence(champion)
-            served = self._kept(champion, licence) or self.warmed(champion, licence)
+            served = self._seat.kept(champion, licence) or self.warmed(champion, licence)
         except _Refused as refused:
             said = f"version {champion.version} is not loaded: {refused.cause}"
             self._tell(self._metrics.load_errors, said, refused.__cause__)
             self.retries.failed((champion.version, champion.digest))
             return
         self.retries.went()
-        with self._taking:
-            self._next = served
-        self._turns.offer(self.spec.name, served.version)
-        self._turn(served)
+        self._seat.offer(served)
 
-    def _turn(self, waits: Served) -> None:
-        """Let a version answer that is loaded, if all processes have it, or none answers yet."""
-        if self.served is None or self._turns.agreed(self.spec.name, waits.version):
-            self._take()
-
-    def _take(self) -> None:
-        """What waits answers from now on; the version before stays warm, should it come back."""
-        with self._taking:
-            if self._next is None:
-                return
-            self._before, self.served, self._next = self.served, self._next, None
-            version = self.served.version
+    def _answers(self, served: Served) -> None:
+        """Another version answers from now on."""
         self.last_error = self.detail = None
-        self._metrics.champion.labels(self.spec.name).set(version)
-        log.info("%s: version %s answers", self.spec.name, version)
-
-    def _stay(self, served: Served) -> None:
-        """What waited for its turn is the champion no more."""
-        with self._taking:
-            waited, self._next = self._next, None
-        if waited is not None:
-            self._turns.offer(self.spec.name, served.version)
-
-    def _kept(self, champion: ChampionLike, licence: Licence) -> Served | None:
-        """The version that answered before, if it is the champion again: in memory as it was verified."""
-        kept = self._before
-        if kept is None or not _same(kept, champion):
-            return None
-        return replace(kept, licence=licence, loaded_at=datetime.now(UTC))
+        self._metrics.champion.labels(self.spec.name).set(served.version)
+        log.info("%s: version %s answers", self.spec.name, served.version)
 
     def warmed(self, champion: ChampionLike, licence: Licence) -> Served:
         """A version, loaded, after it has answered the spec's example."""
@@ -335,10 +308,6 @@ def _found(served: Served, online: Online, event: datetime | None) -> Found:
     newer = [] if event is None else [n for n, at in online.since.items() if at > event]
     reason = f"{len(newer)} {NEWER}: {', '.join(newer[:5])}" if newer else None
     return Found(values, missing, degraded=bool(newer), known=online.known, reason=reason)
-
-
-def _same(served: Served, champion: ChampionLike) -> bool:
-    return (served.version, served.digest) == (champion.version, champion.digest)
 
 
 def _without_nan(value: Any) -> Any:
