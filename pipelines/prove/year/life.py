@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from pipelines.loop import steps
 from pipelines.monitoring.policy import Woken
 from pipelines.places import whole
 from pipelines.prove import Say
-from pipelines.prove.year.story import Script, Year, asked_of
+from pipelines.prove.year.story import Script, Year, asked_of, midnight
 from pipelines.prove.year.traffic import Traffic, traffic
 from pipelines.stores import Stores
 
@@ -28,10 +28,22 @@ class Diary:
         begun: dict[str, Any] = {"script": script.plain(), "done": None, "pending": {}, "retrainings": [],
                                  "refused": [], "watched": [], "seconds": {}}  # fmt: skip
         self.kept: dict[str, Any] = json.loads(path.read_text()) if path.exists() else begun
-        if self.kept["script"] != script.plain():
+        self._agree(script)
+
+    def _agree(self, script: Script) -> None:
+        """A life that has not come to its last day may have another; all else is as it began."""
+        begun, now = self.kept["script"], script.plain()
+        if {**begun, "end": ""} != {**now, "end": ""}:
             raise EvergreenError(
-                f"{path} tells of another script; repeat its options, or name another --home"
+                f"{self._path} tells of another script; repeat its options, or name another --home"
             )
+        last = midnight(min(date.fromisoformat(begun["end"]), script.end)) + timedelta(days=1)
+        if begun != now and self.done is not None and self.done >= last:
+            raise EvergreenError(
+                f"{self._path} has come to {self.done:%Y-%m-%d %H:%M}, which is beyond its last day; name a later --to,"
+                " or another --home"
+            )
+        self.kept["script"] = now
 
     def write(self) -> None:
         with whole(self._path) as part:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
 from datetime import date, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -17,7 +18,7 @@ from pipelines.loop import steps
 from pipelines.prove import Proof, year
 from pipelines.prove.promotion.world import tiny
 from pipelines.prove.year import checks, findings
-from pipelines.prove.year.life import Life
+from pipelines.prove.year.life import Diary, Life
 from pipelines.prove.year.story import Script, Year
 from pipelines.settings import scratch
 from pipelines.stores.answers.predictions import Prediction
@@ -103,6 +104,24 @@ def test_a_life_that_is_over_stays_as_it_was(lived: tuple[Life, Proof], log: lis
     assert Life(life.spec, SCRIPT, life.stores, lambda _: None).diary.kept["refused"] == []
     with pytest.raises(EvergreenError, match="another script"):
         Life(life.spec, replace(SCRIPT, seed=1), life.stores, lambda _: None)
+
+
+def test_a_life_may_end_sooner_or_later_until_it_has_come_to_its_last_day(tmp_path: Path) -> None:
+    path, sooner, later = (
+        tmp_path / "year.json",
+        replace(SCRIPT, end=date(2013, 1, 5)),
+        replace(SCRIPT, end=date(2013, 2, 1)),
+    )
+    diary = Diary(path, SCRIPT)
+    diary.kept["done"] = "2013-01-05T12:00:00+00:00"
+    diary.write()
+    for script in (sooner, later, SCRIPT):
+        assert Diary(path, script).kept["script"]["end"] == str(script.end)
+    diary.kept["done"] = "2013-01-06T18:00:00+00:00"
+    diary.write()
+    assert Diary(path, later).kept["script"]["end"] == "2013-02-01"
+    with pytest.raises(EvergreenError, match="beyond its last day"):
+        Diary(path, sooner)
 
 
 @pytest.mark.parametrize(
