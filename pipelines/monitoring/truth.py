@@ -107,7 +107,7 @@ def _known(spec: ModelSpec, as_of: datetime, stores: Stores, since: datetime | N
     try:
         found = labels(every, as_of, stores, since=since)
     except EvergreenError:
-        return pd.DataFrame(columns=columns)
+        return pd.DataFrame(columns=[*columns, "asked_of"])
     asked = found.rename(columns={"event_timestamp": "asked_of"})[[*columns, "asked_of"]]
     newest = asked.sort_values("label_known_at").drop_duplicates(_fields(spec), keep="last")
     return newest.reset_index(drop=True)

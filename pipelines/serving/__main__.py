@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -41,15 +42,15 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     if alone is None:
-        keep(APP, current.serving_workers, listening, current.home, **tls)
+        keep(APP, current.serving_workers, listening, current.home / "serving" / "workers", **tls)
         return 0
     config = uvicorn.Config(alone, access_log=False, log_config=None, timeout_graceful_shutdown=10, **tls)
     uvicorn.Server(config).run(sockets=[listening])
     return 0
 
 
-def app() -> FastAPI:
-    """The app of one process, with all that it leans on."""
+def app(shared: Path | None = None) -> FastAPI:
+    """The app of one process, with all that it leans on; `shared` is the folder of several that answer at one port."""
     _log()
     current = _named(settings())
     stores = Stores(current)
@@ -60,7 +61,7 @@ def app() -> FastAPI:
     return create_app(
         current, models, registry, features, spool, entrance(current, lambda: stores.api_keys), stores.tracking,
         stores.comparisons, lambda: _notes(registry, spool), _backgrounds(stores, current.serving_backend_seconds),
-        this(current.home, [spool]),
+        this(shared, [spool]),
     )  # fmt: skip
 
 

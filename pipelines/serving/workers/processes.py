@@ -1,19 +1,23 @@
 """A server of some processes: one takes the port and looks after those that answer."""
 
+import fcntl
 import os
 import shutil
 import signal
 import socket
+import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import connection, parent_process
 from pathlib import Path
 from typing import Any
 
 from pipelines.serving.workers.turns import Alone, Together, Turns
 
-COUNTED = "counted"
+COUNTED, HELD = "counted", "held"
 UNHEARD = 30
 """Seconds after which a process that does not answer its keeper is ended, and another begun."""
 
@@ -28,40 +32,57 @@ class Process:
     threads: Sequence[Any] = ()
 
 
-def this(home: Path, threads: Sequence[Any]) -> Process:
-    """This process, alone or among those of a keeper; it ends with the keeper."""
-    parent = parent_process()
-    own = folder(home, parent.pid) if parent and parent.pid else None
-    if parent is None or own is None or not own.is_dir():
+def this(shared: Path | None, threads: Sequence[Any]) -> Process:
+    """This process, alone or among those that share a folder; then it ends with its keeper."""
+    if shared is None:
         return Process(Alone(), None, threads)
-    _end_with(parent.sentinel)
-    return Process(Together(own), own / COUNTED, threads)
+    keeper = parent_process()
+    if keeper is not None:
+        _end_with(keeper.sentinel)
+    return Process(Together(shared), shared / COUNTED, threads)
 
 
-def folder(home: Path, keeper: int) -> Path:
-    """Where the processes of one server tell each other what they have to; gone with the server."""
-    return home / "serving" / "workers" / str(keeper)
-
-
-def keep(app: str, workers: int, listening: socket.socket, home: Path, **given: Any) -> None:
+def keep(app: str, workers: int, listening: socket.socket, folders: Path, **given: Any) -> None:
     """Serve with some processes until told to stop; one that ends is begun anew.
 
-    `app` names a function that makes the app, in each process its own; they share what they count.
+    `app` names what makes the app, in each process its own, of a folder in which the processes of this server tell each
+    other what they must; it is a new one in `folders`, and gone with the server.
     """
     import uvicorn
     from uvicorn.supervisors import Multiprocess
 
-    own = folder(home, os.getpid())
-    (own / COUNTED).mkdir(mode=0o700, parents=True)
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(own / COUNTED)  # for the processes that are begun from here
-    config = uvicorn.Config(
-        app, factory=True, workers=workers, access_log=False, log_config=None, timeout_graceful_shutdown=10,
-        timeout_worker_healthcheck=UNHEARD, **given,
-    )  # fmt: skip
-    try:
+    with _shared(folders) as shared:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(shared / COUNTED)  # for the processes begun from here
+        config = uvicorn.Config(
+            partial(_made, app, shared), factory=True, workers=workers, access_log=False, log_config=None,
+            timeout_graceful_shutdown=10, timeout_worker_healthcheck=UNHEARD, **given,
+        )  # fmt: skip
         Multiprocess(config, sockets=[listening]).run()
-    finally:
-        shutil.rmtree(own, ignore_errors=True)
+
+
+def _made(app: str, shared: Path) -> Any:
+    from uvicorn.importer import import_from_string
+
+    return import_from_string(app)(shared)
+
+
+@contextmanager
+def _shared(folders: Path) -> Iterator[Path]:
+    """A folder of this server, which it holds; those of servers that were killed go."""
+    folders.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for left in folders.iterdir():
+        with suppress(OSError), (left / HELD).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left, ignore_errors=True)
+    shared = Path(tempfile.mkdtemp(dir=folders))
+    (shared / COUNTED).mkdir()
+    with (shared / "hold").open("wb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        Path(held.name).rename(shared / HELD)  # held from its first moment
+        try:
+            yield shared
+        finally:
+            shutil.rmtree(shared, ignore_errors=True)
 
 
 def _end_with(sentinel: int) -> None:
