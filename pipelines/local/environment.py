@@ -14,6 +14,9 @@ BIN = Path(sys.executable).parent
 PATIENT = {"timeout": 15}
 NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
 """Where it is set, as in many containers, each task would compile again what it imports, ours and others'."""
+COUNTED = ("PROMETHEUS_MULTIPROC_DIR", "PROMETHEUS_MULTIPROCESS_DIR")
+"""Feast names a folder there once it is imported, which is gone with the process that did."""
+OURS_ALONE = {NO_BYTECODE, *COUNTED}
 
 
 def secret(settings: Settings, name: str) -> str:
@@ -90,7 +93,7 @@ def environment(settings: Settings) -> dict[str, str]:
         if (value := getattr(settings, name)) is not None
     }
     return {
-        **{name: value for name, value in os.environ.items() if name != NO_BYTECODE},
+        **{name: value for name, value in os.environ.items() if name not in OURS_ALONE},
         **ours,
         **{f"AIRFLOW__{name}": str(value) for name, value in airflow.items()},
         "AIRFLOW_HOME": str(home),

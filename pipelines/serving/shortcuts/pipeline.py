@@ -92,7 +92,8 @@ class Shortened:
     def __init__(self, pipeline: Any) -> None:
         *steps, (_, last) = pipeline.steps
         self.pipeline, self.last = pipeline, Boosting(last)
-        self._steps = [_shorter(step) for _, step in steps if step not in (None, "passthrough")]
+        self._steps = [step for _, step in steps if step not in (None, "passthrough")]
+        self._steps[-1:] = map(_shorter, self._steps[-1:])  # what another step is given, it is given as ever
         if hasattr(pipeline, "predict_proba"):
             self.predict_proba = self._asked("predict_proba")
             self.classes_ = pipeline.classes_
