@@ -36,12 +36,12 @@ def main() -> int:
     try:
         current = settings()
         listening = _listen(current)
-        entrance(current, lambda: Stores(current).api_keys)
-        tls, alone = offered(current), app() if current.serving_workers == 1 else None
+        tls = offered(current)
+        alone = app()  # also where others answer: what is amiss is told once, here
     except EvergreenError as error:
         print(error, file=sys.stderr)
         return 2
-    if alone is None:
+    if current.serving_workers > 1:
         keep(APP, current.serving_workers, listening, current.home / "serving" / "workers", **tls)
         return 0
     config = uvicorn.Config(alone, access_log=False, log_config=None, timeout_graceful_shutdown=10, **tls)

@@ -52,11 +52,12 @@ def prove(
 
 @contextmanager
 def _served(server: Server) -> Iterator[Server]:
-    server.start()
     try:
+        server.start()
         yield server
     finally:
-        server.stop()
+        if server.process is not None:
+            server.stop()
 
 
 Part = tuple[dict[str, Any], list[str]]

@@ -2,9 +2,12 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
@@ -69,3 +72,18 @@ def test_processes_end_with_their_keeper_however_it_ends(two: Two) -> None:
     assert isinstance(two.server.process, Crew)
     two.server.process.kill()
     assert serving._until(lambda: not any(lives(pid) for pid in workers))
+
+
+def test_what_is_amiss_is_told_once_and_no_process_is_begun_for_it(tmp_path: Path) -> None:
+    own = {"EVERGREEN_HOME": str(tmp_path), "EVERGREEN_SERVING_WORKERS": "2", "EVERGREEN_SERVING_PORT": "0"}
+    broken = {
+        "EVERGREEN_SERVING_TLS_CERT": str(tmp_path / "no"),
+        "EVERGREEN_SERVING_TLS_KEY": str(tmp_path / "no"),
+    }
+    ended = subprocess.run(
+        [sys.executable, "-m", "pipelines.serving"], env={**os.environ, **own, **broken}, capture_output=True,
+        text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 2
+    assert "EVERGREEN_SERVING_TLS" in ended.stderr
+    assert "Traceback" not in ended.stderr
