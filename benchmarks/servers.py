@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks.loop_sides import free_port
 from pipelines.settings import PROJECT
 
-START_SECONDS = 120.0
+START_SECONDS, PORT = 120.0, "PORT"
 
 
 def checkout(commit: str, folder: Path) -> Path:
@@ -37,13 +37,13 @@ def started(
 ) -> Iterator[int]:
     """The port of a server that answers at a path, where a JSON value is wanted with that value there.
 
-    The port is the last word of its command, and EVERGREEN_SERVING_PORT.
+    The port stands where its command has PORT, and in EVERGREEN_SERVING_PORT.
     """
     port = free_port()
     own = {"EVERGREEN_HOME": str(home), "EVERGREEN_SERVING_PORT": str(port), "PYTHONPATH": str(folder),
            "EVERGREEN_SERVING_WORKERS": str(workers), "MLFLOW_TRACKING_URI": f"sqlite:///{home}/mlflow.db",
            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}  # fmt: skip
-    words = [*command, str(port)] if command[-1].startswith("-p") or command[-1] == "--port" else command
+    words = [str(port) if word == PORT else word for word in command]
     with log.open("w") as out:
         process = subprocess.Popen(
             [sys.executable, *words], cwd=folder, env={**os.environ, **own}, stdout=out, stderr=out

@@ -13,18 +13,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.servers import Connection, started
+from benchmarks.servers import PORT, Connection, started
 from pipelines import catalog
 from pipelines.settings import PROJECT, Settings
 from pipelines.stores import Stores
-from pipelines.stores.feature_store.online_values import reference
+from pipelines.stores.feature_store.online_values import answered, reference
 
 
 class Pair:
     """Asks both, one after the other."""
 
     def __init__(
-        self, features: Connection, model: Connection, references: list[str], columns: list[str]
+        self, features: Connection, model: Connection, references: dict[str, str], columns: list[str]
     ) -> None:
         self._features, self._model = features, model
         self._references, self._columns = references, columns
@@ -33,12 +33,12 @@ class Pair:
         """The probability of a question in the form of our own route."""
         asked = json.loads(question)
         entities = {name: [value] for name, value in asked["entities"].items()}
-        body = {"features": self._references, "entities": entities, "full_feature_names": True}
+        body = {"features": [*self._references.values()], "entities": entities, "full_feature_names": True}
         found = await self._features.post("/get-online-features", json.dumps(body).encode())
         named = zip(found["metadata"]["feature_names"], found["results"], strict=True)
         values = {name: result["values"][0] for name, result in named}
         row = {name: _plain(value) for name, value in {**asked["entities"], **asked["request"]}.items()}
-        row |= {name.replace("@v1", ""): value for name, value in values.items()}
+        row |= {name: values[answered(reference)] for name, reference in self._references.items()}
         split = {"columns": self._columns, "data": [[_number(row.get(name)) for name in self._columns]]}
         said = await self._model.post("/invocations", json.dumps({"dataframe_split": split}).encode())
         return {"probability": said["predictions"][0][1]}
@@ -71,7 +71,7 @@ def pair(model: str, home: Path, folder: Path) -> Iterator[Any]:
     fitted = stores.tracking.fitted(version)
     names = catalog.model(model).features_among(fitted.feature_names_in_)
     views = {name.split("__")[0]: 1 for name in names} | dict(version.views)
-    references = [reference(name, views) for name in names]
+    references = {name: reference(name, views) for name in names}
     named = f"models:/{model}/{version.version}"
     serve = [
         "-m",
@@ -85,11 +85,11 @@ def pair(model: str, home: Path, folder: Path) -> Iterator[Any]:
         "-h",
         "127.0.0.1",
         "-p",
+        PORT,
     ]
+    reading = ["-m", "benchmarks.stock_pair", "--port", PORT]
     with ExitStack() as stack:
-        features = stack.enter_context(
-            started(["-m", "benchmarks.stock_pair", "--port"], PROJECT, home, folder / "feast.log", "/health")
-        )
+        features = stack.enter_context(started(reading, PROJECT, home, folder / "feast.log", "/health"))
         scoring = stack.enter_context(started(serve, PROJECT, home, folder / "mlflow.log", "/ping"))
 
         async def connect() -> Pair:

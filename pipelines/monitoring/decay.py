@@ -1,7 +1,9 @@
 """Decay: the champion loses more than at its gate, beyond doubt, on newest labelled rows or in the answers it gave."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pipelines.catalog import Decay, ModelSpec
@@ -18,12 +20,26 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+AtGate = Callable[[], Improvement]
+"""What a champion lost on the rows of its gate."""
 GIVEN = "answer given"
 """A column that no field can have the name of."""
 
 
+def at_gate(spec: ModelSpec, champion: Version, model: Any, stores: Stores) -> AtGate:
+    """What the champion lost on the rows of its gate by the spec's rule, found out once, when it is first asked for."""
+
+    @cache
+    def then() -> Improvement:
+        rule = spec.monitor.decay
+        assert rule is not None  # noqa: S101 - nobody asks without a rule
+        return _loss(rule, model, held_out(spec, champion, stores), spec.outputs)
+
+    return then
+
+
 def decay(
-    spec: ModelSpec, champion: Version, model: Any, current: "pd.DataFrame", stores: Stores
+    spec: ModelSpec, champion: Version, model: Any, current: "pd.DataFrame", gate: AtGate
 ) -> DecayFinding:
     """Whether the champion loses more on truth asked for after its training than on the rows of its gate.
 
@@ -39,14 +55,18 @@ def decay(
             f"{rule.minimum_rows:,} on {rule.minimum_days} needed"
         )
         return DecayFinding(False, f"decay is not judged: {why}", len(fresh))
-    then, since = (
-        _loss(rule, model, rows, spec.outputs) for rows in (held_out(spec, champion, stores), fresh)
-    )
-    return compared(rule, champion.version, then, since, len(fresh))
+    since = _loss(rule, model, fresh, spec.outputs)
+    return compared(rule, champion.version, gate(), since, len(fresh))
 
 
 def decay_of_given(
-    spec: ModelSpec, champion: Version, model: Any, current: "pd.DataFrame", as_of: datetime, stores: Stores
+    spec: ModelSpec,
+    champion: Version,
+    model: Any,
+    current: "pd.DataFrame",
+    gate: AtGate,
+    as_of: datetime,
+    stores: Stores,
 ) -> DecayFinding:
     """Whether the answers that the champion gave since its training lose more than it did at its gate.
 
@@ -67,12 +87,11 @@ def decay_of_given(
             f"{rule.minimum_rows:,} on {rule.minimum_days} needed"
         )
         return DecayFinding(False, f"{name} is not judged: {why}", len(sound))
-    then = _loss(rule, model, held_out(spec, champion, stores), spec.outputs)
-    found = compared(rule, champion.version, then, _lost(rule, sound, said(sound)), len(sound))
+    found = compared(rule, champion.version, gate(), _lost(rule, sound, said(sound)), len(sound))
     found = replace(found, explanation=f"answers given{left}: {found.explanation}")
     if not found.decayed:
         return found
-    return _of_the_model(spec, rule, champion, model, found, then, _again(spec, sound, current))
+    return _of_the_model(spec, rule, champion, model, found, gate(), _again(spec, sound, current))
 
 
 def _given(spec: ModelSpec, champion: Version, as_of: datetime, stores: Stores) -> "pd.DataFrame":

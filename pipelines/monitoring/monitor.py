@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.catalog import ModelSpec
 from pipelines.contracts import Cause, DecayFinding, MonitorReport, NothingToDo, Signal
 from pipelines.monitoring import drift
-from pipelines.monitoring.decay import decay, decay_of_given
+from pipelines.monitoring.decay import at_gate, decay, decay_of_given
 from pipelines.monitoring.drift_page import reported
 from pipelines.monitoring.watched import LEAST, Watched, watched
 from pipelines.stores import Stores
@@ -93,8 +93,9 @@ def _against_truth(
             {},
         )
     metrics = measures(spec.task, current["label"].to_numpy("float64"), said)
-    worn = decay(spec, champion, model, current, stores)
-    return worn, decay_of_given(spec, champion, model, current, as_of, stores), metrics
+    gate = at_gate(spec, champion, model, stores)
+    worn = decay(spec, champion, model, current, gate)
+    return worn, decay_of_given(spec, champion, model, current, gate, as_of, stores), metrics
 
 
 def _gone(seen: Watched) -> list[str]:

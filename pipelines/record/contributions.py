@@ -3,7 +3,7 @@
 from typing import Any
 
 from pipelines import catalog
-from pipelines.contracts import EvergreenError
+from pipelines.record.explain import logged
 from pipelines.serving.explaining import EVALUATIONS
 from pipelines.stores import Stores
 
@@ -17,15 +17,7 @@ def contributions(
     """
     from pipelines.serving.explaining.logged import explain
 
-    asked = stores.predictions.get(prediction_id)
-    if asked is None:
-        raise EvergreenError(
-            f"no prediction {prediction_id!r} is logged here; its id is in the answer that was given"
-        )
-    version = stores.tracking.version(asked.model, asked.version)
-    if version.digest != asked.digest:
-        raise EvergreenError(
-            f"{asked.model}@{asked.version} is now another file than the one that answered; refused"
-        )
+    asked = logged(prediction_id, stores)
+    version = stores.tracking.that_answered(asked.model, asked.version, asked.digest)
     pipeline, background = stores.tracking.fitted(version), stores.tracking.background(version)
     return explain(asked, catalog.model(asked.model), pipeline, background, evaluations, of).model_dump()

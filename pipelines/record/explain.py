@@ -48,13 +48,19 @@ class Chain:
             self.missing.append(what)
 
 
-def explain(prediction_id: str, stores: Stores) -> dict[str, Any]:
-    """The way back from one prediction; `missing` names every link that could not be followed."""
+def logged(prediction_id: str, stores: Stores) -> Prediction:
+    """The answer that has this id; EvergreenError if none has."""
     asked = stores.predictions.get(prediction_id)
     if asked is None:
         raise EvergreenError(
             f"no prediction {prediction_id!r} is logged here; its id is in the answer that was given"
         )
+    return asked
+
+
+def explain(prediction_id: str, stores: Stores) -> dict[str, Any]:
+    """The way back from one prediction; `missing` names every link that could not be followed."""
+    asked = logged(prediction_id, stores)
     chain = Chain(stores)
     version = chain.link("model version", lambda: stores.tracking.version(asked.model, asked.version))
     told = {

@@ -5,7 +5,6 @@ import os
 import socket
 import sys
 from pathlib import Path
-from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -76,15 +75,8 @@ def _backgrounds(stores: Stores, seconds: float) -> Backgrounds:
     """The rows that answers are explained by, from MLflow, verified as the models are."""
     deadline = Deadline(seconds)
 
-    def found(model: str, number: int, digest: str) -> Any:
-        version = stores.tracking.version(model, number)
-        if version.digest != digest:
-            raise EvergreenError(
-                f"{model} version {number} is another file now than the one that answered; refused"
-            )
-        return stores.tracking.background(version)
-
-    return lambda *which: deadline.call(lambda: found(*which))
+    tracking = stores.tracking
+    return lambda *which: deadline.call(lambda: tracking.background(tracking.that_answered(*which)))
 
 
 def _notes(registry: Remembered, spool: Spool) -> list[str]:

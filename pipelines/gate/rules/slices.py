@@ -12,8 +12,7 @@ from pipelines.gate.case import Case
 from pipelines.gate.intervals import Improvement, paired_improvement
 from pipelines.gate.rules import weakest
 from pipelines.gate.rules.comparisons import finite, said, unfit, wanting
-from pipelines.gate.slicing import Slice as Slice
-from pipelines.gate.slicing import slices as slices
+from pipelines.gate.slicing import Slice, slices
 from pipelines.training.metrics import defined, measure
 
 FOUND = "worst slice found"

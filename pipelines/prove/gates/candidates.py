@@ -8,7 +8,7 @@ from unittest.mock import patch
 from pipelines.catalog import ModelSpec
 from pipelines.contracts import Candidate, TrainingSet
 from pipelines.gate.case import with_columns
-from pipelines.gate.rules.slices import slices
+from pipelines.gate.slicing import slices
 from pipelines.prove.gates import pieces
 from pipelines.prove.gates.bench import Bench, Fit
 from pipelines.training import train

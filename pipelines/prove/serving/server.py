@@ -17,6 +17,7 @@ from typing import Any
 
 from pipelines.catalog import REFERENCE, model
 from pipelines.contracts import EvergreenError
+from pipelines.processes import born
 from pipelines.prove.promotion import start
 from pipelines.settings import PROJECT
 
@@ -24,16 +25,25 @@ URL = f"/v1/models/{REFERENCE}/predictions"
 PATIENCE = 120.0
 
 
+def surroundings(home: str, port: int) -> dict[str, str]:
+    """The environment of a server: of our settings these, and what the shell has of others'."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith("EVERGREEN_")}
+    own = {
+        "EVERGREEN_HOME": home,
+        "EVERGREEN_SERVING_PORT": str(port),
+        "EVERGREEN_SERVING_POLL_SECONDS": "0.05",
+    }
+    return others | own
+
+
 def serve(home: str, port: int, log: str) -> None:
     """The life of one server: `python -m pipelines.serving`, in a process that has imported it."""
     from pipelines.serving.__main__ import main
     from pipelines.settings import settings
 
-    for name in [each for each in os.environ if each.startswith("EVERGREEN_")]:
-        del os.environ[name]
-    os.environ |= {
-        "EVERGREEN_HOME": home, "EVERGREEN_SERVING_PORT": str(port), "EVERGREEN_SERVING_POLL_SECONDS": "0.05",
-    }  # fmt: skip
+    told = surroundings(home, port)
+    os.environ.clear()
+    os.environ.update(told)
     settings.cache_clear()
     out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for number in (1, 2):
@@ -45,14 +55,10 @@ class Crew(subprocess.Popen[bytes]):
     """A server of some processes, which no process of ours may begin by a fork."""
 
     def __init__(self, home: Path, port: int, workers: int) -> None:
-        own = {
-            "EVERGREEN_HOME": str(home), "EVERGREEN_SERVING_PORT": str(port),
-            "EVERGREEN_SERVING_POLL_SECONDS": "0.05", "EVERGREEN_SERVING_WORKERS": str(workers),
-        }  # fmt: skip
-        others = {name: value for name, value in os.environ.items() if not name.startswith("EVERGREEN_")}
+        told = {**surroundings(str(home), port), "EVERGREEN_SERVING_WORKERS": str(workers)}
         with (home / "server.log").open("ab") as out:
             command = [sys.executable, "-m", "pipelines.serving"]
-            super().__init__(command, env=others | own, cwd=PROJECT, stdout=out, stderr=out)
+            super().__init__(command, env=told, cwd=PROJECT, stdout=out, stderr=out)
 
     def is_alive(self) -> bool:
         return self.poll() is None
@@ -90,7 +96,7 @@ class Server:
         """The processes of the server that have a champion loaded; that of a server of one is not asked."""
         files = self.home.glob("serving/workers/*/*.loaded")
         loaded = [int(file.stem) for file in files if file.read_bytes()]
-        return [pid for pid in loaded if lives(pid)] if self.workers > 1 else [0]
+        return [pid for pid in loaded if born(pid) is not None] if self.workers > 1 else [0]
 
     def kill(self) -> None:
         """SIGKILL, whatever it is doing."""
@@ -103,14 +109,6 @@ class Server:
         assert self.process is not None  # noqa: S101 - it was started
         self.process.terminate()
         self.process.join(PATIENCE)
-
-
-def lives(pid: int) -> bool:
-    """Whether a process works; one that has ended and that nobody asked for does not."""
-    try:
-        return Path("/proc", str(pid), "stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
-    except OSError:
-        return False
 
 
 @dataclass(frozen=True)

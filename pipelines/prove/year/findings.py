@@ -65,11 +65,17 @@ def by_month(rows: "pd.DataFrame", retrainings: Sequence[dict[str, Any]]) -> Ite
 
 def _figures(rows: "pd.DataFrame") -> dict[str, Any]:
     known = rows[rows["state"] == KNOWN]
-    figures: dict[str, Any] = {"answers": f"{len(rows):,}", "truth known": f"{len(known) / len(rows):.1%}"}
-    for metric, name, gain in (("log_loss", "log loss", "less by"), ("roc_auc", "AUC", "more by")):
-        ours, frozen, found = compared(known, metric)
-        figures |= {name: f"{ours:.4f}, frozen {frozen:.4f}", gain: shown(found)}
-    return figures | {"the champions are": verdict(compared(known, "log_loss")[2])}
+    loss, frozen_loss, less = compared(known, "log_loss")
+    area, frozen_area, more = compared(known, "roc_auc")
+    return {
+        "answers": f"{len(rows):,}",
+        "truth known": f"{len(known) / len(rows):.1%}",
+        "log loss": f"{loss:.4f}, frozen {frozen_loss:.4f}",
+        "less by": shown(less),
+        "AUC": f"{area:.4f}, frozen {frozen_area:.4f}",
+        "more by": shown(more),
+        "the champions are": verdict(less),
+    }
 
 
 def gained(rows: "pd.DataFrame") -> Improvement:

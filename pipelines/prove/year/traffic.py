@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -15,8 +15,6 @@ CLIENTS = 8
 """So many ask at once."""
 PATIENCE = 300.0
 """Seconds in which a new champion must have come, and a question must have its turn."""
-
-Ask = Callable[[Sequence[dict[str, Any]]], None]
 
 
 class Traffic:

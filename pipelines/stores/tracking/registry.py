@@ -144,6 +144,15 @@ class Tracking:
             raise no_version(model, number)
         return registered(found)
 
+    def that_answered(self, model: str, number: int, digest: str) -> Version:
+        """The version that gave an answer; EvergreenError if its number has another file by now."""
+        version = self.version(model, number)
+        if version.digest != digest:
+            raise EvergreenError(
+                f"{model} version {number} is another file now than the one that answered; refused"
+            )
+        return version
+
     def champion(self, model: str) -> Version | None:
         return self.aliased(model, CHAMPION)
 

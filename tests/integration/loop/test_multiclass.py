@@ -19,7 +19,7 @@ from pipelines.catalog import ModelSpec
 from pipelines.contracts import Decision, EvergreenError, TrainingSet, Verdict
 from pipelines.gate import evaluate, notary, record
 from pipelines.gate.report import files
-from pipelines.monitoring.decay import decay
+from pipelines.monitoring.decay import at_gate, decay
 from pipelines.record import card, explain
 from pipelines.record.contributions import contributions
 from pipelines.serving.app import create_app
@@ -171,7 +171,8 @@ def test_a_multiclass_has_decayed_when_its_log_loss_rose(
     later = held.assign(event_timestamp=held["event_timestamp"] + pd.Timedelta(days=7))
     moved = later.assign(label=(later["label"] + 1) % len(CLASSES))
     fitted = shared.tracking.fitted(version)
-    as_before, worse = (decay(delays, version, fitted, each, shared) for each in (later, moved))
+    gate = at_gate(delays, version, fitted, shared)
+    as_before, worse = (decay(delays, version, fitted, each, gate) for each in (later, moved))
     assert not as_before.decayed
     assert worse.decayed
     assert "log_loss" in worse.explanation

@@ -20,7 +20,7 @@ from pipelines.cli.tables import scores, trained
 from pipelines.contracts import Decision, EvergreenError, TrainingSet, as_json
 from pipelines.gate import opened
 from pipelines.gate.rules import serving
-from pipelines.monitoring.decay import decay
+from pipelines.monitoring.decay import at_gate, decay
 from pipelines.serving.app import create_app
 from pipelines.serving.schemas import example
 from pipelines.serving.sources import OneByOne
@@ -124,7 +124,8 @@ def test_a_regressions_decay_is_judged_by_its_own_loss(
     pd.read_parquet(rows.path).to_parquet(kept, index=False)
     lenient = minutes.monitor.decay.model_copy(update={"minimum_rows": 50, "minimum_days": 2})
     judged = minutes.model_copy(update={"monitor": minutes.monitor.model_copy(update={"decay": lenient})})
-    found = {name: decay(judged, version, fitted, each, stores) for name, each in times.items()}
+    gate = at_gate(judged, version, fitted, stores)
+    found = {name: decay(judged, version, fitted, each, gate) for name, each in times.items()}
     assert not found["as before"].decayed
     assert found["longer"].decayed
     assert "mae" in found["longer"].explanation

@@ -17,7 +17,7 @@ from pipelines import catalog
 from pipelines.catalog import Decay, ModelSpec
 from pipelines.contracts import Cause, DecayFinding, EvergreenError, NothingToDo
 from pipelines.gate.intervals import Improvement, improvement
-from pipelines.monitoring.decay import compared, decay, decay_of_given, held_out
+from pipelines.monitoring.decay import at_gate, compared, decay, decay_of_given, held_out
 from pipelines.monitoring.monitor import monitor, signal
 from pipelines.settings import PROJECT
 from pipelines.stores import Stores
@@ -53,7 +53,8 @@ def arrived(rows: int, seed: int = 7, signal: float = 2.0) -> pd.DataFrame:
 def judged(stores: Stores, current: pd.DataFrame, of: ModelSpec | None = None) -> DecayFinding:
     champion = stores.tracking.champion(MODEL)
     loaded = stores.tracking.load(MODEL, champion.version)
-    return decay(of or model(), champion, loaded, current, stores)
+    asked = of or model()
+    return decay(asked, champion, loaded, current, at_gate(asked, champion, loaded, stores))
 
 
 def test_a_champion_whose_truth_turned_round_has_decayed(watched: Stores) -> None:
@@ -285,7 +286,8 @@ def given(stores: Stores, current: pd.DataFrame, as_of: datetime = LATER, **rule
     of = model(**rule)
     of = of.model_copy(update={"monitor": of.monitor.model_copy(update=LONG)})
     loaded = stores.tracking.load(MODEL, champion.version)
-    return decay_of_given(of, champion, loaded, current, as_of, stores)
+    gate = at_gate(of, champion, loaded, stores)
+    return decay_of_given(of, champion, loaded, current, gate, as_of, stores)
 
 
 def champions(stores: Stores, rows: pd.DataFrame) -> np.ndarray:

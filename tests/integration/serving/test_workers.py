@@ -12,9 +12,10 @@ from urllib.request import urlopen
 
 import pytest
 
+from pipelines.processes import born
 from pipelines.prove import serving
 from pipelines.prove.promotion.world import World
-from pipelines.prove.serving.server import Crew, Reply, Server, asked, lives, question
+from pipelines.prove.serving.server import Crew, Reply, Server, asked, question
 from tests.champions import copied, crowned
 
 
@@ -71,7 +72,7 @@ def test_processes_end_with_their_keeper_however_it_ends(two: Two) -> None:
     assert len(workers) == 2
     assert isinstance(two.server.process, Crew)
     two.server.process.kill()
-    assert serving._until(lambda: not any(lives(pid) for pid in workers))
+    assert serving._until(lambda: all(born(pid) is None for pid in workers))
 
 
 def test_what_is_amiss_is_told_once_and_no_process_is_begun_for_it(tmp_path: Path) -> None:

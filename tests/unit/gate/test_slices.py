@@ -13,7 +13,8 @@ from pipelines.gate.case import Case
 from pipelines.gate.intervals import Improvement
 from pipelines.gate.notary import follows
 from pipelines.gate.rules import weakest
-from pipelines.gate.rules.slices import FOUND, check, level, not_below, slices
+from pipelines.gate.rules.slices import FOUND, check, level, not_below
+from pipelines.gate.slicing import slices
 from pipelines.prove.statistics.pairs import Drawn, case
 
 ROWS = 4000
