@@ -10,11 +10,10 @@ from pipelines.stores.feature_store.views import ViewVersion
 if TYPE_CHECKING:
     from feast import FeatureView
 
+    from pipelines.stores.online.plain import Lookup
     from pipelines.stores.online.reached import Materialized
 
-PLAIN = {"double_val", "float_val", "int64_val", "int32_val", "string_val", "bool_val"}
-LOOKS = 5
-"""How often values are read again when a materialization ended meanwhile."""
+    Known = Mapping[str, Materialized | None]
 Asked = tuple[Mapping[str, Any], datetime | None]
 """The entities of a question, and the moment for which values must be fresh; None: that of the newest knowledge."""
 Columns = Mapping[str, Sequence[tuple[Any, datetime | None]]]
@@ -96,18 +95,40 @@ class OnlineValues:
         ]
 
     def _read(self, question: "_Question", asked: Sequence[Asked]) -> list[Online]:
-        """Values of one moment: read again while a materialization ends meanwhile."""
-        for _ in range(LOOKS):
-            known = self._known(question)
-            answer = self._features.store.get_online_features(
+        """Values of one moment."""
+        known, columns = self._plainly(question, asked) or self._as_feast_answers(question, asked)
+        told = _told(question, known)
+        return [_online(question, known, told, columns, row, moment) for row, (_, moment) in enumerate(asked)]
+
+    def _plainly(self, question: "_Question", asked: Sequence[Asked]) -> "tuple[Known, Columns] | None":
+        """As our own online stores tell it; None where a key is Feast's to convert."""
+        keys = [(wish, [wish.key(entities) for entities, _ in asked]) for wish in question.lookups]
+        if not keys or any(None in found for _, found in keys):
+            return None
+        store = self._features.store
+        read = store._get_provider().online_store.plain(store.config, keys)
+        columns = {
+            f"{wish.view.name}__{name}": [(values[place], at) for at, values in found.rows]
+            for (wish, _), found in zip(keys, read, strict=True)
+            for place, name in enumerate(wish.features)
+        }
+        known = {wish.view.name: found.reached for (wish, _), found in zip(keys, read, strict=True)}
+        return known, columns
+
+    def _as_feast_answers(self, question: "_Question", asked: Sequence[Asked]) -> "tuple[Known, Columns]":
+        """Read again while a materialization ends meanwhile."""
+        from pipelines.stores.online.plain import unmoved
+
+        def read() -> Any:
+            return self._features.store.get_online_features(
                 features=question.references,
                 entity_rows=[dict(entities) for entities, _ in asked],
                 full_feature_names=True,
             )
-            if known == self._known(question):
-                break
-        columns, told = dict(_columns(answer.proto)), _told(question, known)
-        return [_online(question, known, told, columns, row, moment) for row, (_, moment) in enumerate(asked)]
+
+        known, answer = unmoved(lambda: self._known(question), read)
+        columns = dict(_columns(answer.proto))
+        return known, {name: columns[column] for name, column, _ in question.columns}
 
     def _question(self, names: tuple[str, ...], views: tuple[tuple[str, int], ...]) -> "_Question":
         """What must be looked up for these features, found out once."""
@@ -118,10 +139,23 @@ class OnlineValues:
             references = [reference(name, numbers) for name in names]
             columns = [(n, answered(r), n.split("__")[0]) for n, r in zip(names, references, strict=True)]
             lifetimes = {view: found.ttl for view, found in definitions.items()}
-            self._questions[names, views] = _Question(references, columns, definitions, lifetimes, numbers)
+            self._questions[names, views] = _Question(
+                references, columns, definitions, lifetimes, numbers, self._lookups(names, definitions)
+            )
         return self._questions[names, views]
 
-    def _known(self, question: "_Question") -> "dict[str, Materialized | None]":
+    def _lookups(self, names: Sequence[str], definitions: "Mapping[str, FeatureView]") -> "Sequence[Lookup]":
+        """How each view is asked for its features; none if our stores cannot be asked so."""
+        from pipelines.stores.online.plain import lookup
+
+        store, of_view = self._features.store, dict[str, list[str]]()
+        for view, _, feature in (name.partition("__") for name in names):
+            of_view.setdefault(view, []).append(feature)
+        found = [lookup(store.config, definitions[view], wanted) for view, wanted in of_view.items()]
+        whole = hasattr(store._get_provider().online_store, "plain") and None not in found
+        return [each for each in found if each and whole]
+
+    def _known(self, question: "_Question") -> "Known":
         """How far each view of a question has come online."""
         store = self._features.store
         online, config = store._get_provider().online_store, store.config
@@ -137,11 +171,12 @@ class _Question:
     definitions: "dict[str, FeatureView]"
     lifetimes: dict[str, timedelta | None]
     numbers: dict[str, int]
+    lookups: "Sequence[Lookup]"
 
 
 def _online(
     question: _Question,
-    known: "Mapping[str, Materialized | None]",
+    known: "Known",
     told: dict[str, Any],
     columns: Columns,
     row: int,
@@ -150,8 +185,8 @@ def _online(
     """One question's values, without those that are no longer fresh."""
     due = {view: _later(moment, state.as_of if state else None) for view, state in known.items()}
     values, since = dict[str, Any](), dict[str, datetime]()
-    for name, column, view in question.columns:
-        found = columns[column][row]
+    for name, _, view in question.columns:
+        found = columns[name][row]
         values[name] = _fresh(found, question.lifetimes[view], due[view])
         if values[name] is not None and found[1] is not None:
             since[name] = found[1]
@@ -171,20 +206,12 @@ def answered(reference: str) -> str:
 
 def _columns(proto: Any) -> "Iterator[tuple[str, list[tuple[Any, datetime | None]]]]":
     """Each column with its values, and the event times of the rows they are from."""
+    from pipelines.stores.online.values import python_value
+
     moments: dict[tuple[int, int], datetime | None] = {(0, 0): None}
     for name, vector in zip(proto.metadata.feature_names.val, proto.results, strict=True):
         pairs = zip(vector.values, vector.event_timestamps, strict=True)
-        yield name, [(_value(value), _moment(stamp, moments)) for value, stamp in pairs]
-
-
-def _value(value: Any) -> Any:
-    """As Feast would make it of its Value; what needs no making is taken as it is."""
-    kind = value.WhichOneof("val")
-    if kind in PLAIN:
-        return getattr(value, kind)
-    from feast.type_map import feast_value_type_to_python_type
-
-    return feast_value_type_to_python_type(value)
+        yield name, [(python_value(value), _moment(stamp, moments)) for value, stamp in pairs]
 
 
 def _moment(stamp: Any, known: dict[tuple[int, int], datetime | None]) -> datetime | None:
@@ -199,7 +226,7 @@ def _later(moment: datetime | None, known: datetime | None) -> datetime | None:
     return max((time for time in (moment, known) if time), default=None)
 
 
-def _told(question: _Question, known: "Mapping[str, Materialized | None]") -> dict[str, Any]:
+def _told(question: _Question, known: "Known") -> dict[str, Any]:
     return {view: _logged(question.numbers[view], state) for view, state in known.items()}
 
 

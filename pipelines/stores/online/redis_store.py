@@ -20,9 +20,11 @@ from feast.repo_config import RepoConfig
 
 from pipelines.contracts import EvergreenError
 from pipelines.stores.online.batches import Arrived, slices
+from pipelines.stores.online.plain import Asked, Lookup, Read, unmoved
+from pipelines.stores.online.plain import Row as Answered
 from pipelines.stores.online.store import Materialized, Progress, microseconds_of
 from pipelines.stores.online.tables import place, wanted
-from pipelines.stores.online.values import listed
+from pipelines.stores.online.values import listed, python_value
 from pipelines.stores.online.wire import entity_keys, timestamp_bytes, value_bytes
 
 KEYS_A_CALL = 100
@@ -131,14 +133,40 @@ class RedisOnlineStore(feast_redis.RedisOnlineStore):  # type: ignore[misc]
 
     def materialized(self, config: RepoConfig, view: Any) -> Materialized | None:
         """How far a view has come online; None before its first materialization."""
-        found = self._get_client(config.online_store).hgetall(_marker(config, view))
-        texts = {name.decode(): value.decode() for name, value in found.items()}
-        if not texts:
-            return None
-        version = int(texts["source_version"]) if texts["source_version"] else None
-        return Materialized(
-            datetime.fromisoformat(texts["as_of"]), version, datetime.fromisoformat(texts["at"])
-        )
+        return _noted(self._get_client(config.online_store).hgetall(_marker(config, view)))
+
+    def plain(self, config: RepoConfig, asked: Asked) -> list[Read]:
+        """What there is for each view's keys, and how far it has come; three questions to the server."""
+        seen, rows = unmoved(lambda: self._reached(config, asked), lambda: self._rows(config, asked))
+        return [Read(*pair) for pair in zip(seen, rows, strict=True)]
+
+    def _reached(self, config: RepoConfig, asked: Asked) -> list[Materialized | None]:
+        with self._get_client(config.online_store).pipeline(transaction=False) as pipe:
+            for wish, _ in asked:
+                pipe.hgetall(_marker(config, wish.view))
+            return [_noted(found) for found in pipe.execute()]
+
+    def _rows(self, config: RepoConfig, asked: Asked) -> list[list[Answered]]:
+        """The values of all views, read and taken apart by Feast's own."""
+        sent: list[tuple[bytes, list[Any]]] = []
+        for wish, keys in asked:
+            _, fields = self._fields(wish)
+            protos = [wish.entity_key(key) for key in keys]
+            sent += [(key, fields) for key in self._generate_redis_keys_for_entities(config, protos)]
+        found = iter(self._read_hash_fields(config, sent))
+        return [self._told(wish, list(islice(found, len(keys)))) for wish, keys in asked]
+
+    def _fields(self, wish: Lookup) -> tuple[list[str], list[Any]]:
+        """The names of what is asked of an entity, its event time last, and the fields they lie in."""
+        named = self._generate_hset_keys_for_features(wish.view, [*wish.features], wish.place.versioned)
+        return named[0], named[1]
+
+    def _told(self, wish: Lookup, replies: list[Any]) -> list[Answered]:
+        rows = self._convert_redis_values_to_protobuf(replies, wish.place.versioned, self._fields(wish)[0])
+        return [
+            (at, [python_value(values[name]) for name in wish.features]) if values else wish.absent
+            for at, values in rows
+        ]
 
     def snapshot(self, config: RepoConfig) -> AbstractContextManager[None]:
         """Nothing: Redis has no moment that several questions share. Ask `materialized` before and after."""
@@ -199,6 +227,15 @@ def _order_field(config: RepoConfig, view: Any) -> str:
 
 def _marker(config: RepoConfig, view: Any) -> str:
     return f"_materialized:{config.project}:{place(config, view).versioned}"
+
+
+def _noted(found: dict[bytes, bytes]) -> Materialized | None:
+    """What a view's marker says; None if there is none."""
+    texts = {name.decode(): value.decode() for name, value in found.items()}
+    if not texts:
+        return None
+    version = int(texts["source_version"]) if texts["source_version"] else None
+    return Materialized(datetime.fromisoformat(texts["as_of"]), version, datetime.fromisoformat(texts["at"]))
 
 
 def _text(moment: datetime) -> str:

@@ -22,13 +22,14 @@ from pipelines.contracts import EvergreenError
 from pipelines.stores.online import tables as layouts
 from pipelines.stores.online.batches import Arrived, slices
 from pipelines.stores.online.files import Session, Sessions, snapshot, transaction
+from pipelines.stores.online.plain import Asked, Read, from_session
 from pipelines.stores.online.reached import EPOCH, moment, noted
 from pipelines.stores.online.reached import Materialized as Materialized
-from pipelines.stores.online.tables import Layout, Reading
+from pipelines.stores.online.reading import Reading
+from pipelines.stores.online.tables import Layout
 from pipelines.stores.online.values import TYPES_BY_FIELD, kind_of, listed, proto, stored, stored_column
 
 MICROSECOND = timedelta(microseconds=1)
-KEYS_A_QUERY = 512
 Progress = Callable[[int], Any]
 logger = logging.getLogger(__name__)
 
@@ -128,8 +129,13 @@ class SqliteOnlineStore(OnlineStore):  # type: ignore[misc]
             if session is None or layout is None or not keys or keys[0][0] != layout.key_names:
                 return [(None, None)] * len(keys)
             reading = layout.reading(requested_features)
-            found = _found(session.connection, reading, [values for _, values in keys])
+            found = reading.rows(session.connection, [values for _, values in keys])
         return [_answer(found.get(values), reading) for _, values in keys]
+
+    def plain(self, config: RepoConfig, asked: Asked) -> list[Read]:
+        """What there is for each view's keys, and how far it has come: all of one moment."""
+        with snapshot(self._existing(config)) as session:
+            return [from_session(session, wish, keys) for wish, keys in asked]
 
     @contextmanager
     def snapshot(self, config: RepoConfig) -> Iterator[None]:
@@ -254,20 +260,6 @@ def _arrived_rows(layout: Layout, view: Any, arrived: Arrived) -> Iterator[tuple
         for f in layout.features
     ]
     return zip(*columns, listed(arrived.event), listed(arrived.created), strict=True)
-
-
-def _found(
-    connection: sqlite3.Connection, reading: Reading, keys: list[tuple[Any, ...]]
-) -> dict[tuple[Any, ...], tuple[Any, ...]]:
-    """The event time and values of each key that is there."""
-    width, found = reading.width, {}
-    for start in range(0, len(keys), KEYS_A_QUERY):
-        some = keys[start : start + KEYS_A_QUERY]
-        some += some[-1:] * ((1 << (len(some) - 1).bit_length()) - len(some))  # so that few statements do
-        values = [value for key in some for value in key]
-        for row in connection.execute(reading.query(len(some)), values):
-            found[row[:width]] = row[width:]
-    return found
 
 
 def _answer(row: tuple[Any, ...] | None, reading: Reading) -> tuple[datetime | None, dict[str, Any] | None]:

@@ -15,6 +15,7 @@ from feast.infra.online_stores.helpers import compute_table_id, compute_versione
 from feast.repo_config import RepoConfig
 
 from pipelines.contracts import EvergreenError
+from pipelines.stores.online.reading import CREATED, EVENT, Column, Reading, quoted
 from pipelines.stores.online.values import KEY_TYPES, kind_of
 
 CATALOG = """
@@ -22,20 +23,10 @@ create table if not exists _feature_views (
     table_name text primary key collate nocase, project text not null, feature_view text not null,
     versioned_name text not null, columns text not null, as_of integer, source_version integer, at integer
 )"""
-EVENT, CREATED = "event_timestamp", "created_timestamp"
 DUMMY_KEY = "__dummy_id"
 """The key that Feast gives views without entities; its one value is the empty text."""
 EARLIEST = -(2**63)
 """An unknown created time is older than any other."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """A join key or feature, its column, and the name of its Feast ValueType."""
-
-    name: str
-    column: str
-    value_type: str
 
 
 @dataclass(frozen=True)
@@ -79,10 +70,10 @@ class Layout:
         )
 
     @cached_property
-    def _readings(self) -> dict[tuple[str, ...] | None, "Reading"]:
+    def _readings(self) -> dict[tuple[str, ...] | None, Reading]:
         return {}
 
-    def reading(self, names: Sequence[str] | None) -> "Reading":
+    def reading(self, names: Sequence[str] | None) -> Reading:
         """How to read these features, those of them that there are; by default all."""
         asked = None if names is None else tuple(names)
         found = self._readings.get(asked)
@@ -90,35 +81,8 @@ class Layout:
             features = [
                 self.by_name[n] for n in (self.by_name if asked is None else asked) if n in self.by_name
             ]
-            found = self._readings[asked] = Reading(self, features)
+            found = self._readings[asked] = Reading(self.table, self.keys, features)
         return found
-
-
-class Reading:
-    """How some of a table's features are read; made once and used again."""
-
-    def __init__(self, layout: Layout, features: Sequence[Column]) -> None:
-        self.kinds = [(feature.name, kind_of(feature.value_type)) for feature in features]
-        self.width = len(layout.keys)
-        table = quoted(layout.table)
-        keys = [f"{table}.{quoted(key.column)}" for key in layout.keys]
-        values = [f"{table}.{quoted(name)}" for name in (EVENT, *(feature.column for feature in features))]
-        self._select = f"select {', '.join([*keys, *values])} from"
-        # SQLite searches an index for `a in (...)`, but would scan the table for `(a, b) in (values ...)`.
-        matches = " and ".join(f"{key} = column{at}" for at, key in enumerate(keys, 1))
-        self._where = f"{table} where {keys[0]} in" if len(keys) == 1 else f"cross join {table} on {matches}"
-        self._queries: dict[int, str] = {}
-
-    def query(self, count: int) -> str:
-        """Reads the rows of so many keys: the keys, the event time and the features."""
-        if count not in self._queries:
-            rows = ", ".join([f"({', '.join('?' * self.width)})"] * count)
-            self._queries[count] = (
-                f"{self._select} {self._where} ({', '.join('?' * count)})"
-                if self.width == 1
-                else f"{self._select} (values {rows}) {self._where}"
-            )
-        return self._queries[count]
 
 
 @dataclass(frozen=True)
@@ -290,10 +254,6 @@ def tables_of(connection: Connection, project: str, view: str) -> list[str]:
     """The tables of all versions of a view."""
     query = "select table_name from _feature_views where project = ? and feature_view = ?"
     return [table for (table,) in connection.execute(query, (project, view))]
-
-
-def quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _list(names: Iterable[str]) -> str:

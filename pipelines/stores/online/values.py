@@ -1,6 +1,6 @@
 """Feature values on their way online: as Arrow has them, as SQLite keeps them, as Feast's ValueProto."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from feast.protos.feast.types.Value_pb2 import Value as ValueProto
-from feast.type_map import python_values_to_proto_values
+from feast.type_map import feast_value_type_to_python_type, python_values_to_proto_values
 from feast.value_type import ValueType
 
 from pipelines.contracts import EvergreenError
@@ -43,6 +43,10 @@ KINDS = {
     "IMAGE_BYTES": Kind("BLOB", "bytes_val"),
 }
 TYPES_BY_FIELD = {kind.field: name for name, kind in reversed(KINDS.items())}
+PLAIN = {"double_val", "float_val", "int64_val", "int32_val", "string_val", "bool_val"}
+"""Fields of ValueProto that are Python's own values."""
+NATIVE = {"REAL": float, "INTEGER": int, "TEXT": str}
+Reader = Callable[[Any], Any]
 KEY_TYPES = {"STRING", "BYTES", "INT32", "INT64", "UNIX_TIMESTAMP"}
 """What Feast can look up: the types it can serialize in an entity key."""
 
@@ -74,6 +78,26 @@ def proto(value: Any, kind: Kind) -> Any:
     if kind.sqlite == "REAL" and value == NAN:
         value = float("nan")
     return ValueProto(**{kind.field: value})
+
+
+def reader(kind: Kind) -> Reader:
+    """What makes of a stored value the Python value that Feast would make of it."""
+    native = NATIVE.get(kind.sqlite) if kind.field in PLAIN else None
+
+    def read(value: Any) -> Any:
+        if value is None:
+            return None
+        if type(value) is native and value != NAN:
+            return bool(value) if kind.field == "bool_val" else value
+        return python_value(proto(value, kind))
+
+    return read
+
+
+def python_value(value: Any) -> Any:
+    """A ValueProto as Feast would make it Python's own; what needs no making is taken as it is."""
+    kind = value.WhichOneof("val")
+    return getattr(value, kind) if kind in PLAIN else feast_value_type_to_python_type(value)
 
 
 def stored_column(values: pa.Array, value_type: str) -> list[Any]:

@@ -14,6 +14,7 @@ from pipelines.features import compute
 from pipelines.features.watermark import watermark
 from pipelines.prove.worlds import sandbox
 from pipelines.stores import Stores
+from pipelines.stores.feature_store.online_values import OnlineValues
 from pipelines.training.training_set import build, labels
 from tests.flown import DATASETS, FLOWN
 from tests.integration.conftest import AS_OF
@@ -217,6 +218,22 @@ def test_questions_that_are_looked_up_together_find_what_each_finds_alone(comput
     assert together == [computed.features.online(names, *each) for each in asked]
     assert len({str(found.values) for found in together}) > len(CHANGES)
     assert computed.features.online_rows(names, []) == []
+
+
+def test_what_is_read_without_feasts_messages_is_what_feast_answers(computed: Stores) -> None:
+    names = computed.features.feature_names(SPEC)
+    asked = [({**ENTITIES, **changed}, None) for changed in CHANGES]
+    plainly = computed.features.online_rows(names, asked)
+    other = Stores(computed.settings).features
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(OnlineValues, "_plainly", lambda *_: None)
+        assert other.online_rows(names, asked) == plainly
+        patched.setattr(OnlineValues, "_as_feast_answers", None)
+        with pytest.raises(TypeError):  # it was asked, then
+            other.online_rows(names, asked)
+        patched.undo()
+        patched.setattr(OnlineValues, "_as_feast_answers", None)
+        assert other.online_rows(names, asked) == plainly
 
 
 YEAR, ENTITIES = timedelta(days=365), {name: field.example for name, field in SPEC.entities.items()}

@@ -29,6 +29,7 @@ if reason := redis_missing():
 
 from feast.infra.online_stores.redis import RedisOnlineStore as FeastStore
 
+from pipelines.stores.online.plain import lookup
 from pipelines.stores.online.redis_store import RedisOnlineStore
 from pipelines.stores.online.store import Materialized
 
@@ -198,6 +199,10 @@ def test_windows_through_feast_leave_the_newest_values_and_say_how_far_they_came
     assert answer["f"] == [7, 1, None]
     state = kept.materialized(store.config, view())
     assert (state.as_of, state.source_version) == (at(6), 1)
+    wish = lookup(store.config, view(), ["f"])
+    assert wish is not None
+    (read,) = kept.plain(store.config, [(wish, [(1,), (2,), (3,)])])
+    assert (read.reached, [values for _, values in read.rows]) == (state, [[7], [1], [None]])
 
 
 def test_how_far_a_view_has_come_never_moves_backwards(empty: str, tmp_path: Path) -> None:
@@ -229,6 +234,12 @@ def test_every_kind_of_value_is_read_by_feasts_own_store(empty: str, tmp_path: P
     assert plain == {"i": 2**53 + 1, "d": 0.1, "r": 0.5, "s": "ä", "b": False, "t": int(at(1).timestamp())}
     assert list((full or {})["l"].double_list_val.val) == [1.5]
     assert {value.WhichOneof("val") for value in (nulls or {}).values()} == {None}
+    wish = lookup(config, wide, list(kinds))
+    assert wish is not None
+    (read,) = RedisOnlineStore().plain(config, [(wish, [(2,), (1,), (3,)])])
+    found = [0.1, 0.5, "ä", False, at(1), [1.5]]
+    assert read.rows == [(at(0), [None] * 7), (at(0), [2**53 + 1, *found]), (None, [None] * 7)]
+    assert read.reached is None
 
 
 def test_a_view_that_is_removed_leaves_nothing_but_its_neighbours(empty: str, tmp_path: Path) -> None:
