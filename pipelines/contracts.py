@@ -1,6 +1,6 @@
 """The small typed values that pass between stages. Ids, addresses, counts and times; never data."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -329,10 +329,13 @@ class MonitorReport:
     left_out: dict[str, str] = field(default_factory=dict)
 
 
+PLAIN = {str, int, float, bool, type(None)}
+
+
 def as_json(value: Any) -> Any:
     """Plain JSON types of a contract: enums by value, times as ISO 8601."""
-    from dataclasses import asdict, is_dataclass
-
+    if type(value) in PLAIN:
+        return value
     if is_dataclass(value) and not isinstance(value, type):
         return as_json(asdict(value))
     if isinstance(value, dict):

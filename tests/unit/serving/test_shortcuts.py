@@ -19,6 +19,7 @@ from pipelines.serving.shortcuts import shortened
 from pipelines.serving.shortcuts.boosting import Boosting
 from pipelines.serving.shortcuts.columns import REMEMBERED, Columns
 from pipelines.serving.shortcuts.pipeline import Shortened
+from pipelines.serving.shortcuts.trees import FEW, Trees
 
 WORDS = ["a", "b", "c", "missing"]
 
@@ -96,6 +97,25 @@ def test_it_says_what_the_pipeline_says_to_the_bit(fitted: Pipeline, rows: list[
     assert isinstance(short, Shortened)
     frame = pd.DataFrame(rows, columns=["word", "x", "other", "n"]).astype({"word": object, "other": object})
     assert np.array_equal(said(short, frame), said(fitted, frame))
+
+
+@pytest.mark.parametrize("count", [1, FEW, FEW + 1])
+def test_few_rows_and_many_are_answered_alike(fitted: Pipeline, count: int) -> None:
+    short, rows = shortened(fitted, made(2)), made(count, seed=count)
+    assert np.array_equal(said(short, rows), said(fitted, rows))
+
+
+def test_trees_without_a_split_are_walked_too() -> None:
+    rows = made(50)[["x", "n"]]
+    alone = HistGradientBoostingRegressor(max_iter=3, min_samples_leaf=50).fit(rows, rows["n"])
+    assert {len(tree.nodes) for (tree,) in alone._predictors} == {1}
+    assert np.array_equal(Boosting(alone).predict(rows[:3].to_numpy("float64")), alone.predict(rows[:3]))
+
+
+def test_a_walk_that_goes_astray_is_not_taken(fitted: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = Trees.leaves
+    monkeypatch.setattr(Trees, "leaves", lambda *given: right(*given)[:, ::-1])
+    assert shortened(fitted, made(2)) is fitted
 
 
 def test_what_answers_otherwise_is_not_taken(
