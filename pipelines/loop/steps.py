@@ -33,7 +33,7 @@ def moment(text: str | None) -> datetime | None:
     except ValueError as error:
         raise EvergreenError(f"as_of {text!r} is not a time such as 2013-04-01T00:00:00Z") from error
     if value.tzinfo is None:
-        raise EvergreenError(f"as_of {text!r} needs a zone, such as {text}Z")
+        raise EvergreenError(f"as_of {text!r} needs a zone, such as {value.isoformat()}Z")
     return value
 
 

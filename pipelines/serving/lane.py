@@ -15,6 +15,8 @@ MOST = 64
 """Rows that are answered at once."""
 LEAST, STEP = 32, 8
 """Rows that may go together however long they take, and how many more are tried."""
+LINGER, LONGEST = 0.25, 0.005
+"""The share of a turn, and the most seconds, for which those who were just answered are waited for."""
 
 
 class Busy(Exception):
@@ -39,9 +41,10 @@ class Lane:
     """Questions come in from one event loop and are answered in order by `threads` threads.
 
     While a thread answers, others come and wait; the next time those for one model go together, as an estimator takes
-    a hundred rows hardly longer than one. So many go together as take about `turn` seconds, and so many may wait: who
-    comes then is refused at once. Nobody waits longer than `patience`, whatever holds the threads up. `within` counts
-    the rows that were asked about and have no answer yet.
+    a hundred rows hardly longer than one. Clients that were just answered ask again at once, as a rule: a free thread
+    waits a moment until as many are here as were before. So many go together as take about `turn` seconds, and so many
+    may wait: who comes then is refused at once. Nobody waits longer than `patience`, whatever holds the threads up.
+    `within` counts the rows that were asked about and have no answer yet.
     """
 
     def __init__(self, threads: int, patience: float, turn: float = 0.1) -> None:
@@ -50,6 +53,8 @@ class Lane:
         self._queues: dict[Together, deque[_Waiting]] = {}
         self._tasks: set[asyncio.Future[None]] = set()
         self.within, self._waiting, self.most = 0, 0, MOST
+        self._expected, self._until = 0, 0.0
+        self._lingering: asyncio.TimerHandle | None = None
 
     async def ask(self, together: Together, question: Any, weight: int = 1) -> Any:
         """The question's answer, or Busy; `weight` is how many rows it asks about, which are answered together."""
@@ -75,7 +80,7 @@ class Lane:
 
     def _begin(self) -> None:
         """Give every free thread something to do; models take turns."""
-        while self._free and self._queues:
+        while self._free and self._queues and not self._lingers():
             together = next(iter(self._queues))
             queue = self._queues.pop(together)
             first = _first(queue, self.most)
@@ -88,6 +93,24 @@ class Lane:
                 task = asyncio.ensure_future(self._answer(together, taken))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
+
+    def _lingers(self) -> bool:
+        """Whether more are about to ask, and are waited for."""
+        left = self._until - time.monotonic()
+        if left <= 0 or self._waiting >= min(self._expected, self.most):
+            return False
+        if self._lingering is None:
+            self._lingering = asyncio.get_running_loop().call_later(left, self._lingered)
+        return True
+
+    def _lingered(self) -> None:
+        self._lingering = None
+        self._begin()
+
+    def _expect(self, rows: int, seconds: float) -> None:
+        """So many rows were answered, in so many seconds: who asked about them may ask again."""
+        self._expected = rows + self._waiting
+        self._until = time.monotonic() + min(LINGER * seconds, LONGEST)
 
     def _in_time(self, taken: list[_Waiting]) -> list[_Waiting]:
         """Those that have not waited too long; the others are told."""
@@ -109,7 +132,9 @@ class Lane:
             answers = await asyncio.get_running_loop().run_in_executor(self._pool, together, questions)
         except Exception as error:
             answers = [error] * len(taken)
-        self._took(sum(waiting.weight for waiting in taken), time.monotonic() - begun)
+        rows, seconds = sum(waiting.weight for waiting in taken), time.monotonic() - begun
+        self._took(rows, seconds)
+        self._expect(rows, seconds)
         self._free += 1
         for waiting, answer in zip(taken, answers, strict=True):
             if waiting.answer.done():
