@@ -22,6 +22,7 @@ from pipelines.serving.http.docs import page
 from pipelines.serving.http.observed import Observed
 from pipelines.serving.lane import Lane
 from pipelines.serving.metrics import FeatureHealth, Metrics
+from pipelines.serving.outages.spool import Spool
 from pipelines.serving.predictor import Predictor
 from pipelines.serving.schemas import ANSWERS, Answered, ModelStatus, Problem, Ready, Refusal
 from pipelines.serving.sources import FeatureSource, PredictionLog, Registry, Rollouts
@@ -63,6 +64,8 @@ def create_app(
     process = process or Process(Alone())
     metrics = Metrics(process.counted)
     metrics.add(FeatureHealth.of(settings.database))
+    if isinstance(predictions, Spool):
+        metrics.add(predictions)
     predictors = {
         name: Predictor(spec, models, features, metrics, Bounds(spec, settings.expectations), process.turns)
         for name, spec in specs.items()

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 from uuid import uuid4
 
+from prometheus_client.core import GaugeMetricFamily
+
 from pipelines.contracts import as_json
 from pipelines.serving.causes import passed
 from pipelines.serving.outages.deadline import Deadline
@@ -37,7 +39,10 @@ class Database(PredictionLog, Protocol):
 
 
 class Spool(threading.Thread):
-    """A prediction log that needs its database for reading alone, and moves what waits until stopped."""
+    """A prediction log that needs its database for reading alone, and moves what waits until stopped.
+
+    A collector of Prometheus, too: it tells how much lies on this disk, whichever process laid it there.
+    """
 
     def __init__(self, database: Database, folder: Path, seconds: float) -> None:
         super().__init__(name="spool", daemon=True)
@@ -51,6 +56,14 @@ class Spool(threading.Thread):
     def waiting(self) -> int:
         """Answers that this server has logged and the database has not."""
         return self._waiting
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """The gauge of one scrape."""
+        gauge = GaugeMetricFamily(
+            "evergreen_spooled_bytes", "answers on this server's disk that the database has not taken"
+        )
+        gauge.add_metric([], sum(map(_size, self._folder.glob("*.jsonl"))))
+        yield gauge
 
     def record(self, *predictions: Prediction) -> None:
         """Durable once this returns, all or none; on this disk if the database does not take them in time."""
@@ -130,6 +143,14 @@ class Spool(threading.Thread):
             path.unlink(missing_ok=True)
         with self._lock:
             self._waiting = max(0, self._waiting - len(found))
+
+
+def _size(path: Path) -> int:
+    """In bytes; 0 once it was moved."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _read(file: IO[bytes]) -> Iterator[Prediction]:

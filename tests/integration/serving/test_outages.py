@@ -1,6 +1,7 @@
 """Rules of outages: what serving leans on is gone, slow or wrong; it answers from what it holds, and loses nothing."""
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -117,6 +118,7 @@ def test_without_the_database_answers_leave_and_lie_on_this_disk_until_it_is_bac
     ready = world.client.get("/ready")
     assert (ready.status_code, ready.json()["notes"]) == (200, ["waits on this disk"])
     assert kept.waiting == 6
+    assert spooled(world) > 6 * 100
     log.broken = False
     log.let()
     wait(lambda: (kept.move(), not kept.waiting)[1])  # type: ignore[func-returns-value]
@@ -126,6 +128,13 @@ def test_without_the_database_answers_leave_and_lie_on_this_disk_until_it_is_bac
     assert len(logged) == len(given)
     assert "notes" not in world.client.get("/ready").json()
     assert not list((world.stores.settings.home / "spool").glob("*"))
+    assert spooled(world) == 0
+
+
+def spooled(world: World) -> float:
+    """Bytes on this disk, as a scrape tells it."""
+    (said,) = re.findall(r"(?m)^evergreen_spooled_bytes (\S+)$", world.client.get("/metrics").text)
+    return float(said)
 
 
 def test_an_answer_comes_from_the_disk_as_it_went_there(stores: Stores, log: Holding, kept: Spool) -> None:
