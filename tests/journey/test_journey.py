@@ -7,6 +7,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 
@@ -24,6 +25,9 @@ from pipelines.stores import Stores
 
 DATA = PROJECT / "tests" / "data"
 MODEL, OTHER = "flight_delays", "retrain_airport_hours"
+ASKED = {"features", OTHER, f"retrain_{MODEL}", f"monitor_{MODEL}"} | {
+    f"ingest_{name}" for name in catalog.model(MODEL).datasets
+}
 
 
 def free_port() -> int:
@@ -38,11 +42,20 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
     ports = {f"{name}_port": free_port() for name in ("airflow", "mlflow", "serving")}
     settings = Settings(_env_file=None, home=tmp_path_factory.mktemp("journey"), **ports)
     try:
-        supervisor.start(settings)
+        supervisor.start(settings, lambda _: hush(settings))
         yield Stores(settings)
     finally:
         ended = supervisor.stop(settings)
         assert len(ended) in {0, 6}
+
+
+def hush(settings: Settings) -> None:
+    """Pause what other models do, which is not asked here, as soon as Airflow knows of it."""
+    with suppress(OSError):  # it does not answer yet
+        airflow = Airflow(settings)
+        for dag, paused in airflow.dags().items():
+            if dag not in ASKED and not paused:
+                airflow.pause(dag, True)
 
 
 def until(condition: Callable[[], object], stores: Stores, seconds: float = 480) -> None:
@@ -69,7 +82,7 @@ def test_before_anything_landed_serving_says_that_there_is_no_champion(stores: S
 
 def test_landed_files_become_a_served_model_by_themselves(stores: Stores) -> None:
     landing = stores.settings.landing_path
-    list(replay(MODEL, date(2013, 1, 1), date(2013, 2, 28), "bulk", landing))
+    list(replay(MODEL, date(2013, 1, 1), date(2013, 1, 31), "bulk", landing))
     airflow, told = Airflow(stores.settings), io.StringIO()
     with tour.undisturbed(catalog.model(MODEL), stores.settings, Console(file=told, width=200)):
         assert airflow.dags()[OTHER]
@@ -109,12 +122,21 @@ def test_one_row_is_found_again_from_file_to_prediction(stores: Stores) -> None:
     assert logged.features["origin_congestion__departures_3h"] is not None
 
 
+def test_the_monitor_writes_evidentlys_report(stores: Stores) -> None:
+    latest = stores.settings.home / "reports" / "monitor" / MODEL / "latest.json"
+    until(latest.exists, stores)
+    report = json.loads(latest.read_text())
+    assert Path(report["html"]).stat().st_size > 100_000
+    assert report["metrics"]["roc_auc"] > 0.5
+    Airflow(stores.settings).pause(f"monitor_{MODEL}", True)  # what it says of later versions is not asked here
+
+
 def test_a_days_files_start_a_retraining_by_a_data_event(stores: Stores) -> None:
-    list(replay(MODEL, date(2013, 3, 1), date(2013, 3, 1), "1d", stores.settings.landing_path))
+    list(replay(MODEL, date(2013, 2, 1), date(2013, 2, 1), "1d", stores.settings.landing_path))
     until(lambda: len(stores.tracking.versions(MODEL)) >= 2, stores)
     newest = stores.tracking.newest(MODEL)
     assert newest.tags["trigger"] == "data event"
-    assert newest.as_of.date() == date(2013, 3, 1)
+    assert newest.as_of.date() == date(2013, 2, 1)
     runs = Airflow(stores.settings).runs(f"retrain_{MODEL}")
     assert {"asset_triggered", "scheduled"} <= {run["run_type"] for run in runs}
     # One with nothing to do skips all of its tasks.
@@ -173,20 +195,12 @@ def test_a_person_starts_a_retraining_by_the_form_and_bad_values_are_refused_the
     with pytest.raises(urllib.error.HTTPError) as refused:
         airflow.call("POST", path, {"logical_date": None, "conf": {"as_of": "yesterday"}})
     assert refused.value.code in {400, 422}
-    conf = {"as_of": "2013-02-27T00:00:00Z", "force": True, "reason": "journey"}
+    conf = {"as_of": "2013-01-21T00:00:00Z", "force": True, "reason": "journey"}
     run = airflow.call("POST", path, {"logical_date": None, "conf": conf})
     assert run["run_type"] == "manual"
     until(
         lambda: any(v.tags["trigger"] == "person: journey" for v in stores.tracking.versions(MODEL)), stores
     )
-
-
-def test_the_monitor_writes_evidentlys_report(stores: Stores) -> None:
-    latest = stores.settings.home / "reports" / "monitor" / MODEL / "latest.json"
-    until(latest.exists, stores)
-    report = json.loads(latest.read_text())
-    assert Path(report["html"]).stat().st_size > 100_000
-    assert report["metrics"]["roc_auc"] > 0.5
 
 
 def test_starting_again_starts_nothing_twice(stores: Stores) -> None:

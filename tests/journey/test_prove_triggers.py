@@ -16,7 +16,7 @@ from pipelines.prove.triggers.once import Supply, breaches, land
 from pipelines.stores import Stores
 
 pytestmark = pytest.mark.timeout(1200)  # three minutes on an idle machine of two cores, nine on a busy one
-SMALL = {"events": 4, "kills": 1}
+SMALL = {"events": 2, "kills": 1}
 
 
 @pytest.fixture(scope="module")

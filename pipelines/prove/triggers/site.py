@@ -27,8 +27,8 @@ from pipelines.stores import Stores
 SWEEP_SECONDS = 20
 LEASE_SECONDS = 4.0
 """So short that a task which was stopped is outranked by its retry, and both work on one batch."""
-BUSY = ("features", "retrain_", "monitor_")
-"""DAGs that have no part in this."""
+DATASETS = ("flights", "departures", "weather")
+"""Those whose files are landed; the sweeps of the others would only keep the machine busy."""
 QUICK = {
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "8",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
@@ -113,13 +113,12 @@ class Site:
 
     def calm(self) -> None:
         """Pause the DAGs that have no part in this, once Airflow knows them all."""
-        from pipelines.catalog import datasets, models
+        from pipelines.catalog import datasets
 
-        expected = len(datasets()) + 1 + 2 * len(models())
-        self.until(lambda: len(self.airflow.dags()) >= expected, 60, "Airflow knows every DAG")
-        for dag in self.airflow.dags():
-            if dag.startswith(BUSY):
-                self.airflow.pause(dag, True)
+        known = {f"ingest_{name}" for name in datasets()}
+        self.until(lambda: known <= {*self.airflow.dags()}, 60, "Airflow knows every DAG")
+        for dag in known - {f"ingest_{name}" for name in DATASETS}:
+            self.airflow.pause(dag, True)
 
     def kill(self, service: str, whole: bool = False) -> None:
         """SIGKILL a service's first process; `whole`: with everything it started."""
@@ -138,7 +137,7 @@ class Site:
             if time.monotonic() > deadline:
                 logs = self.settings.home / "logs"
                 raise EvergreenError(f"not within {seconds:.0f} s: {what}; see {logs}")
-            time.sleep(0.1)
+            time.sleep(0.3)
 
     def stop(self) -> None:
         """End every process that was started here, and nothing else."""
@@ -194,12 +193,14 @@ def _settings(home: Path) -> Settings:
 
 
 def _own_dags(home: Path) -> str:
-    """Airflow's list of DAG folders: ours, and one with a DAG of somebody's own."""
-    folder = home / "dags"
-    folder.mkdir()
-    (folder / f"{SENSOR}.py").write_text(OWN_DAG)
+    """Airflow's list of DAG folders: one with our DAGs of ingestion, and one with a DAG of somebody's own."""
+    ours, own = home / "dags", home / "own"
+    for folder in (ours, own):
+        folder.mkdir()
+    (ours / "ingest.py").symlink_to(PROJECT / "dags" / "ingest.py")
+    (own / f"{SENSOR}.py").write_text(OWN_DAG)
     kind = "airflow.dag_processing.bundles.local.LocalDagBundle"
-    folders = {"dags-folder": PROJECT / "dags", "own": folder}
+    folders = {"dags-folder": ours, "own": own}
     return json.dumps(
         [{"name": n, "classpath": kind, "kwargs": {"path": str(p)}} for n, p in folders.items()]
     )

@@ -12,10 +12,8 @@ from typing import Any
 
 from pipelines.contracts import EvergreenError
 from pipelines.prove.triggers.once import ENDED, Landed, Supply, breaches, committed, land, whole
-from pipelines.prove.triggers.site import Process, Site, look, processes
+from pipelines.prove.triggers.site import DATASETS, Process, Site, look, processes
 
-DATASETS = ("flights", "departures", "weather")
-"""Hit in parallel: finding a dead supervisor takes Airflow a heartbeat time-out."""
 TASK = re.compile(r"^airflow worker -- ([0-9a-f-]{36})$")
 SUPERVISOR = "airflow worker -- LocalExecutor: {}"
 TRIES = 4
@@ -33,7 +31,10 @@ class Hit:
 
 
 def kill_supervisors(site: Site, supply: Supply, kills: int, failures: list[str]) -> dict[str, Any]:
-    """Hits `kills` tasks, as many at a time as there are datasets, and counts double effects."""
+    """Hits `kills` tasks, as many at a time as there are datasets, and counts double effects.
+
+    In parallel, for finding a dead supervisor takes Airflow a heartbeat time-out.
+    """
     hits: list[Hit] = []
     seeds = iter(range(kills))
     with ThreadPoolExecutor(len(DATASETS)) as pool:
