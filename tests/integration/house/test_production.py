@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 import urllib.request
@@ -73,8 +74,19 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         lock = PROJECT / "locks" / "production.txt"
         command = [uv, "pip", "sync", "-q", "--require-hashes", "--python", folder / "bin" / "python", lock]
         subprocess.run(command, check=True)
+        _with_bytecode(next(folder.glob("lib/python*/site-packages")))
 
     return once(tmp_path_factory, "production", install) / "bin"
+
+
+def _with_bytecode(packages: Path) -> None:
+    """What this environment has compiled need not be compiled again; Python takes it for the very same file only."""
+    here = Path(sysconfig.get_path("purelib"))
+    for path in here.rglob("*.pyc"):
+        there = packages / path.relative_to(here)
+        if there.parent.parent.is_dir():
+            there.parent.mkdir(exist_ok=True)
+            shutil.copyfile(path, there)
 
 
 def free_port() -> int:
