@@ -24,12 +24,17 @@ from tests.once import copied_home
 
 NOW = datetime(2026, 3, 4, 15, 0, tzinfo=UTC)
 REAL = catalog.model("flight_delays")
-SPEC = REAL.model_copy(update={"training": REAL.training.model_copy(update={"minimum_rows": 500})})
+SPEC = REAL.model_copy(
+    update={
+        "training": REAL.training.model_copy(update={"minimum_rows": 500}),
+        "parameters": REAL.parameters | {"max_iter": 60},
+    }
+)
 
 
 @pytest.fixture(scope="module")
 def trained(computed: Stores, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with one version, trained on real flights with the project's own spec."""
+    """A home with one version, trained on real flights with the project's own spec, but for fewer trees."""
     home = tmp_path_factory.mktemp("trained")
     copied_home(computed.settings.home, home)
     stores = Stores(Settings(_env_file=None, home=home))
@@ -126,7 +131,7 @@ def test_other_threads_and_parameters_are_told_of_and_the_recorded_ones_used(tra
     assert answer.reproduced
     assert ("threads", "1", "3") in [(d.name, d.recorded, d.here) for d in answer.differences]
     assert [(d.name, d.recorded, d.here) for d in answer.differences if d.kind == "parameters"] == [
-        ("max_iter", "300", "5")
+        ("max_iter", "60", "5")
     ]
 
 
@@ -174,10 +179,10 @@ def test_a_run_whose_tags_were_edited_is_refused(own: Stores) -> None:
         record(version, own)
 
 
-@pytest.fixture
-def clone(tmp_path: Path) -> Path:
-    """The project as a fresh clone would have it, in another place."""
-    there = tmp_path / "elsewhere"
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project as a fresh clone would have it, in another place; to be run, not changed."""
+    there = tmp_path_factory.mktemp("elsewhere")
     leave = shutil.ignore_patterns("__pycache__", "*.pyc")
     for part in ("pipelines", "feature_repo", "expectations", "locks"):
         shutil.copytree(PROJECT / part, there / part, ignore=leave)
@@ -194,12 +199,15 @@ def test_another_checkout_makes_the_same_digests(trained: Path, clone: Path) -> 
     assert all(each["equal"] for each in answer["compared"])
 
 
-def test_a_checkout_with_another_model_is_refused_and_tried_anyway(trained: Path, clone: Path) -> None:
-    path = clone / "pipelines/models/flight_delays/spec.yaml"
+def test_a_checkout_with_another_model_is_refused_and_tried_anyway(
+    trained: Path, clone: Path, tmp_path: Path
+) -> None:
+    other = shutil.copytree(clone, tmp_path / "other")
+    path = other / "pipelines/models/flight_delays/spec.yaml"
     assert "holdout: 7d" in path.read_text()
     path.write_text(path.read_text().replace("holdout: 7d", "holdout: 6d"))
     asked = ("reproduce", "flight_delays@1")
-    refused, tried = ran(clone, trained, asked, (*asked, "--anyway", "--json"))
+    refused, tried = ran(other, trained, asked, (*asked, "--anyway", "--json"))
     assert refused.returncode == 1
     assert "spec.yaml changed" in refused.stderr
     assert "holdout: 6d" in refused.stderr
