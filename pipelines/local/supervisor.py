@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -59,18 +59,21 @@ def _let_in(settings: Settings) -> str:
     return known.get(settings.serving_access, "no log-in, loopback only")
 
 
-def start(settings: Settings, progress: Callable[[str], None] = lambda text: None) -> Services:
-    """Start what does not run yet and wait until all of it is healthy."""
+def start(
+    settings: Settings, progress: Callable[[str], None] = lambda text: None, only: str = ""
+) -> Services:
+    """Start what does not run yet and wait until all of it is healthy; `only`: how the services' names begin."""
     settings.landing_path.mkdir(parents=True, exist_ok=True)
     alive = {service.name: service for service in recorded(settings) if running(service)}
     _end([s for s in recorded(settings) if s.name not in alive], signal.SIGKILL, STOP_SECONDS)
-    missing = {name: command for name, command in commands(settings).items() if name not in alive}
+    wanted = {name: command for name, command in commands(settings).items() if name.startswith(only)}
+    missing = {name: command for name, command in wanted.items() if name not in alive}
     _ports_free(settings, set(missing))
     value, fresh = password(settings)
     surroundings = environment(settings)
     if not alive:
-        progress("Preparing the databases of Airflow and MLflow ...")
-        _prepare(settings, surroundings)
+        progress("Preparing the databases ...")
+        _prepare(settings, surroundings, "mlflow" in wanted)
     for name, command in missing.items():
         progress(f"Starting {name} ...")
         alive[name] = _spawn(settings, name, command, surroundings)
@@ -169,7 +172,7 @@ def _taken(probe: socket.socket, host: str, port: int) -> bool:
     return False
 
 
-def _prepare(settings: Settings, surroundings: dict[str, str]) -> None:
+def _prepare(settings: Settings, surroundings: dict[str, str], mlflow: bool) -> None:
     """The tables of Airflow and MLflow, made once before many processes want to make them."""
     import sqlite3
 
@@ -178,7 +181,7 @@ def _prepare(settings: Settings, surroundings: dict[str, str]) -> None:
         database.execute("pragma journal_mode=wal")
     makers = [
         [str(BIN / "airflow"), "db", "migrate"],
-        [sys.executable, "-m", "pipelines.stores.tracking.registry"],
+        *([[sys.executable, "-m", "pipelines.stores.tracking.registry"]] if mlflow else []),
     ]
     pipe = subprocess.PIPE
     started = [subprocess.Popen(m, env=surroundings, stdout=pipe, stderr=pipe, text=True) for m in makers]
@@ -192,7 +195,8 @@ def _await_health(
     settings: Settings, services: list[Service], fresh: set[str], progress: Callable[[str], None]
 ) -> None:
     begun = time.time()
-    while waiting := [name for name, healthy in _health(settings, begun, fresh).items() if not healthy]:
+    names = {service.name for service in services}
+    while waiting := [name for name, healthy in _health(settings, begun, fresh, names) if not healthy]:
         for service in services:
             if not running(service):
                 raise EvergreenError(
@@ -206,21 +210,18 @@ def _await_health(
         time.sleep(0.3)
 
 
-def _health(settings: Settings, begun: float, fresh: set[str]) -> dict[str, bool]:
+def _health(settings: Settings, begun: float, fresh: set[str], names: set[str]) -> Iterator[tuple[str, bool]]:
     """Each service's own word; a part of Airflow counts from a heartbeat after `begun`, if it is fresh."""
     base = f"http://{settings.host}"
     airflow = _get(f"{base}:{settings.airflow_port}/api/v2/monitor/health") or {}
-    parts = ("scheduler", "dag_processor", "triggerer")
-    names = {name.replace("-processor", "_processor") for name in fresh}
-    return {
-        "Airflow": bool(airflow),
-        **{
-            part: _beats(airflow.get(part) or {}, part, begun - (0 if f"airflow-{part}" in names else 10))
-            for part in parts
-        },
-        "MLflow": _get(f"{base}:{settings.mlflow_port}/health") is not None,
-        "serving": _serves(settings),
-    }
+    yield "Airflow", bool(airflow)
+    for part in ("scheduler", "dag_processor", "triggerer"):
+        since = begun - (0 if f"airflow-{part.replace('_', '-')}" in fresh else 10)
+        yield part, _beats(airflow.get(part) or {}, part, since)
+    if "mlflow" in names:
+        yield "MLflow", _get(f"{base}:{settings.mlflow_port}/health") is not None
+    if "serving" in names:
+        yield "serving", _serves(settings)
 
 
 def _serves(settings: Settings) -> bool:

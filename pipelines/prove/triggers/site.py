@@ -106,7 +106,7 @@ class Site:
     def start(self) -> None:
         """Start what does not run, and wait until it is healthy."""
         try:
-            supervisor.start(self.settings)
+            supervisor.start(self.settings, only="airflow-")
         finally:
             self.sessions |= {service.pid for service in supervisor.recorded(self.settings)}
         self.airflow = Airflow(self.settings)
@@ -128,7 +128,7 @@ class Site:
                 process.signal(signal.SIGKILL)
         self.until(lambda: not supervisor.running(found), 10, f"{service} is gone")
 
-    def until(self, condition: Callable[[], object], seconds: float, what: str) -> None:
+    def until(self, condition: Callable[[], object], seconds: float, what: str, every: float = 0.3) -> None:
         """Wait for a condition; EvergreenError if it does not come, or if the proof is being ended."""
         deadline = time.monotonic() + seconds
         while not condition():
@@ -137,7 +137,7 @@ class Site:
             if time.monotonic() > deadline:
                 logs = self.settings.home / "logs"
                 raise EvergreenError(f"not within {seconds:.0f} s: {what}; see {logs}")
-            time.sleep(0.3)
+            time.sleep(every)
 
     def stop(self) -> None:
         """End every process that was started here, and nothing else."""
@@ -156,7 +156,7 @@ def site(say: Say) -> Iterator[Site]:
     with _terminable(), _surroundings(_own_dags(home)):
         made = Site(_settings(home), say)
         try:
-            say(f"Starting Airflow, MLflow and serving in {home} ...")
+            say(f"Starting Airflow in {home} ...")
             made.start()
             made.calm()
             yield made

@@ -148,7 +148,7 @@ def _retry(site: Site, dataset: str, task: Process) -> Process:
         found.extend([worker] if worker and _identity(worker) != _identity(task) else [])
         return bool(found)
 
-    site.until(begun, 120, f"Airflow starts the retry of ingest_{dataset}")
+    site.until(begun, 120, f"Airflow starts the retry of ingest_{dataset}", every=0.03)
     return found[0]
 
 
