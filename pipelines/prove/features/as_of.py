@@ -91,11 +91,11 @@ def _until(spec: ModelSpec, source: Upstream, rows: int, say: Say) -> datetime:
     return end.astimezone(UTC).replace(microsecond=0)
 
 
-def _moments(asked: "pd.DataFrame", steps: int, end: datetime, seed: int) -> list[datetime]:
-    """The very moments of some labels, spread unevenly, and the end."""
+def _moments(asked: "pd.DataFrame", steps: int, seed: int) -> list[datetime]:
+    """The very moments of some labels, spread unevenly, and that of the last one: what is later, nobody asks for."""
     times = sorted({moment.to_pydatetime() for moment in asked["event_timestamp"]})
     dice = random.Random(seed)  # noqa: S311 - a choice of cases, no secret
-    return [*sorted(dice.sample(times, min(steps - 1, len(times)))), end]
+    return [*sorted(dice.sample(times, min(steps - 1, len(times)))), *times[-1:]]
 
 
 def _known(asked: "pd.DataFrame", count: int, end: datetime, seed: int) -> list[datetime]:
@@ -116,7 +116,7 @@ def as_it_became_known(
     chosen = _known(asked, min(ASKED, steps // 2), scene.end, seed)
     for version in then.stores.features.current.values():
         leakage.stood(version, scene.end, then.stores)  # in hindsight's deployment, over all of the data
-    moments = sorted({*_moments(asked, max(1, steps - len(chosen)), scene.end, seed), *chosen})
+    moments = sorted({*_moments(asked, max(1, steps - len(chosen)), seed), *chosen})
     say(f"{len(asked):,} labels; now as they became known, in {len(moments)} steps")
     names = hindsight.features.feature_names(spec)
     parts, same, failures, since = [], 0, [], pd.Timestamp(scene.source.begin - timedelta(days=1))
