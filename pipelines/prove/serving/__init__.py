@@ -4,7 +4,7 @@ import random
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -64,21 +64,21 @@ Part = tuple[dict[str, Any], list[str]]
 
 
 def _moved(world: World, server: Server, moves: int, say: Say) -> Part:
-    """Champions 1 and 2 take turns; every answer must be exactly what one of them says."""
-    stores, known = world.stores, {}
-    for version in (1, 2):
-        _move(world, stores, version)
-        _until(lambda v=version: asked(server.port, question(0)).body.get("version") == v)  # type: ignore[misc]
-        known[version] = [asked(server.port, question(n)).body["probability"] for n in range(1000)]
+    """Champions 1 and 2 take turns; every answer must be exactly what one of them says when it alone is asked."""
+    stores = world.stores
+    _take_over(world, stores, server, 2)
     callers, moved = Callers(server.port), list[tuple[float, int]]()
     with callers.asking():
         for number in range(moves):
             to = 1 + number % 2
             moved.append((time.monotonic(), to))
-            _move(world, stores, to)
-            _until(lambda v=to: asked(server.port, question(0)).body.get("version") == v)  # type: ignore[misc]
+            _take_over(world, stores, server, to)
             if number % 25 == 0:
                 say(f"{number} of {moves} moves, {len(callers.replies):,} answers")
+    questions, known = {reply.question for reply in callers.replies}, {}
+    for version in (1, 2):
+        _take_over(world, stores, server, version)
+        known[version] = {n: asked(server.port, question(n)).body["probability"] for n in questions}
     wrong = [r for r in callers.replies if r.status == 200 and not _is_one_versions(r, known)]
     back = _back(callers.replies, moved)
     of = f", {server.workers} processes" if server.workers > 1 else ""
@@ -100,14 +100,16 @@ def _back(replies: Sequence[Reply], moved: Sequence[tuple[float, int]]) -> list[
     return found
 
 
-def _is_one_versions(reply: Reply, known: dict[int, list[float]]) -> bool:
+def _is_one_versions(reply: Reply, known: Mapping[int, Mapping[int, float]]) -> bool:
     version = reply.body["version"]
     return version in known and reply.body["probability"] == known[version][reply.question]
 
 
-def _move(world: World, stores: Stores, to: int) -> None:
+def _take_over(world: World, stores: Stores, server: Server, to: int) -> None:
+    """Makes a version champion and waits until it answers."""
     if stores.tracking.named(world.spec.name, CHAMPION) != to:
         rollback(world.spec, stores, datetime.now(UTC), "to and fro, to prove something", to)
+    _until(lambda: asked(server.port, question(0)).body.get("version") == to)
 
 
 def _killed(world: World, server: Server, kills: int, chance: random.Random, say: Say) -> Part:

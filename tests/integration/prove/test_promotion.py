@@ -28,8 +28,12 @@ def ungated(world: World, number: int) -> None:
 
 
 @pytest.fixture
-def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], World]:
-    """Makes a deployment in a folder, by copying the tests' one."""
+def make(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Path], World]:
+    """Makes a deployment in a folder, by copying the tests' one; how long a rollback takes is not asked of many."""
+    monkeypatch.setattr(promotion, "ROLLBACKS", 8)
+    monkeypatch.setattr(promotion, "AFTER", 20)
     made = crowned(tmp_path_factory)
     return lambda folder: copied(made, folder)
 
@@ -44,6 +48,6 @@ def test_whoever_is_killed_readers_see_one_champion(make: Callable[[Path], World
 
 def test_a_move_in_two_steps_and_a_version_that_never_passed_are_seen(make: Callable[[Path], World]) -> None:
     for work, kind in ((careless, "without champion"), (ungated, "ungated")):
-        proof = promotion.prove(3, 60, 0, lambda text: None, work, make)
+        proof = promotion.prove(2, 30, 0, lambda text: None, work, make)
         assert not proof.holds
         assert proof.rows[0][kind] > 0

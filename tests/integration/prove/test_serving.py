@@ -27,8 +27,8 @@ def test_a_request_that_failed_an_answer_that_is_lost_and_one_of_no_version_brea
     assert serving._failed("now", [good, Reply(4, 503, {}, 0.01)]) == ["1 requests failed now: 503 {}"]
     assert serving._failed("now", []) == ["nobody asked anything now"]
     assert serving._not_logged(world, [good]) == [good]
-    assert not serving._is_one_versions(good, {1: [0.25] * 1000, 2: [0.5] * 1000})
-    assert serving._is_one_versions(good, {1: [0.5] * 1000})
+    assert not serving._is_one_versions(good, {1: {3: 0.25}, 2: {3: 0.5}})
+    assert serving._is_one_versions(good, {1: {3: 0.5}})
     late = Reply(3, 200, {"version": 1}, 0.01, at=9.0)
     moved = [(1.0, 2), (10.0, 1)]
     assert serving._back([Reply(2, 200, {"version": 2}, 0.01, at=5.0), late], moved) == [late]
