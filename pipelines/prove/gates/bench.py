@@ -34,23 +34,27 @@ Fit = Callable[[ModelSpec, "pd.DataFrame", "pd.Series[Any]"], Any]
 
 @dataclass
 class Bench:
-    """`rows` is the training set all are judged on, `earlier` one of a week before; `served` is what serving holds."""
+    """`rows` is the training set all are judged on; `served` is what serving holds."""
 
     spec: ModelSpec
     world: World
     as_of: datetime
     rows: TrainingSet
-    earlier: TrainingSet
     served: int = 0
 
     @property
     def stores(self) -> Stores:
         return self.world.stores
 
+    @property
+    def earlier(self) -> TrainingSet:
+        """The training set of a week before: of what was known then, though more has landed since."""
+        return training_set.build(self.spec, self.as_of - WEEK, self.stores)
+
     def later(self, say: Say) -> None:
         """Another week lands."""
         self.as_of += WEEK
-        self.earlier, self.rows = self.rows, _joined(self.spec, self.world, self.as_of, say)
+        self.rows = _joined(self.spec, self.world, self.as_of, say)
 
     @property
     def champion(self) -> int | None:
@@ -113,7 +117,7 @@ class Planted:
 
 
 def built(spec: ModelSpec, home: Path, days: int | None, seed: int, say: Say) -> Bench:
-    """Real rows land, features are computed, and two training sets a week apart are joined.
+    """Real rows land, features are computed, and a training set is joined.
 
     Without `days`, as many as give five weeks to learn from, and the rows that the spec asks for. At least two weeks
     are held out: one week of real weather may not tell even a good model from a poor one.
@@ -125,8 +129,7 @@ def built(spec: ModelSpec, home: Path, days: int | None, seed: int, say: Say) ->
         timedelta(days=days) if days else _learned(spec, world.source) + held + _lateness(spec, world.source)
     )
     as_of = world.source.begin + timedelta(days=seed % 28) + lived
-    earlier, rows = (_joined(spec, world, day, say) for day in (as_of - WEEK, as_of))
-    return Bench(spec, world, as_of, rows, earlier)
+    return Bench(spec, world, as_of, _joined(spec, world, as_of, say))
 
 
 def _learned(spec: ModelSpec, source: Upstream) -> timedelta:
