@@ -37,7 +37,7 @@ def online(stores: Stores, entities: dict[str, str], moment: datetime | None = N
 def test_a_table_computed_in_steps_equals_one_computed_at_once(january: Path, tmp_path: Path) -> None:
     """Without the views' suites, which have rules of their own."""
     flown = sandbox(copied_home(january, tmp_path / "home"))
-    for hours in (100, 61, 24, 7, 0):
+    for hours in (100, 24, 0):
         compute.compute(AS_OF - timedelta(hours=hours), flown)
     assert len(FLOWN) >= 9
     for view in FLOWN:
