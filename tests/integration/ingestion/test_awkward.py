@@ -89,16 +89,14 @@ def test_every_class_has_its_case() -> None:
 
 
 def test_another_seed_tries_other_files(folder: Path, tmp_path: Path) -> None:
-    told = {
-        attempt("a row too short", tmp_path / str(seed), folder / "rows", seed).got for seed in (1, 2, 3, 4)
-    }
+    told = {attempt("a row too short", tmp_path / str(seed), folder / "rows", seed).got for seed in (1, 2)}
     assert len(told) > 1
 
 
 def test_mutated_files_crash_nothing_and_lose_no_row(folder: Path) -> None:
-    done = fuzzed(0, 25, SEED, folder, awkward.CAP)
+    done = fuzzed(0, 15, SEED, folder, awkward.CAP)
     assert done.failures == []
-    assert sum(done.fates.values()) == 25
+    assert sum(done.fates.values()) == 15
 
 
 def test_a_mutated_file_is_made_again_from_its_seed_and_number(folder: Path, tmp_path: Path) -> None:
@@ -145,9 +143,9 @@ SABOTAGES = {
 
 @pytest.mark.parametrize("name", SABOTAGES)
 def test_a_sabotaged_reading_breaks_its_case(
-    name: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, folder: Path, together: dict[str, Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert attempt(name, tmp_path / "sound", folder / "rows", SEED).failure is None
+    assert name in together, "it breaks without any sabotage"
     SABOTAGES[name](monkeypatch)
     outcome = attempt(name, tmp_path / "sabotaged", folder / "rows", SEED)
     assert re.match(re.escape(f"{name}: "), outcome.failure or "")
