@@ -260,7 +260,7 @@ def test_a_header_alone_is_a_batch_without_rows(stores: Stores) -> None:
 VALUES = st.sampled_from([b"", b"x", b"-1", b"EWR", b'"'])
 
 
-@hypothesis(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.tuples(st.integers(1, 29), st.integers(0, 10), VALUES), max_size=4),
     st.lists(st.integers(1, 30), max_size=4),
