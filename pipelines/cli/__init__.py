@@ -282,12 +282,13 @@ def validate(
 
 @app.command()
 def doctor(as_json_text: AsJson = False) -> None:
-    """Check specs, suites, features, ports and stores; say what is wrong and how to mend it."""
+    """Check specs, suites, features, stores and services; say what is wrong and how to mend it."""
     from pipelines.cli.tables import examined
+    from pipelines.local.supervisor import attended
     from pipelines.loop.doctor import findings
 
     with explained():
-        found = findings()
+        found = findings({"services": attended})
         show(found, as_json_text, examined)
     if not all(f["ok"] for f in found):
         raise typer.Exit(MENDED)

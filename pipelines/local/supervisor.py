@@ -99,6 +99,18 @@ def recorded(settings: Settings) -> list[Service]:
     return [Service(**entry) for entry in json.loads(path.read_text())] if path.exists() else []
 
 
+def attended(settings: Settings) -> str:
+    """The services that run here; EvergreenError naming those that were started here and ended by themselves."""
+    services = recorded(settings)
+    gone = [service.name for service in services if not running(service)]
+    if gone:
+        raise EvergreenError(
+            f"{', '.join(gone)} was started here and runs no more; {settings.home / 'logs'} says why,"
+            " and `evergreen start` starts what is missing"
+        )
+    return ", ".join(service.name for service in services) or "none was started here"
+
+
 def running(service: Service) -> bool:
     return born(service.pid) == service.born
 

@@ -1,7 +1,8 @@
 """Checks of one deployment, each with what to do about it."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,17 @@ from pipelines.contracts import EvergreenError
 from pipelines.settings import Settings, settings
 from pipelines.stores import Stores
 
+Looked = Callable[[Settings], str]
+"""What a check saw; EvergreenError says what is wrong and how to mend it."""
 
-def findings() -> list[dict[str, Any]]:
-    """Those on this process's deployment; if its settings cannot be used, that alone."""
+
+def findings(more: Mapping[str, Looked] | None = None) -> list[dict[str, Any]]:
+    """Those on this process's deployment, and those of `more` checks; if its settings cannot be used, that alone."""
     try:
         found = settings()
     except EvergreenError as error:
         return [{"check": "settings", "ok": False, "detail": str(error)}]
-    return examine(found)
+    return examine(found) + [_finding(name, partial(look, found)) for name, look in (more or {}).items()]
 
 
 def examine(settings: Settings) -> list[dict[str, Any]]:
