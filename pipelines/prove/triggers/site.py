@@ -129,7 +129,10 @@ class Site:
         self.until(lambda: not supervisor.running(found), 10, f"{service} is gone")
 
     def until(self, condition: Callable[[], object], seconds: float, what: str, every: float = 0.3) -> None:
-        """Wait for a condition; EvergreenError if it does not come, or if the proof is being ended."""
+        """Wait for a condition; EvergreenError if it does not come, or if the proof is being ended.
+
+        `every` so many seconds it is looked at: most looks ask Airflow, which does not work for the proof meanwhile.
+        """
         deadline = time.monotonic() + seconds
         while not condition():
             if self.closing:

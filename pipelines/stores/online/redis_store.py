@@ -148,21 +148,23 @@ class RedisOnlineStore(feast_redis.RedisOnlineStore):  # type: ignore[misc]
 
     def _rows(self, config: RepoConfig, asked: Asked) -> list[list[Answered]]:
         """The values of all views, read and taken apart by Feast's own."""
+        named = [
+            self._generate_hset_keys_for_features(wish.view, [*wish.features], wish.place.versioned)
+            for wish, _ in asked
+        ]
         sent: list[tuple[bytes, list[Any]]] = []
-        for wish, keys in asked:
-            _, fields = self._fields(wish)
+        for (wish, keys), (_, fields) in zip(asked, named, strict=True):
             protos = [wish.entity_key(key) for key in keys]
             sent += [(key, fields) for key in self._generate_redis_keys_for_entities(config, protos)]
         found = iter(self._read_hash_fields(config, sent))
-        return [self._told(wish, list(islice(found, len(keys)))) for wish, keys in asked]
+        return [
+            self._told(wish, names, list(islice(found, len(keys))))
+            for (wish, keys), (names, _) in zip(asked, named, strict=True)
+        ]
 
-    def _fields(self, wish: Lookup) -> tuple[list[str], list[Any]]:
-        """The names of what is asked of an entity, its event time last, and the fields they lie in."""
-        named = self._generate_hset_keys_for_features(wish.view, [*wish.features], wish.place.versioned)
-        return named[0], named[1]
-
-    def _told(self, wish: Lookup, replies: list[Any]) -> list[Answered]:
-        rows = self._convert_redis_values_to_protobuf(replies, wish.place.versioned, self._fields(wish)[0])
+    def _told(self, wish: Lookup, names: list[str], replies: list[Any]) -> list[Answered]:
+        """Rows of replies whose fields are these, an entity's event time last."""
+        rows = self._convert_redis_values_to_protobuf(replies, wish.place.versioned, names)
         return [
             (at, [python_value(values[name]) for name in wish.features]) if values else wish.absent
             for at, values in rows
