@@ -14,17 +14,20 @@ OURS = {
 }  # fmt: skip
 """What training rows and evidence have beside a person's columns."""
 SQL = {
-    "all", "analyse", "analyze", "and", "any", "array", "as", "asc", "asymmetric", "between", "both", "by", "case",
-    "cast", "check", "collate", "column", "constraint", "create", "cross", "current", "current_date",
+    "all", "analyse", "analyze", "and", "anti", "any", "array", "as", "asc", "asof", "asymmetric", "at",
+    "authorization", "between", "binary", "both", "by", "case", "cast", "check", "collate", "collation",
+    "column", "columns", "concurrently", "constraint", "create", "cross", "current", "current_date",
     "current_time", "current_timestamp", "current_user", "date", "default", "deferrable", "delete", "desc",
     "describe", "distinct", "do", "drop", "else", "end", "except", "exists", "false", "fetch", "filter",
-    "following", "for", "foreign", "from", "full", "grant", "group", "having", "in", "initially", "inner", "insert",
-    "intersect", "interval", "into", "is", "join", "lambda", "lateral", "leading", "left", "like", "limit",
-    "localtime", "natural", "not", "null", "offset", "on", "only", "or", "order", "outer", "over", "partition",
-    "pivot", "placing", "preceding", "primary", "qualify", "range", "references", "returning", "right", "row",
-    "rows", "select", "session_user", "set", "show", "some", "summarize", "symmetric", "table", "then", "time",
-    "timestamp", "to", "trailing", "true", "unbounded", "union", "unique", "unpivot", "update", "user", "using",
-    "values", "variadic", "view", "when", "where", "window", "with",
+    "following", "for", "foreign", "freeze", "from", "full", "generated", "glob", "grant", "group", "having",
+    "ilike", "in", "initially", "inner", "insert", "intersect", "interval", "into", "is", "isnull", "join",
+    "lambda", "lateral", "leading", "left", "like", "limit", "localtime", "map", "natural", "not", "notnull",
+    "null", "offset", "on", "only", "or", "order", "outer", "over", "overlaps", "partition", "pivot",
+    "pivot_longer", "pivot_wider", "placing", "positional", "preceding", "primary", "qualify", "range",
+    "references", "returning", "right", "row", "rows", "select", "semi", "session_user", "set", "show",
+    "similar", "some", "struct", "summarize", "symmetric", "table", "tablesample", "then", "time",
+    "timestamp", "to", "trailing", "true", "try_cast", "unbounded", "union", "unique", "unpack", "unpivot",
+    "update", "user", "using", "values", "variadic", "verbose", "view", "when", "where", "window", "with",
 }  # fmt: skip
 """What DuckDB, Spark or PostgreSQL read as their own, at least in some places."""
 PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
