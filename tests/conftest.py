@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from multiprocessing import forkserver
 from pathlib import Path
+from typing import Any
 
 import prometheus_client  # noqa: F401 - as in serving: once Feast is there first, counters are kept in files
 import pytest
 from hypothesis import settings as hypothesis_settings
+from xdist.scheduler import LoadFileScheduling
 
 from pipelines.places import sqlite_url
 from pipelines.settings import Settings, settings
@@ -39,10 +41,25 @@ FIRST = (
     "dags/",
 )
 
+TOGETHER = {"spark": {"tests/integration/features/test_spark.py", "tests/unit/features/test_dialects.py"}}
+"""Files whose tests lean on the same process, by its name."""
+
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """One worker more than processors: those that wait for Airflow or for a server leave theirs to others."""
     return (os.cpu_count() or 1) + 1
+
+
+class _Shared(LoadFileScheduling):
+    """A file's tests run in one worker; and so do those of files that need the same, which then starts once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return next((need for need, files in TOGETHER.items() if file in files), file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Shared:
+    return _Shared(config, log)
 
 
 class _Outcomes:

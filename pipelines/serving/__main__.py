@@ -17,6 +17,7 @@ from pipelines.serving.causes import Discreet
 from pipelines.serving.door.entrance import entrance
 from pipelines.serving.door.tls import offered
 from pipelines.serving.http.explanations import Backgrounds
+from pipelines.serving.http.turnstile import Turnstile
 from pipelines.serving.outages import remembered
 from pipelines.serving.outages import spool as spooling
 from pipelines.serving.outages.deadline import Deadline, PromptFeatures
@@ -35,15 +36,15 @@ def main() -> int:
     try:
         current = settings()
         listening = _listen(current)
-        tls = offered(current)
+        given = {"http": Turnstile, **offered(current)}
         alone = app()  # also where others answer: what is amiss is told once, here
     except EvergreenError as error:
         print(error, file=sys.stderr)
         return 2
     if current.serving_workers > 1:
-        keep(APP, current.serving_workers, listening, current.home / "serving" / "workers", **tls)
+        keep(APP, current.serving_workers, listening, current.home / "serving" / "workers", **given)
         return 0
-    config = uvicorn.Config(alone, access_log=False, log_config=None, timeout_graceful_shutdown=10, **tls)
+    config = uvicorn.Config(alone, access_log=False, log_config=None, timeout_graceful_shutdown=10, **given)
     uvicorn.Server(config).run(sockets=[listening])
     return 0
 

@@ -19,7 +19,8 @@ from pipelines.serving.http import errors, explanations, feedback, invocations, 
 from pipelines.serving.http.access import LOGGED, READ_ONLY, DeclaredOnly, public, scoped
 from pipelines.serving.http.bodies import Readable
 from pipelines.serving.http.docs import page
-from pipelines.serving.http.observed import Observed
+from pipelines.serving.http.observed import Crowd, Observed
+from pipelines.serving.http.turnstile import CROWD
 from pipelines.serving.lane import Lane
 from pipelines.serving.metrics import FeatureHealth, Metrics
 from pipelines.serving.outages.spool import Spool
@@ -73,16 +74,17 @@ def create_app(
     lane = Lane(settings.serving_threads, settings.serving_patience_seconds, settings.serving_turn_seconds)
     challengers, mirror = _arms(predictors, metrics, rollouts, comparisons)
     service = Service(predictors, predictions, metrics, lane, challengers, mirror, notes)
+    crowd = Crowd(service)
     explainer = explanations.Explainer(service, backgrounds, settings.serving_explanation_seconds)
 
     @asynccontextmanager
-    async def followed(_: FastAPI) -> AsyncIterator[None]:
+    async def followed(_: FastAPI) -> AsyncIterator[dict[str, Crowd]]:
         beside = (rollouts, list(challengers.values())) if rollouts and challengers else None
         follower = Follower(list(predictors.values()), models, settings.serving_poll_seconds, beside)
         looking = [thread for thread in (*process.threads, follower, door, mirror) if thread]
         for thread in looking:
             thread.start()
-        yield
+        yield {CROWD: crowd}
         explainer.close()
         lane.close()
         for thread in reversed(looking):
@@ -111,7 +113,7 @@ def create_app(
     names = settings.serving_hosts
     hosts = frozenset(each.strip().lower() for each in names.split(",")) if names else None
     app.add_middleware(DeclaredOnly, routes_of=app, door=door, hosts=hosts)
-    app.add_middleware(Observed, service=service)
+    app.add_middleware(Observed, crowd=crowd)
     return app
 
 

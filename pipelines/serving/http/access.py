@@ -132,8 +132,13 @@ def _limited(receive: Receive) -> Receive:
 
 async def refuse(send: Send, status: int, detail: str, more: Mapping[str, str]) -> None:
     """An answer in which every protocol's client finds its own word for what is wrong."""
-    body = json.dumps({"detail": detail, "error": detail, "message": detail}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    headers += [(name.lower().encode(), value.encode()) for name, value in more.items()]
+    headers, body = refusal(detail, more)
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+def refusal(detail: str, more: Mapping[str, str]) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """The headers and the body of such an answer."""
+    body = json.dumps({"detail": detail, "error": detail, "message": detail}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    return headers + [(name.lower().encode(), value.encode()) for name, value in more.items()], body

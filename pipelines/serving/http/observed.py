@@ -30,11 +30,36 @@ def named_model(path: str) -> str | None:
     return explained[1] if explained else asked_model(path)
 
 
+class Crowd:
+    """Whether too many wait already, and what who comes then is told; whoever asked is counted."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def full(self) -> bool:
+        """Whether who comes now is refused."""
+        return self._service.lane.crowded()
+
+    def refused(self, model: str) -> tuple[str, dict[str, str]]:
+        """What someone is told who asked this model, and the headers of the answer, a 503."""
+        if model in self._service.predictors:
+            self._service.metrics.refused.labels(model).inc()
+        busy = self._service.lane.busy()
+        return str(busy), {"Retry-After": str(busy.retry_after)}
+
+    def answered(self, model: str, version: str, status: int, seconds: float) -> None:
+        """Count a request, whatever became of it."""
+        # A name from outside never becomes a label: labels live as long as the process.
+        model = model if model in self._service.predictors else "unknown"
+        self._service.metrics.requests.labels(model, version, status).inc()
+        self._service.metrics.seconds.labels(model).observe(seconds)
+
+
 class Observed:
     """Counts and times every prediction request, also those refused before a route saw them, as while it is busy."""
 
-    def __init__(self, app: ASGIApp, service: Service) -> None:
-        self._app, self._service = app, service
+    def __init__(self, app: ASGIApp, crowd: Crowd) -> None:
+        self._app, self._crowd = app, crowd
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         model = asked_model(scope["path"]) if scope["type"] == "http" else None
@@ -50,18 +75,9 @@ class Observed:
             await send(message)
 
         try:
-            if self._service.lane.crowded():  # at once: who is refused must not cost what an answer costs
-                await self._refuse(noted, model)
+            if self._crowd.full():  # at once: who is refused must not cost what an answer costs
+                await refuse(noted, 503, *self._crowd.refused(model))
             else:
                 await self._app(scope, receive, noted)
         finally:
-            # A name from outside never becomes a label: labels live as long as the process.
-            model = model if model in self._service.predictors else "unknown"
-            self._service.metrics.requests.labels(model, state.get("version", "none"), status).inc()
-            self._service.metrics.seconds.labels(model).observe(time.perf_counter() - begun)
-
-    async def _refuse(self, send: Send, model: str) -> None:
-        busy = self._service.lane.busy()
-        if model in self._service.predictors:
-            self._service.metrics.refused.labels(model).inc()
-        await refuse(send, 503, str(busy), {"Retry-After": str(busy.retry_after)})
+            self._crowd.answered(model, state.get("version", "none"), status, time.perf_counter() - begun)

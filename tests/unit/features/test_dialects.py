@@ -154,6 +154,7 @@ def listed(text: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def silver() -> Iterator[SparkSilver]:
+    spark.stop()  # another file's, whose Java goes on
     try:
         found = SparkSilver(master="local[2]", conf=SMALL)
     except EvergreenError as error:

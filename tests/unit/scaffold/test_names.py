@@ -48,11 +48,15 @@ def test_every_table_of_any_headers_can_be_made(headers: list[str]) -> None:
 
 def test_no_word_of_sql_is_left_as_it_is() -> None:
     """As DuckDB lists those that it does not take wherever a column's name may stand."""
-    listed = "select keyword_name from duckdb_keywords() where keyword_category in ('reserved', 'type_function')"
+    listed = (
+        "select keyword_name from duckdb_keywords() where keyword_category in ('reserved', 'type_function')"
+    )
     with duckdb.connect() as connection:
         words = [word for (word,) in connection.execute(listed).fetchall()]
     assert len(words) > 90
-    assert [word for word in words if mapped([word]) == [word] or mapped([word.upper()]) == [word.upper()]] == []
+    assert [
+        word for word in words if mapped([word]) == [word] or mapped([word.upper()]) == [word.upper()]
+    ] == []
 
 
 @pytest.mark.parametrize(
