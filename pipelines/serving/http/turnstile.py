@@ -5,7 +5,7 @@ Of thousands of questions a second, those that cannot be answered would take the
 
 import re
 import time
-from collections.abc import Iterator
+from functools import lru_cache
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -50,7 +50,9 @@ class Turnstile(HttpToolsProtocol):
     def _turn_away(self, crowd: Crowd, model: str) -> None:
         begun = time.perf_counter()
         self._unset_keepalive_if_required()
-        self.transport.write(b"".join(_response(*crowd.refused(model), self.server_state.default_headers)))
+        detail, more = crowd.refused(model)
+        usual = tuple(self.server_state.default_headers)
+        self.transport.write(_response(detail, tuple(more.items()), usual))
         self.timeout_keep_alive_task = self.loop.call_later(
             self.timeout_keep_alive, self.timeout_keep_alive_handler
         )
@@ -70,9 +72,11 @@ def whole_question(data: bytes) -> str | None:
     return asked_model(words[1].decode("latin-1"))
 
 
-def _response(detail: str, more: dict[str, str], usual: list[tuple[bytes, bytes]]) -> Iterator[bytes]:
-    headers, body = refusal(detail, more)
-    yield b"HTTP/1.1 503 Service Unavailable\r\n"
-    for name, value in (*usual, *headers):
-        yield b"%b: %b\r\n" % (name, value)
-    yield b"\r\n" + body
+@lru_cache(maxsize=4)
+def _response(
+    detail: str, more: tuple[tuple[str, str], ...], usual: tuple[tuple[bytes, bytes], ...]
+) -> bytes:
+    """The answer as it goes over the wire; it is the same for all who come within a second."""
+    headers, body = refusal(detail, dict(more))
+    lines = [b"%b: %b\r\n" % each for each in (*usual, *headers)]
+    return b"".join([b"HTTP/1.1 503 Service Unavailable\r\n", *lines, b"\r\n", body])

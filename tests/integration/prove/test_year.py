@@ -22,6 +22,7 @@ from pipelines.prove.year.life import Diary, Life
 from pipelines.prove.year.story import Script, Year
 from pipelines.settings import scratch
 from pipelines.stores.answers.predictions import Prediction
+from tests.hurried import few_rules
 
 SCRIPT = Script(
     date(2013, 1, 5), date(2013, 1, 6), window=timedelta(hours=4), sample=25,
@@ -50,6 +51,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Life, Proo
     with pytest.MonkeyPatch.context() as patched, scratch(home):
         patched.setattr(catalog, "model", lambda _: small())
         patched.setattr(leakage, "check", lambda *_: None)
+        few_rules(patched)
         patched.setattr(suites, "load", lambda *_: None)
         upstream = Year(small(), SCRIPT)
         patched.setattr(year.life, "Year", lambda *_: upstream)
