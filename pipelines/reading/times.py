@@ -7,12 +7,12 @@ from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.catalog import DatasetSpec
+from pipelines.reading.texts import answered
 
 UTC = pa.timestamp("us", "UTC")
 FIRST_YEAR, LAST_YEAR = 1900, 2100
@@ -113,9 +113,7 @@ def zoned(texts: pa.Array, zone: str, nanoseconds: str) -> pa.Array:
         f"SELECT CASE WHEN year(t) BETWEEN {FIRST_YEAR - 1} AND {LAST_YEAR + 1} THEN t END AS t FROM (SELECT CASE"
         f" WHEN regexp_full_match(x, '{form}') THEN TRY_CAST({canonical('x')} AS TIMESTAMP) END AS t FROM texts)"
     )
-    with duckdb.connect(config={"threads": 1}) as connection:
-        connection.register("texts", pa.table({"x": texts}))
-        local = connection.sql(query).to_arrow_table()["t"].combine_chunks()
+    local = answered(query, pa.table({"x": texts}))["t"].combine_chunks()
     return pc.coalesce(written(instants(local.cast(pa.timestamp("us")), zone)), texts)
 
 

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.catalog import Column, DatasetSpec
 from pipelines.reading.remedies import setting
+from pipelines.reading.texts import answered
 from pipelines.reading.times import FIRST_YEAR, LAST_YEAR, instant, iso, zoned
 from pipelines.stores.tables import ARROW, arrow_schema
 
@@ -99,10 +99,7 @@ def _in_range(kind: str, values: pa.Array) -> bool:
 
 
 def _slow(spec: DatasetSpec, texts: pa.Table) -> tuple[pa.Table, Faults]:
-    with duckdb.connect(config={"threads": 1}) as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.register("texts", texts)
-        result = connection.sql(_query(spec)).to_arrow_table()
+    result = answered(_query(spec), texts)
     ill = result.filter(pc.is_valid(result["_rule"])).select(["_index", "_rule", "_reason"])
     good = result.filter(pc.is_null(result["_rule"])).select([*spec.columns, "_index"])
     schema = arrow_schema(spec).append(pa.field("_index", pa.int64()))
@@ -153,7 +150,6 @@ def rescued(names: list[str], texts: list[Any], rows: int) -> pa.Array:
         "'" + name.replace("'", "''") + f"', {c}" for name, c in zip(names, columns, strict=True)
     )
     empty = " AND ".join(f"{c} IS NULL" for c in columns)
-    with duckdb.connect(config={"threads": 1}) as connection:
-        connection.register("texts", pa.Table.from_arrays(texts, columns))
-        query = f"SELECT CASE WHEN {empty} THEN NULL ELSE json_object({pairs})::VARCHAR END AS j FROM texts"
-        return connection.sql(query).to_arrow_table()["j"].combine_chunks().cast(pa.string())
+    query = f"SELECT CASE WHEN {empty} THEN NULL ELSE json_object({pairs})::VARCHAR END AS j FROM texts"
+    found = answered(query, pa.Table.from_arrays(texts, columns))
+    return found["j"].combine_chunks().cast(pa.string())

@@ -28,6 +28,9 @@ from pipelines.settings import Settings, settings
 from pipelines.stores import Stores
 
 APP = "pipelines.serving.__main__:app"
+KEPT = 75
+"""Seconds for which a connection on which nobody asks is kept: longer than load balancers and clients do, a minute as a
+rule, for whoever asks over one that was just closed has no answer."""
 
 
 def main() -> int:
@@ -36,7 +39,7 @@ def main() -> int:
     try:
         current = settings()
         listening = _listen(current)
-        given = {"http": Turnstile, **offered(current)}
+        given = {"http": Turnstile, "timeout_keep_alive": KEPT, **offered(current)}
         alone = app()  # also where others answer: what is amiss is told once, here
     except EvergreenError as error:
         print(error, file=sys.stderr)

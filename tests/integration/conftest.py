@@ -13,6 +13,7 @@ from pipelines.ingestion.ingest import ingest_dataset
 from pipelines.loop.replay import replay
 from pipelines.settings import Settings
 from pipelines.stores import Stores
+from tests.hurried import few_rules
 from tests.once import copied_home, once
 
 AS_OF = datetime(2013, 1, 10, 12, tzinfo=UTC)
@@ -30,8 +31,10 @@ def january(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def landed(home: Path) -> None:
     shared = Stores(Settings(_env_file=None, home=home))
     list(replay("flight_delays", date(2013, 1, 1), date(2013, 1, 12), "1d", home / "landing"))
-    for name in model("flight_delays").datasets:
-        assert ingest_dataset(dataset(name), shared)
+    with pytest.MonkeyPatch.context() as patched:
+        few_rules(patched)
+        for name in model("flight_delays").datasets:
+            assert ingest_dataset(dataset(name), shared)
     with TemporaryDirectory() as other:
         for version in Stores(Settings(_env_file=None, home=other)).features.current.values():
             leakage.stood(version, AS_OF, shared)

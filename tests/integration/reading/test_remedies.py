@@ -26,6 +26,7 @@ from pipelines.settings import PROJECT, Settings
 from pipelines.stores import Stores
 from tests.integration.ingestion.test_ingest import GOOD
 
+pytestmark = pytest.mark.usefixtures("hardly_judged")
 SPEC = dataset("flights")
 COMMAND = re.compile(r"`evergreen (schema [^`]+)`")
 SETTING = re.compile(r"`(\w+: [^`]+)`")

@@ -74,6 +74,13 @@ def fitted(request: pytest.FixtureRequest) -> Pipeline:
                         else np.exp(labels))  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def short(fitted: Pipeline) -> Shortened:
+    found = shortened(fitted, made(2))
+    assert isinstance(found, Shortened)
+    return found
+
+
 def said(model: Any, rows: pd.DataFrame) -> Any:
     return model.predict_proba(rows) if hasattr(model, "predict_proba") else model.predict(rows)
 
@@ -92,16 +99,16 @@ ROWS = st.lists(
 
 @settings(max_examples=60)
 @given(rows=ROWS)
-def test_it_says_what_the_pipeline_says_to_the_bit(fitted: Pipeline, rows: list[tuple[Any, ...]]) -> None:
-    short = shortened(fitted, made(2))
-    assert isinstance(short, Shortened)
+def test_it_says_what_the_pipeline_says_to_the_bit(
+    fitted: Pipeline, short: Shortened, rows: list[tuple[Any, ...]]
+) -> None:
     frame = pd.DataFrame(rows, columns=["word", "x", "other", "n"]).astype({"word": object, "other": object})
     assert np.array_equal(said(short, frame), said(fitted, frame))
 
 
 @pytest.mark.parametrize("count", [1, FEW, FEW + 1])
-def test_few_rows_and_many_are_answered_alike(fitted: Pipeline, count: int) -> None:
-    short, rows = shortened(fitted, made(2)), made(count, seed=count)
+def test_few_rows_and_many_are_answered_alike(fitted: Pipeline, short: Shortened, count: int) -> None:
+    rows = made(count, seed=count)
     assert np.array_equal(said(short, rows), said(fitted, rows))
 
 
