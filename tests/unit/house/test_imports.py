@@ -19,7 +19,7 @@ COLUMNS = (
     "pipelines.ingestion.ingest", "pipelines.loop.replay", "pipelines.models", "pipelines.reading.arrow_values",
     "pipelines.reading.conversions", "pipelines.reading.copies", "pipelines.reading.delimited",
     "pipelines.reading.files", "pipelines.reading.int96", "pipelines.reading.parquet",
-    "pipelines.reading.staging", "pipelines.reading.times", "pipelines.reading.values",
+    "pipelines.reading.staging", "pipelines.reading.texts", "pipelines.reading.times", "pipelines.reading.values",
     "pipelines.serving.__main__", "pipelines.serving.answering", "pipelines.serving.app",
     "pipelines.serving.explaining.logged", "pipelines.serving.explaining.mixing",
     "pipelines.serving.explaining.shapley", "pipelines.serving.http", "pipelines.serving.tables",
