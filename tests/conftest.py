@@ -18,7 +18,6 @@ from pipelines.settings import Settings, settings
 from pipelines.stores import Stores
 from pipelines.stores.feature_store import feast_import
 from pipelines.stores.tracking.registry import Tracking
-from tests.hurried import few_rules
 from tests.once import once
 
 os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
@@ -132,12 +131,6 @@ def _no_settings_from_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.delenv(name)
     monkeypatch.setenv("EVERGREEN_HOME", str(tmp_path))
     settings.cache_clear()
-
-
-@pytest.fixture
-def hardly_judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of each suite one rule is asked, for tests that ask something else of the rows."""
-    few_rules(monkeypatch)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ Who may call them: whoever may read the DAG that computes the features; nobody e
 
 import json
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from html import escape
 from urllib.parse import quote
 
@@ -44,14 +44,19 @@ def features(dag_id: str, view: str | None = None, version: int | None = None) -
     """All views, or the one that is named, its newest version if none is."""
     if dag_id != DAG:
         return HTMLResponse("<p>This DAG computes no features.", headers=HEADERS)
-    return overview() if view is None else one(view, version)
+    now = datetime.now(UTC)
+    return overview(now) if view is None else one(view, now, version)
 
 
-def overview() -> HTMLResponse:
+def overview(now: datetime) -> HTMLResponse:
     """Every view with what it is, how fresh and how full it is, what it cost, and which checks failed."""
-    found, defined = Health(settings().database).latest(), definitions()
+    kept, defined = Health(settings().database), definitions()
+    found = kept.latest()
     never = sorted({view for view, _ in defined} - {each.view for each in found})
-    rows = "".join(_row(each, defined.get((each.view, each.version), Definition())) for each in found)
+    rows = "".join(
+        _row(each, defined.get((each.view, each.version), Definition()), _ago(kept.recorded(each.view), now))
+        for each in found
+    )
     missing = "".join(f"<p>{escape(view)} was not computed yet: {RUN}." for view in never)
     if not found:
         return _page("Features", f"<p>No feature view was computed yet: {RUN}.{missing}")
@@ -71,7 +76,7 @@ def overview() -> HTMLResponse:
     return _page("Features", f"<table><tr>{heads}</tr>{rows}</table>{missing}")
 
 
-def one(view: str, version: int | None = None) -> HTMLResponse:
+def one(view: str, now: datetime, version: int | None = None) -> HTMLResponse:
     """One view's columns: the last distribution, and how nulls and values went over recent runs. 404 if unknown."""
     kept = Health(settings().database)
     latest = [each for each in kept.latest() if each.view == view]
@@ -82,7 +87,8 @@ def one(view: str, version: int | None = None) -> HTMLResponse:
     runs = kept.history(view, SHOWN, last.version, filled=True)[::-1]
     definition = definitions().get((view, last.version), Definition())
     others = [each.version for each in latest if each.version != last.version]
-    return _page(str(last), _about(last, definition, others) + _columns(runs, definition))
+    about = _about(last, definition, others, _ago(kept.recorded(view), now))
+    return _page(str(last), about + _columns(runs, definition))
 
 
 def definitions() -> dict[tuple[str, int], Definition]:
@@ -102,7 +108,11 @@ def _definition(text: str) -> Definition:
     )
 
 
-def _row(found: ViewHealth, definition: Definition) -> str:
+def _ago(recorded: datetime | None, now: datetime) -> timedelta:
+    return now - recorded if recorded else timedelta(0)
+
+
+def _row(found: ViewHealth, definition: Definition, ago: timedelta) -> str:
     name = f"<a href='{_link(found.view, found.version)}'>{escape(str(found))}</a>"
     worst = max(found.nulls, key=lambda each: found.nulls[each], default=None)
     nulls = (
@@ -114,7 +124,7 @@ def _row(found: ViewHealth, definition: Definition) -> str:
         ("", escape(_users(found.view))),
         ("", escape(", ".join(definition.entities))),
         ("", f"{found.as_of:%Y-%m-%d %H:%M}"),
-        (" class=n", _freshness(found, definition)),
+        (" class=n", _freshness(found, definition) + _computed(ago, definition)),
         (" class=n", f"{found.rows:,}<small>{found.total:,} in all</small>"),
         (" class=n", nulls if found.rows else ""),
         (" class=n", f"{found.seconds:.2f} s<small>{_bytes(found.size)}</small>"),
@@ -143,6 +153,13 @@ def _freshness(found: ViewHealth, definition: Definition) -> str:
     )
 
 
+def _computed(ago: timedelta, definition: Definition) -> str:
+    """How long ago by the clock the view was computed; marked if no value that was new then lives any more."""
+    dead = definition.ttl is not None and ago > definition.ttl
+    said = f"<small>computed {_age(ago)} ago</small>"
+    return f"<span class=warn>{said}</span>" if dead else said
+
+
 def _verdict(found: ViewHealth) -> str:
     word, kind = (
         state(found),
@@ -154,13 +171,14 @@ def _verdict(found: ViewHealth) -> str:
     return f"<span class={kind}>{word}{count}</span>{failed}"
 
 
-def _about(found: ViewHealth, definition: Definition, others: list[int]) -> str:
+def _about(found: ViewHealth, definition: Definition, others: list[int], ago: timedelta) -> str:
     facts = {
         "owner": definition.owner,
         "used by": _users(found.view),
         "entities": ", ".join(definition.entities),
         "as of": f"{found.as_of:%Y-%m-%d %H:%M} UTC",
         "freshness": _age(found.freshness) if found.freshness is not None else "no value",
+        "computed": f"{_age(ago)} ago",
         "rows": f"{found.rows:,} computed, {found.total:,} in the table",
         "cost": f"{found.seconds:.2f} s, {_bytes(found.size)}",
         "history": f"held against {found.history} earlier runs"

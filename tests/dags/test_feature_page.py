@@ -106,6 +106,22 @@ def test_the_pages_belong_to_the_dag_that_computes_features_and_to_no_other(site
     assert "rain" not in site("/features/retrain_x?view=rain").text
 
 
+def test_when_computing_stops_the_page_says_for_how_long_and_marks_what_no_longer_lives() -> None:
+    """What was fresh when it was computed stays so for ever; the clock does not."""
+    from evergreen_airflow.feature_pages import one, overview
+
+    record(health(newest=AS_OF))
+    Views(settings().database).register("rain", "d", "select 1", DEFINITION)
+    recorded = Health(settings().database).recorded("rain")
+    assert recorded is not None
+    for hours, marked in ((3, 0), (7, 1)):
+        now = recorded + timedelta(hours=hours)
+        text = bytes(overview(now).body).decode()
+        assert f"computed {hours} h ago" in text
+        assert text.count("<span class=warn><small>computed") == marked
+        assert f"{hours} h ago" in bytes(one("rain", now).body).decode()
+
+
 def test_before_anything_was_computed_the_page_says_what_to_run(page: Any) -> None:
     assert "run \nevergreen features compute\n" in page().text
     Views(settings().database).register("rain", "d", "select 1", DEFINITION)

@@ -19,6 +19,12 @@ from tests.once import copied_home, once
 AS_OF = datetime(2013, 1, 10, 12, tzinfo=UTC)
 
 
+@pytest.fixture
+def hardly_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of each suite one rule is asked, for tests that ask something else of the rows."""
+    few_rules(monkeypatch)
+
+
 @pytest.fixture(scope="session")
 def january(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home whose silver holds the first twelve days of 2013, landed day by day; to be read, not changed.

@@ -11,26 +11,22 @@ registry is emptied before it is written: who reloads a shared one just then is 
 
 import os
 import signal
-import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from importlib.util import find_spec
 from io import StringIO
 from multiprocessing import get_context
 from pathlib import Path
 from random import Random
-from shutil import which
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from pipelines.contracts import EvergreenError
 from pipelines.prove import Proof, Say
 from pipelines.prove.forks import LEAKS
+from pipelines.prove.servers import redis_missing, redis_server
 
 PROMISE = "windows in any order, repeated or killed midway, leave each key's newest value online"
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -71,31 +67,6 @@ def _held(
 ) -> None:
     rows.append(campaign.run(windows, say))
     failures += [f"{campaign.name}: {text}" for text in campaign.failures]
-
-
-def redis_missing() -> str | None:
-    """Why Redis cannot be tried here; None if it can."""
-    if which("redis-server") is None:
-        return "there is no redis-server on this machine"
-    return None if find_spec("redis") else "the redis client is not installed"
-
-
-@contextmanager
-def redis_server(folder: Path) -> Iterator[str]:
-    """host:port of a Redis on loopback that keeps nothing and ends with the block."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    command = ["redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        lines = process.stdout or ()
-        if not any("Ready to accept connections" in line for line in lines):
-            raise EvergreenError("redis-server ended at once; run it by hand to see why")
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.communicate()
 
 
 @dataclass

@@ -31,31 +31,35 @@ WHO = "prove: a person"
 
 @dataclass(frozen=True)
 class World:
-    """Where it lies, its model, and the digest of each version that may be champion; `refused` never may."""
+    """Where it lies, its model, and the digest of each version that may be champion; `refused` never may.
+
+    Its `database` is a file there, or another one by its URL.
+    """
 
     home: Path
     spec: ModelSpec
     allowed: dict[int, str]
     refused: tuple[int, ...]
+    database: str | None = None
 
     @property
     def stores(self) -> Stores:
         """Stores of a process of its own, deaf to settings from outside."""
-        return opened(self.home)
+        return opened(self.home, self.database)
 
 
-def opened(home: Path) -> Stores:
-    database = SecretStr(sqlite_url(home / "evergreen.db"))
+def opened(home: Path, database: str | None = None) -> Stores:
+    url = SecretStr(database or sqlite_url(home / "evergreen.db"))
     mlflow = SecretStr(sqlite_url(home / "mlflow.db"))
     return Stores(
-        Settings(_env_file=None, home=home, database_url=database, tracking_uri=mlflow, artifact_root=None, keys=None),
+        Settings(_env_file=None, home=home, database_url=url, tracking_uri=mlflow, artifact_root=None, keys=None),
         WHO,
     )  # fmt: skip
 
 
-def built(home: Path) -> World:
+def built(home: Path, database: str | None = None) -> World:
     """Versions 1 and 2 passed, each against the other as champion; 3 failed and was overridden; 4 and 5 never may."""
-    spec, stores = tiny(), opened(home)
+    spec, stores = tiny(), opened(home, database)
     one, two = (_trained(spec, stores, name, seed) for seed, name in enumerate("ab"))
     _crowned(spec, stores, one, 0)
     _crowned(spec, stores, two, 1)
@@ -67,7 +71,7 @@ def built(home: Path) -> World:
     never = [_trained(spec, stores, name, 3 + n, signal=0.0)[0] for n, name in enumerate("de")]
     _judge(spec, stores, (never[0], _rows(spec, stores, "d", 3, 0.0)), 4)
     allowed = {n: stores.tracking.version(spec.name, n).digest for n in (one[0], two[0], noise[0])}
-    return World(home, spec, allowed, tuple(never))
+    return World(home, spec, allowed, tuple(never), database)
 
 
 def promote_back(spec: ModelSpec, stores: Stores, made: "Made") -> bool:

@@ -4,7 +4,7 @@ import random
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,8 +13,11 @@ from typing import Any
 from pipelines.promotion.rollback import rollback
 from pipelines.prove import Proof, Say
 from pipelines.prove.promotion.world import World, built
+from pipelines.prove.serving.backends import NAMES, site
 from pipelines.prove.serving.server import PATIENCE, Callers, Reply, Server, asked, question
+from pipelines.prove.serving.wire import Wire
 from pipelines.serving.outages import remembered, spool
+from pipelines.serving.predictor import UNREAD
 from pipelines.stores import Stores
 from pipelines.stores.tracking.registry import CHAMPION
 
@@ -26,11 +29,19 @@ Outage = Callable[[World], Any]
 
 
 def prove(
-    moves: int, kills: int, seconds: float, seed: int, say: Say, world: World | None = None, workers: int = 1
+    moves: int,
+    kills: int,
+    seconds: float,
+    seed: int,
+    say: Say,
+    world: World | None = None,
+    workers: int = 1,
+    servers: Collection[str] = NAMES,
 ) -> Proof:
     """So many rollbacks under load, so many kills of the server, and each outage for so many seconds.
 
-    While champions move the server has so many processes, else one.
+    While champions move the server has so many processes, else one. Then files take the place of back ends, and these
+    `servers`, as in production, where this machine has them.
     """
     with tempfile.TemporaryDirectory(prefix="evergreen-prove-") as folder:
         found = world or built(Path(folder) / "home")
@@ -42,12 +53,17 @@ def prove(
             parts = [
                 moved,
                 _killed(found, server, kills, random.Random(seed), say),  # noqa: S311 - when to kill, no secret
-                *(_without(found, server, name, seconds, say) for name in OUTAGES),
+                *(
+                    _without(found, server, name, outage(found), seconds, say)
+                    for name, outage in OUTAGES.items()
+                ),
             ]
         finally:
             server.stop()
-        failures = [failure for _, broken in parts for failure in broken]
-        return Proof(PROMISE, [row for row, _ in parts], failures)
+        if servers:
+            parts += _in_production(Path(folder) / "site", world, servers, seconds, say)
+    failures = [failure for _, broken in parts for failure in broken]
+    return Proof(PROMISE, [row for row, _ in parts], failures)
 
 
 @contextmanager
@@ -129,11 +145,25 @@ def _killed(world: World, server: Server, kills: int, chance: random.Random, say
     return row, _said(lost, "left and are not in the log")
 
 
-def _without(world: World, server: Server, name: str, seconds: float, say: Say) -> Part:
+def _in_production(
+    folder: Path, world: World | None, servers: Collection[str], seconds: float, say: Say
+) -> list[Part]:
+    """Each server that this machine has hangs, is gone and talks nonsense; what it has not is named."""
+    say(f"with {', '.join(servers)} as servers")
+    with site(folder, servers, world) as found, _served(Server(found.world.home, told=found.told)) as server:
+        parts = [
+            _without(found.world, server, f"{name} {what}", outage(wire), seconds, say)
+            for name, wire in found.wires.items()
+            for what, outage in ENDS.items()
+        ]
+        return parts + [({"what": f"not tried: {why}"}, []) for why in found.missing]
+
+
+def _without(world: World, server: Server, name: str, outage: Any, seconds: float, say: Say) -> Part:
     """Nobody is refused while something is gone, and afterwards all that was answered is in the log."""
-    outage, callers = OUTAGES[name], Callers(server.port)
+    callers = Callers(server.port)
     say(f"without: {name}")
-    with callers.asking(), outage(world):
+    with callers.asking(), outage:
         time.sleep(seconds)
     back = _until(lambda: _recovered(server))
     lost = _not_logged(world, callers.replies)
@@ -145,7 +175,7 @@ def _without(world: World, server: Server, name: str, seconds: float, say: Say) 
 def _recovered(server: Server) -> bool:
     """Whether an answer says of nothing any more that it does without."""
     reply = asked(server.port, question(0))
-    return reply.status == 200 and not {remembered.NOTE, spool.NOTE} & set(reply.body["warnings"])
+    return reply.status == 200 and not {remembered.NOTE, spool.NOTE, UNREAD} & set(reply.body["warnings"])
 
 
 @contextmanager
@@ -191,6 +221,13 @@ OUTAGES: dict[str, Outage] = {
     "the registry hangs": lambda world: _locked(world.home / "mlflow.db"),
     "the registry is gone": lambda world: _away(world.home / "mlflow.db"),
     "the registry lies": _lying,
+}
+
+
+ENDS: dict[str, Callable[[Wire], Any]] = {
+    "hangs": Wire.hung,
+    "is gone": Wire.gone,
+    "talks nonsense": Wire.garbled,
 }
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerProcess
@@ -25,7 +25,7 @@ URL = f"/v1/models/{REFERENCE}/predictions"
 PATIENCE = 120.0
 
 
-def surroundings(home: str, port: int) -> dict[str, str]:
+def surroundings(home: str, port: int, told: Mapping[str, str]) -> dict[str, str]:
     """The environment of a server: of our settings these, and what the shell has of others'."""
     others = {name: value for name, value in os.environ.items() if not name.startswith("EVERGREEN_")}
     own = {
@@ -33,15 +33,15 @@ def surroundings(home: str, port: int) -> dict[str, str]:
         "EVERGREEN_SERVING_PORT": str(port),
         "EVERGREEN_SERVING_POLL_SECONDS": "0.05",
     }
-    return others | own
+    return {**others, **own, **told}
 
 
-def serve(home: str, port: int, log: str) -> None:
+def serve(home: str, port: int, log: str, more: Mapping[str, str]) -> None:
     """The life of one server: `python -m pipelines.serving`, in a process that has imported it."""
     from pipelines.serving.__main__ import main
     from pipelines.settings import settings
 
-    told = surroundings(home, port)
+    told = surroundings(home, port, more)
     os.environ.clear()
     os.environ.update(told)
     settings.cache_clear()
@@ -54,8 +54,8 @@ def serve(home: str, port: int, log: str) -> None:
 class Crew(subprocess.Popen[bytes]):
     """A server of some processes, which no process of ours may begin by a fork."""
 
-    def __init__(self, home: Path, port: int, workers: int) -> None:
-        told = {**surroundings(str(home), port), "EVERGREEN_SERVING_WORKERS": str(workers)}
+    def __init__(self, home: Path, port: int, workers: int, more: Mapping[str, str]) -> None:
+        told = {**surroundings(str(home), port, more), "EVERGREEN_SERVING_WORKERS": str(workers)}
         with (home / "server.log").open("ab") as out:
             command = [sys.executable, "-m", "pipelines.serving"]
             super().__init__(command, env=told, cwd=PROJECT, stdout=out, stderr=out)
@@ -70,11 +70,12 @@ class Crew(subprocess.Popen[bytes]):
 
 @dataclass
 class Server:
-    """One prediction API of a home; started again after each kill, on the same port."""
+    """One prediction API of a home; started again after each kill, on the same port. It is `told` more settings."""
 
     home: Path
     port: int = 0
     workers: int = 1
+    told: Mapping[str, str] = field(default_factory=dict)
     process: ForkServerProcess | Crew | None = None
 
     def start(self) -> None:
@@ -83,9 +84,11 @@ class Server:
             with socket.create_server(("127.0.0.1", 0)) as free:
                 self.port = free.getsockname()[1]
         if self.workers > 1:
-            self.process = Crew(self.home, self.port, self.workers)
+            self.process = Crew(self.home, self.port, self.workers, self.told)
         else:
-            self.process = start(serve, str(self.home), self.port, str(self.home / "server.log"))
+            self.process = start(
+                serve, str(self.home), self.port, str(self.home / "server.log"), dict(self.told)
+            )
         end = time.monotonic() + PATIENCE
         while len(self.loaded()) < self.workers or asked(self.port, question(0)).status != 200:
             if time.monotonic() > end or not self.process.is_alive():

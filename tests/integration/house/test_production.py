@@ -25,12 +25,12 @@ import pytest
 import sqlalchemy as sa
 import yaml
 
+from pipelines.prove.servers import POSTGRESQL, as_postgres, postgresql_missing
 from pipelines.settings import PROJECT
-from tests.integration.stores.test_postgresql import BIN, run
 from tests.once import once
 
 pytestmark = [
-    pytest.mark.skipif(BIN is None, reason="PostgreSQL's server is not installed here"),
+    pytest.mark.skipif(postgresql_missing() is not None, reason=str(postgresql_missing())),
     pytest.mark.skipif(shutil.which("redis-server") is None, reason="Redis is not installed here"),
     pytest.mark.timeout(1200),
 ]
@@ -172,9 +172,11 @@ def site(installed: Path) -> Iterator[Site]:
     data = Path(tempfile.mkdtemp(prefix="evergreen-pg-"))
     if os.getuid() == 0:
         shutil.chown(data, "postgres")
-    run(f"{BIN}/initdb", "-D", f"{data}/data", "-U", "evergreen", "--auth=trust")
+    as_postgres(f"{POSTGRESQL}/initdb", "-D", f"{data}/data", "-U", "evergreen", "--auth=trust")
     options = f"-p {found.ports['postgres']} -k {data} -c listen_addresses=127.0.0.1"
-    run(f"{BIN}/pg_ctl", "-D", f"{data}/data", "-o", options, "-l", f"{data}/log", "-w", "start")
+    as_postgres(
+        f"{POSTGRESQL}/pg_ctl", "-D", f"{data}/data", "-o", options, "-l", f"{data}/log", "-w", "start"
+    )
     redis = subprocess.Popen(
         ["redis-server", "--port", str(found.ports["redis"]), "--requirepass", "hush", "--bind", "127.0.0.1",
          "--save", ""], cwd=home, stdout=subprocess.DEVNULL,
@@ -188,7 +190,7 @@ def site(installed: Path) -> Iterator[Site]:
         found.stop()
         redis.terminate()
         redis.wait()
-        run(f"{BIN}/pg_ctl", "-D", f"{data}/data", "-m", "immediate", "-w", "stop")
+        as_postgres(f"{POSTGRESQL}/pg_ctl", "-D", f"{data}/data", "-m", "immediate", "-w", "stop")
         shutil.rmtree(data)
         shutil.rmtree(home, ignore_errors=True)
 

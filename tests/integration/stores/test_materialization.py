@@ -41,7 +41,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.contracts import EvergreenError
-from pipelines.prove.features.materialization import Campaign, prove, redis_missing
+from pipelines.prove.features.materialization import Campaign, prove
+from pipelines.prove.servers import redis_missing
 from pipelines.stores.online.materialization import BulkComputeEngine
 from pipelines.stores.online.store import Materialized, SqliteOnlineStore
 from pipelines.stores.online.tables import Layout

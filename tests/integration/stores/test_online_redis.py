@@ -22,7 +22,7 @@ from feast.value_type import ValueType
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.prove.features.materialization import redis_missing, redis_server
+from pipelines.prove.servers import redis_missing, redis_server
 
 if reason := redis_missing():
     pytest.skip(reason, allow_module_level=True)

@@ -1,14 +1,10 @@
 """The promises of ledger and audit log hold on a real PostgreSQL as they do on SQLite."""
 
-import os
-import shutil
-import socket
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from pydantic import SecretStr
@@ -16,6 +12,7 @@ from pydantic import SecretStr
 from pipelines.contracts import Batch, BatchState, IngestResult
 from pipelines.ingestion.accounting import places
 from pipelines.ingestion.ingest import discover, ingest, ingest_dataset
+from pipelines.prove.servers import postgresql_missing, postgresql_server
 from pipelines.settings import Settings
 from pipelines.stores import Stores
 from pipelines.stores.audit.log import AUDIT
@@ -23,33 +20,15 @@ from pipelines.stores.audit.unlogged import Decisions
 from tests.integration.ingestion.test_ingest import DATA, GOOD, SPEC, land
 
 AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
-BIN = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
-pytestmark = pytest.mark.skipif(BIN is None, reason="PostgreSQL's server is not installed here")
-
-
-def run(*command: str) -> None:
-    """PostgreSQL does not run as root."""
-    before = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
-    subprocess.run([*before, *command], check=True, capture_output=True, cwd="/")
+pytestmark = pytest.mark.skipif(postgresql_missing() is not None, reason=str(postgresql_missing()))
 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     """A PostgreSQL of our own on loopback."""
-    folder = Path(tempfile.mkdtemp(prefix="evergreen-pg-"))
-    if os.getuid() == 0:
-        shutil.chown(folder, "postgres")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    run(f"{BIN}/initdb", "-D", f"{folder}/data", "-U", "evergreen", "--auth=trust")
-    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
-    run(f"{BIN}/pg_ctl", "-D", f"{folder}/data", "-o", options, "-l", f"{folder}/log", "-w", "start")
-    try:
-        yield f"postgresql+psycopg2://evergreen@127.0.0.1:{port}/postgres"
-    finally:
-        run(f"{BIN}/pg_ctl", "-D", f"{folder}/data", "-m", "immediate", "-w", "stop")
-        shutil.rmtree(folder)
+    # Its socket lies in the folder, whose name must be short.
+    with TemporaryDirectory(prefix="evergreen-pg-") as folder, postgresql_server(Path(folder)) as address:
+        yield f"postgresql+psycopg2://evergreen@{address}/postgres"
 
 
 @pytest.fixture

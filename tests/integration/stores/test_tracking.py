@@ -1,23 +1,17 @@
 """What is read and written of MLflow's records without its client is what its client reads and writes."""
 
 import math
-import os
-import signal
-import socket
 import sqlite3
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 import pytest
 from mlflow.entities import Metric, Param, RunTag
 
 from pipelines.contracts import EvergreenError, TransientError
 from pipelines.prove.promotion.world import World
+from pipelines.prove.servers import mlflow_server
 from pipelines.settings import Settings
 from pipelines.stores import Stores
 from pipelines.stores.tracking import artifacts
@@ -244,40 +238,10 @@ def test_files_kept_with_a_run_are_listed_by_mlflow_and_seen_whole(
 @pytest.fixture
 def served(tracking: Tracking) -> Iterator[Rest]:
     """MLflow's own server on the same database."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    home = tracking.settings.home
-    options = [
-        "--backend-store-uri",
-        tracking.settings.mlflow_uri,
-        "--artifacts-destination",
-        str(home / "served"),
-    ]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(port), *options],
-        env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        _await(f"http://127.0.0.1:{port}/health", server)
-        yield Rest(f"http://127.0.0.1:{port}")
-    finally:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
-
-
-def _await(address: str, server: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            with urlopen(address, timeout=5):
-                return
-        except OSError:
-            time.sleep(0.2)
-    raise AssertionError("the server did not come up")
+    folder = tracking.settings.home / "served"
+    folder.mkdir()
+    with mlflow_server(folder, tracking.settings.mlflow_uri) as address:
+        yield Rest(f"http://{address}")
 
 
 def test_a_server_is_asked_without_its_client_and_answers_as_its_database(

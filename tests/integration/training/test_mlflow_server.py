@@ -1,13 +1,6 @@
 """A training, its gate and its champion through a real `mlflow server` that hands artifacts through."""
 
-import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -18,6 +11,7 @@ import pytest
 from pipelines.contracts import Decision
 from pipelines.gate import evaluate
 from pipelines.promotion.promote import promote
+from pipelines.prove.servers import mlflow_server
 from pipelines.settings import Settings
 from pipelines.stores import Stores
 from pipelines.stores.tracking.model_files import forget
@@ -31,40 +25,8 @@ SPEC = spec()
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of an MLflow server; its clients see neither its database nor its artifacts."""
     home = tmp_path_factory.mktemp("mlflow")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    bin_ = Path(sys.executable).parent
-    command = [bin_ / "mlflow", "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port),
-               "--artifacts-destination", str(home / "artifacts")]  # fmt: skip
-    told = {
-        "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{home}/mlflow.db",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        "PATH": f"{bin_}{os.pathsep}{os.environ['PATH']}",
-    }
-    with (home / "log").open("wb") as log:
-        process = subprocess.Popen(
-            command, env=os.environ | told, cwd=home, stdout=log, stderr=log, start_new_session=True
-        )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        limit = time.monotonic() + 240
-        while not alive(address):
-            assert process.poll() is None, (home / "log").read_text()[-2000:]
-            assert time.monotonic() < limit
-            time.sleep(0.2)
-        yield address
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(30)
-
-
-def alive(address: str) -> bool:
-    try:
-        urllib.request.urlopen(f"{address}/health", timeout=5).close()
-    except OSError:
-        return False
-    return True
+    with mlflow_server(home, f"sqlite:///{home}/mlflow.db") as address:
+        yield f"http://{address}"
 
 
 def test_a_version_is_registered_judged_promoted_and_loaded_elsewhere_through_a_server(

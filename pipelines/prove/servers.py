@@ -1,0 +1,112 @@
+"""Real back ends on loopback, each with a folder of its own, that end with the block in which they are needed."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from shutil import which
+
+from pipelines.contracts import EvergreenError
+
+PATIENCE = 240.0
+POSTGRESQL = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
+"""Where Debian keeps the newest server's programs, which are not on the path."""
+
+
+def redis_missing() -> str | None:
+    """Why Redis cannot be tried here; None if it can."""
+    if which("redis-server") is None:
+        return "there is no redis-server on this machine"
+    return None if find_spec("redis") else "the redis client is not installed"
+
+
+@contextmanager
+def redis_server(folder: Path) -> Iterator[str]:
+    """host:port of a Redis that keeps nothing."""
+    port = str(free_port())
+    command = ["redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        lines = process.stdout or ()
+        if not any("Ready to accept connections" in line for line in lines):
+            raise EvergreenError("redis-server ended at once; run it by hand to see why")
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def postgresql_missing() -> str | None:
+    """Why PostgreSQL cannot be tried here; None if it can."""
+    if POSTGRESQL is None:
+        return "PostgreSQL's server is not installed on this machine"
+    return None if find_spec("psycopg2") else "psycopg2 is not installed"
+
+
+@contextmanager
+def postgresql_server(folder: Path) -> Iterator[str]:
+    """host:port of a PostgreSQL with the user `evergreen`, who needs no password, and the database `postgres`."""
+    if os.getuid() == 0:
+        shutil.chown(folder, "postgres")
+    port, data = free_port(), f"{folder}/data"
+    as_postgres(f"{POSTGRESQL}/initdb", "-D", data, "-U", "evergreen", "--auth=trust")
+    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
+    as_postgres(f"{POSTGRESQL}/pg_ctl", "-D", data, "-o", options, "-l", f"{folder}/log", "-w", "start")
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        as_postgres(f"{POSTGRESQL}/pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
+
+
+def as_postgres(*command: str) -> None:
+    """Runs one of PostgreSQL's programs, which refuse to run as root."""
+    before = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
+    subprocess.run([*before, *command], check=True, capture_output=True, cwd="/")
+
+
+@contextmanager
+def mlflow_server(folder: Path, database: str) -> Iterator[str]:
+    """host:port of an MLflow server on this database; what it is given to keep lies in the folder."""
+    port, programs = free_port(), Path(sys.executable).parent
+    command = [str(programs / "mlflow"), "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port),
+               "--artifacts-destination", str(folder / "artifacts")]  # fmt: skip
+    told = {
+        "MLFLOW_BACKEND_STORE_URI": database,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+    }
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            command, env=os.environ | told, cwd=folder, stdout=log, stderr=log, process_group=0
+        )
+    try:
+        _answers(f"http://127.0.0.1:{port}/health", process, folder / "log")
+        yield f"127.0.0.1:{port}"
+    finally:
+        os.killpg(process.pid, 15)  # with the workers that it has
+        process.wait(30)
+
+
+def _answers(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()  # noqa: S310 - our own server
+        except OSError:
+            time.sleep(0.2)
+        else:
+            return
+    raise EvergreenError(f"{url} does not answer; the end of its log: {log.read_text()[-500:]}")
+
+
+def free_port() -> int:
+    """A port of loopback that nobody has now."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
