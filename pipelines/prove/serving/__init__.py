@@ -5,7 +5,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from pipelines.promotion.rollback import rollback
 from pipelines.prove import Proof, Say
 from pipelines.prove.promotion.world import World, built
 from pipelines.prove.serving.backends import NAMES, site
-from pipelines.prove.serving.server import PATIENCE, Callers, Reply, Server, asked, question
+from pipelines.prove.serving.server import PATIENCE, Callers, Reply, Server, asked, question, told
 from pipelines.prove.serving.wire import Wire
 from pipelines.serving.outages import remembered, spool
 from pipelines.serving.predictor import UNREAD
@@ -57,6 +57,7 @@ def prove(
                     _without(found, server, name, outage(found), seconds, say)
                     for name, outage in OUTAGES.items()
                 ),
+                _without(found, server, GONE, nullcontext(), seconds, say, _begun_without(found, server)),
             ]
         finally:
             server.stop()
@@ -159,23 +160,30 @@ def _in_production(
         return parts + [({"what": f"not tried: {why}"}, []) for why in found.missing]
 
 
-def _without(world: World, server: Server, name: str, outage: Any, seconds: float, say: Say) -> Part:
-    """Nobody is refused while something is gone, and afterwards all that was answered is in the log."""
+def _without(
+    world: World, server: Server, name: str, outage: Any, seconds: float, say: Say, before: Any = None
+) -> Part:
+    """Nobody is refused while something is gone, which is noticed; afterwards all that was answered is in the log.
+
+    What is gone `before` was gone when the server was started.
+    """
     callers = Callers(server.port)
     say(f"without: {name}")
-    with callers.asking(), outage:
+    with before or nullcontext(), callers.asking(), outage:
         time.sleep(seconds)
-    back = _until(lambda: _recovered(server))
+        noticed = _until(lambda: _without_something(server, callers.replies))
+    back = _until(lambda: not _without_something(server, [asked(server.port, question(0))]))
     lost = _not_logged(world, callers.replies)
     row = _row(f"{name}, {seconds:g} s", callers.replies, lost=len(lost))
-    told = [] if back else [f"{name}: it was over, and answers went on to say so"]
-    return row, told + _failed(name, callers.replies) + _said(lost, f"left and are not in the log ({name})")
+    broken = [] if noticed else [f"{name}: nothing said so, and nothing is proved"]
+    broken += [] if back else [f"{name}: it was over, and serving went on to say so"]
+    return row, broken + _failed(name, callers.replies) + _said(lost, f"left and are not in the log ({name})")
 
 
-def _recovered(server: Server) -> bool:
-    """Whether an answer says of nothing any more that it does without."""
-    reply = asked(server.port, question(0))
-    return reply.status == 200 and not {remembered.NOTE, spool.NOTE, UNREAD} & set(reply.body["warnings"])
+def _without_something(server: Server, replies: Sequence[Reply]) -> bool:
+    """Whether some of these answers, or what serving tells of the model, say what it does without."""
+    said = {warning for reply in replies for warning in reply.body.get("warnings", ())}
+    return bool({remembered.NOTE, spool.NOTE, UNREAD} & said) or bool(told(server.port).get("last_error"))
 
 
 @contextmanager
@@ -205,6 +213,15 @@ def _away(file: Path) -> Iterator[None]:
 
 
 @contextmanager
+def _begun_without(world: World, server: Server) -> Iterator[None]:
+    """The server is started again where the registry is not. One that has it open would not miss the file."""
+    with _away(world.home / "mlflow.db"):
+        server.kill()
+        server.start()
+        yield
+
+
+@contextmanager
 def _lying(world: World) -> Iterator[None]:
     """The registry names a champion that no gate ever passed."""
     tracking = world.stores.tracking
@@ -216,10 +233,10 @@ def _lying(world: World) -> Iterator[None]:
         tracking.set_alias(world.spec.name, CHAMPION, before or 2)
 
 
+GONE = "the registry is gone as it starts"
 OUTAGES: dict[str, Outage] = {
     "the log's database hangs": lambda world: _locked(world.home / "evergreen.db"),
     "the registry hangs": lambda world: _locked(world.home / "mlflow.db"),
-    "the registry is gone": lambda world: _away(world.home / "mlflow.db"),
     "the registry lies": _lying,
 }
 
@@ -241,10 +258,10 @@ def _until(condition: Callable[[], bool]) -> bool:
 
 def _not_logged(world: World, replies: Sequence[Reply]) -> list[Reply]:
     """Answers that left and that the log does not have, once what waited on the disk has come to it."""
-    told = {r.body["prediction_id"]: r for r in replies if r.status == 200}
+    left = {r.body["prediction_id"]: r for r in replies if r.status == 200}
     _until(lambda: not list((world.home / "serving" / "answers").glob("*.jsonl")))
     log = world.stores.predictions
-    return [reply for name, reply in told.items() if log.get(name) is None]
+    return [reply for name, reply in left.items() if log.get(name) is None]
 
 
 def _failed(when: str, replies: Sequence[Reply]) -> list[str]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -147,6 +148,15 @@ def asked(port: int, body: dict[str, Any], number: int = 0) -> Reply:
         connection.close()
     ended = time.monotonic()
     return Reply(number, status, told, ended - begun, ended)
+
+
+def told(port: int) -> dict[str, Any]:
+    """What the server tells of the model; nothing if it does not answer."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/models/{REFERENCE}", timeout=30) as reply:
+            return dict(json.load(reply))
+    except (OSError, ValueError):
+        return {}
 
 
 @dataclass

@@ -28,6 +28,10 @@ def plain(url: str) -> bool:
     return parts.scheme in ("http", "https") and parts.username is None and not told and not kept
 
 
+class Silent(TransientError):
+    """The server did not answer, or said what is no answer."""
+
+
 class Rest:
     """The records of one server. TransientError if it does not answer."""
 
@@ -57,8 +61,22 @@ class Rest:
         return self._one("registered-models/alias", name=model, alias=alias)
 
     def every(self, alias: str) -> Callable[[str], Kept | None]:
-        """The version an alias names, model by model, each asked when it is looked up."""
-        return lambda model: self.aliased(model, alias)
+        """The version an alias names, model by model, each asked when it is looked up.
+
+        Once the server was silent no other is asked: that it is would take the timeout of each.
+        """
+        silent = list[Silent]()
+
+        def named(model: str) -> Kept | None:
+            if silent:
+                raise silent[0]
+            try:
+                return self.aliased(model, alias)
+            except Silent as error:
+                silent.append(error)
+                raise
+
+        return named
 
     def _one(self, path: str, **asked: str | int) -> Kept | None:
         found = self._asked(path, **asked)
@@ -139,7 +157,7 @@ class Rest:
                 return None
             raise TransientError(f"MLflow at {self._url} answered {error.code}: {told[:500]}") from error
         except (URLError, TimeoutError, ConnectionError, ValueError) as error:
-            raise TransientError(f"MLflow at {self._url} does not answer: {error}") from error
+            raise Silent(f"MLflow at {self._url} does not answer: {error}") from error
 
 
 def _code(told: str) -> str | None:
