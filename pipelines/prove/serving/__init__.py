@@ -13,7 +13,7 @@ from typing import Any
 from pipelines.promotion.rollback import rollback
 from pipelines.prove import Proof, Say
 from pipelines.prove.promotion.world import World, built
-from pipelines.prove.serving.backends import NAMES, site
+from pipelines.prove.serving.backends import MLFLOW, NAMES, site
 from pipelines.prove.serving.server import PATIENCE, Callers, Reply, Server, asked, question, told
 from pipelines.prove.serving.wire import Wire
 from pipelines.serving.outages import remembered, spool
@@ -57,7 +57,15 @@ def prove(
                     _without(found, server, name, outage(found), seconds, say)
                     for name, outage in OUTAGES.items()
                 ),
-                _without(found, server, GONE, nullcontext(), seconds, say, _begun_without(found, server)),
+                _without(
+                    found,
+                    server,
+                    f"the registry {GONE}",
+                    nullcontext(),
+                    seconds,
+                    say,
+                    _begun_without(server, _away(found.home / "mlflow.db")),
+                ),
             ]
         finally:
             server.stop()
@@ -157,6 +165,11 @@ def _in_production(
             for name, wire in found.wires.items()
             for what, outage in ENDS.items()
         ]
+        if (wire := found.wires.get(MLFLOW)) is not None:
+            before = _begun_without(server, wire.gone())
+            parts.append(
+                _without(found.world, server, f"{MLFLOW} {GONE}", nullcontext(), seconds, say, before)
+            )
         return parts + [({"what": f"not tried: {why}"}, []) for why in found.missing]
 
 
@@ -213,9 +226,9 @@ def _away(file: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _begun_without(world: World, server: Server) -> Iterator[None]:
-    """The server is started again where the registry is not. One that has it open would not miss the file."""
-    with _away(world.home / "mlflow.db"):
+def _begun_without(server: Server, outage: Any) -> Iterator[None]:
+    """The server is started again while something is gone. One that has a file open would not miss it."""
+    with outage:
         server.kill()
         server.start()
         yield
@@ -233,7 +246,7 @@ def _lying(world: World) -> Iterator[None]:
         tracking.set_alias(world.spec.name, CHAMPION, before or 2)
 
 
-GONE = "the registry is gone as it starts"
+GONE = "is gone as it starts"
 OUTAGES: dict[str, Outage] = {
     "the log's database hangs": lambda world: _locked(world.home / "evergreen.db"),
     "the registry hangs": lambda world: _locked(world.home / "mlflow.db"),

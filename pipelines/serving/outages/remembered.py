@@ -5,15 +5,15 @@ What is remembered is believed no more than the registry: signature, licence and
 
 import json
 import logging
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pipelines.contracts import as_json
+from pipelines.contracts import TransientError, as_json
 from pipelines.places import whole
 from pipelines.serving.causes import passed
+from pipelines.serving.outages.deadline import Deadline
 from pipelines.serving.sources import ChampionLike, Champions
 from pipelines.stores.audit.licences import Licence
 from pipelines.stores.tracking.registry import Tracking, Version
@@ -22,18 +22,27 @@ log = logging.getLogger("evergreen.serving")
 NOTE = "the model registry was not heard since the start; champions are those it named before"
 
 
-class Remembered:
-    """The registry, with a memory: until it answers once, its champions are those it named last."""
+PATIENCE = 5.0
 
-    def __init__(self, tracking: Tracking, models: Iterable[str], path: Path) -> None:
+
+class Remembered:
+    """The registry, with a memory: until it answers once, its champions are those it named last.
+
+    Who looks waits `patience` seconds at most; the first look may take longer.
+    """
+
+    def __init__(
+        self, tracking: Tracking, models: Iterable[str], path: Path, patience: float = PATIENCE
+    ) -> None:
         self._tracking, self._models, self._path = tracking, tuple(models), path
         self._kept: dict[str, Version] | None = None
+        self._deadline = Deadline(patience)
         self.stale = False
 
     def champions(self) -> Champions:
         """Every model's champion, read at once; of a registry that was not heard yet what is remembered of it."""
         try:
-            found = self._tracking.champions()
+            found = self._deadline.call(self._read)
         except Exception as error:
             if self._kept is not None or not self._path.exists():
                 raise
@@ -43,7 +52,27 @@ class Remembered:
             self.stale = True
             return self._recalled()
         self.stale = False
-        self._remember(found)
+        self._remember({model: said for model, said in found.items() if isinstance(said, Version)})
+
+        def named(model: str) -> Version | None:
+            said = found.get(model)
+            if isinstance(said, Exception):
+                raise said
+            return said
+
+        return named
+
+    def _read(self) -> dict[str, Version | Exception | None]:
+        """What the registry says of each model, or what is wrong with it; raises if it says nothing of any."""
+        champions, found = self._tracking.champions(), dict[str, Version | Exception | None]()
+        for model in self._models:
+            try:
+                found[model] = champions(model)
+            except Exception as error:
+                found[model] = error
+        silent = [said for said in found.values() if isinstance(said, TransientError)]
+        if silent and len(silent) == len(found):
+            raise silent[0]
         return found
 
     def champion(self, model: str) -> ChampionLike | None:
@@ -55,13 +84,8 @@ class Remembered:
     def fitted(self, version: Any) -> Any:
         return self._tracking.fitted(version)
 
-    def _remember(self, found: Callable[[str], Version | None]) -> None:
+    def _remember(self, named: dict[str, Version]) -> None:
         """What changed since it was written down."""
-        named: dict[str, Version] = {}
-        for model in self._models:
-            with suppress(Exception):  # whoever looks it up is told what is wrong with it
-                version = found(model)
-                named |= {model: version} if version is not None else {}
         if named and named != self._kept:
             try:
                 self._path.parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from pipelines.contracts import EvergreenError
+from pipelines.contracts import EvergreenError, TransientError
 from pipelines.prove.promotion.world import World as Champions
 from pipelines.serving.app import create_app
 from pipelines.serving.outages import deadline, spool
@@ -275,6 +275,49 @@ def test_a_server_that_starts_without_the_registry_has_the_champions_it_last_hea
     heard._tracking = Down(tracking)  # type: ignore[assignment]
     with pytest.raises(ConnectionError):
         heard.champions()  # who has heard it goes on with what it serves, and says that it cannot ask
+
+
+class Unheard(Down):
+    """A server of MLflow that is gone: it is asked only when a model is looked up."""
+
+    def champions(self) -> Any:
+        def named(model: str) -> None:
+            raise TransientError(f"nobody says which version of {model} is champion")
+
+        return named
+
+
+class Stuck(Down):
+    """A registry in which every call hangs until it is let go."""
+
+    free = threading.Event()
+
+    def champions(self) -> Any:
+        self.free.wait(60)
+        return self.tracking.champions()
+
+
+def test_a_server_of_mlflow_that_is_gone_or_hangs_is_a_registry_that_is_not_heard(
+    champions: Champions,
+) -> None:
+    tracking, name = champions.stores.tracking, champions.spec.name
+    memory = champions.home / "serving" / "champions.json"
+    assert Remembered(tracking, [name], memory).champions()(name).version == 2  # type: ignore[union-attr]
+    started = Remembered(Unheard(tracking), [name, "another"], memory, 0.2)  # type: ignore[arg-type]
+    assert started.champions()(name).version == 2  # type: ignore[union-attr]
+    assert started.stale
+    started._tracking = tracking
+    assert started.champions()(name).version == 2  # type: ignore[union-attr]
+    assert not started.stale
+    stuck = Stuck(tracking)
+    started._tracking = stuck  # type: ignore[assignment]
+    for _ in range(2):  # also who looks while the first look still hangs
+        with pytest.raises(Hung):
+            started.champions()
+    stuck.free.set()
+    started._tracking = tracking
+    wait(lambda: not started._deadline.hangs)
+    assert started.champions()(name).version == 2  # type: ignore[union-attr]
 
 
 def test_a_memory_that_was_changed_lets_nothing_serve(champions: Champions) -> None:
