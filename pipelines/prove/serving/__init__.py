@@ -40,8 +40,8 @@ def prove(
 ) -> Proof:
     """So many rollbacks under load, so many kills of the server, and each outage for so many seconds.
 
-    While champions move the server has so many processes, else one. Then files take the place of back ends, and these
-    `servers`, as in production, where this machine has them.
+    While champions move the server has so many processes, else one. Its back ends are the files of a home, and then
+    these `servers`, as in production, where this machine has them.
     """
     with tempfile.TemporaryDirectory(prefix="evergreen-prove-") as folder:
         found = world or built(Path(folder) / "home")
@@ -53,19 +53,7 @@ def prove(
             parts = [
                 moved,
                 _killed(found, server, kills, random.Random(seed), say),  # noqa: S311 - when to kill, no secret
-                *(
-                    _without(found, server, name, outage(found), seconds, say)
-                    for name, outage in OUTAGES.items()
-                ),
-                _without(
-                    found,
-                    server,
-                    f"the registry {GONE}",
-                    nullcontext(),
-                    seconds,
-                    say,
-                    _begun_without(server, _away(found.home / "mlflow.db")),
-                ),
+                *_at_home(found, server, seconds, say),
             ]
         finally:
             server.stop()
@@ -152,6 +140,13 @@ def _killed(world: World, server: Server, kills: int, chance: random.Random, say
     lost = _not_logged(world, replies)
     row = _row(f"{kills} kills of the server", [r for r in replies if r.status], lost=len(lost))
     return row, _said(lost, "left and are not in the log")
+
+
+def _at_home(world: World, server: Server, seconds: float, say: Say) -> list[Part]:
+    """Each file of the home that stands for a back end is locked, gone or tells what is not so."""
+    parts = [_without(world, server, name, outage(world), seconds, say) for name, outage in OUTAGES.items()]
+    before = _begun_without(server, _away(world.home / "mlflow.db"))
+    return [*parts, _without(world, server, f"the registry {GONE}", nullcontext(), seconds, say, before)]
 
 
 def _in_production(

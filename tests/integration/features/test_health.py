@@ -22,11 +22,12 @@ from pipelines.features.health import alerts, examine, overview, published
 from pipelines.features.health.bounds import ENOUGH
 from pipelines.features.health.measures import EXACT, loaded, measured
 from pipelines.features.health.suites import load
+from pipelines.prove.servers import postgresql_missing
 from pipelines.settings import PROJECT, Settings
 from pipelines.stores import Stores
 from pipelines.stores.feature_store.health import Health, ViewHealth
 from tests.flown import DATASETS, FLOWN
-from tests.integration.stores.test_postgresql import BIN, on_postgresql, url  # noqa: F401 - fixtures
+from tests.integration.stores.test_postgresql import on_postgresql, url  # noqa: F401 - fixtures
 
 AS_OF = datetime(2013, 1, 5, tzinfo=UTC)
 SUITES = PROJECT / "expectations" / "features"
@@ -346,7 +347,7 @@ def test_a_person_reads_one_line_per_view_and_one_per_feature(stores: Stores) ->
         overview(stores, "other")
 
 
-@pytest.mark.skipif(BIN is None, reason="PostgreSQL's server is not installed here")
+@pytest.mark.skipif(postgresql_missing() is not None, reason=str(postgresql_missing()))
 def test_the_record_is_the_same_on_postgresql(on_postgresql: Stores) -> None:  # noqa: F811 - a fixture
     odd = rows(late_share_1d=[math.nan, *[0.2] * 23], carrier=["\u2028'\"\\", *["UA"] * 23])
     with pytest.raises(EvergreenError, match="late_share_1d"):

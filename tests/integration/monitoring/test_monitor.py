@@ -17,6 +17,7 @@ from pipelines import catalog
 from pipelines.catalog import Decay, ModelSpec
 from pipelines.contracts import Cause, DecayFinding, EvergreenError, NothingToDo
 from pipelines.gate.intervals import Improvement, improvement
+from pipelines.monitoring import drift_page
 from pipelines.monitoring.decay import at_gate, compared, decay, decay_of_given, held_out
 from pipelines.monitoring.monitor import monitor, signal
 from pipelines.settings import PROJECT
@@ -145,7 +146,11 @@ def moved(rows: pd.DataFrame, *columns: str) -> pd.DataFrame:
     return rows
 
 
-def test_drift_is_called_when_the_share_of_moved_columns_reaches_the_spec(watched: Stores) -> None:
+def test_drift_is_called_when_the_share_of_moved_columns_reaches_the_spec(
+    watched: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Evidently draws of it is asked elsewhere."""
+    monkeypatch.setattr(drift_page, "_compared", lambda *_: (drift_page.PLAIN, {}, None))
     columns = ("distance", "origin_congestion__mean_departure_delay_1h", "carrier", "origin")
     old = frame(2000, 0, 2.0)
     none = monitor(model(), LATER, watched, old, arrived(2000))

@@ -19,7 +19,7 @@ def world(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
 @pytest.mark.timeout(300)
 def test_under_load_nothing_fails_and_nothing_is_lost_whatever_goes_away(world: World) -> None:
     wanted = [] if redis_missing() else ["Redis"]
-    proof = serving.prove(4, 1, 1.0, 0, lambda _: None, world=world, servers=wanted)
+    proof = serving.prove(4, 1, 0.5, 0, lambda _: None, world=world, servers=wanted)
     assert proof.holds, proof.failures
     assert [row["asked"] > 5 for row in proof.rows] == [True] * (3 + len(serving.OUTAGES) + 3 * len(wanted))
 
