@@ -51,21 +51,21 @@ def postgresql_missing() -> str | None:
 
 
 @contextmanager
-def postgresql_server(folder: Path) -> Iterator[str]:
+def postgresql_server(folder: Path, port: int | None = None) -> Iterator[str]:
     """host:port of a PostgreSQL with the user `evergreen`, who needs no password, and the database `postgres`."""
     if os.getuid() == 0:
         shutil.chown(folder, "postgres")
-    port, data = free_port(), f"{folder}/data"
-    as_postgres(f"{POSTGRESQL}/initdb", "-D", data, "-U", "evergreen", "--auth=trust")
+    port, data = port or free_port(), f"{folder}/data"
+    _as_postgres(f"{POSTGRESQL}/initdb", "-D", data, "-U", "evergreen", "--auth=trust")
     options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
-    as_postgres(f"{POSTGRESQL}/pg_ctl", "-D", data, "-o", options, "-l", f"{folder}/log", "-w", "start")
+    _as_postgres(f"{POSTGRESQL}/pg_ctl", "-D", data, "-o", options, "-l", f"{folder}/log", "-w", "start")
     try:
         yield f"127.0.0.1:{port}"
     finally:
-        as_postgres(f"{POSTGRESQL}/pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
+        _as_postgres(f"{POSTGRESQL}/pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
 
 
-def as_postgres(*command: str) -> None:
+def _as_postgres(*command: str) -> None:
     """Runs one of PostgreSQL's programs, which refuse to run as root."""
     before = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
     subprocess.run([*before, *command], check=True, capture_output=True, cwd="/")

@@ -50,13 +50,9 @@ def features(dag_id: str, view: str | None = None, version: int | None = None) -
 
 def overview(now: datetime) -> HTMLResponse:
     """Every view with what it is, how fresh and how full it is, what it cost, and which checks failed."""
-    kept, defined = Health(settings().database), definitions()
-    found = kept.latest()
+    found, defined = Health(settings().database).latest(), definitions()
     never = sorted({view for view, _ in defined} - {each.view for each in found})
-    rows = "".join(
-        _row(each, defined.get((each.view, each.version), Definition()), _ago(kept.recorded(each.view), now))
-        for each in found
-    )
+    rows = "".join(_row(each, defined.get((each.view, each.version), Definition()), now) for each in found)
     missing = "".join(f"<p>{escape(view)} was not computed yet: {RUN}." for view in never)
     if not found:
         return _page("Features", f"<p>No feature view was computed yet: {RUN}.{missing}")
@@ -87,8 +83,7 @@ def one(view: str, now: datetime, version: int | None = None) -> HTMLResponse:
     runs = kept.history(view, SHOWN, last.version, filled=True)[::-1]
     definition = definitions().get((view, last.version), Definition())
     others = [each.version for each in latest if each.version != last.version]
-    about = _about(last, definition, others, _ago(kept.recorded(view), now))
-    return _page(str(last), about + _columns(runs, definition))
+    return _page(str(last), _about(last, definition, others, now) + _columns(runs, definition))
 
 
 def definitions() -> dict[tuple[str, int], Definition]:
@@ -108,11 +103,7 @@ def _definition(text: str) -> Definition:
     )
 
 
-def _ago(recorded: datetime | None, now: datetime) -> timedelta:
-    return now - recorded if recorded else timedelta(0)
-
-
-def _row(found: ViewHealth, definition: Definition, ago: timedelta) -> str:
+def _row(found: ViewHealth, definition: Definition, now: datetime) -> str:
     name = f"<a href='{_link(found.view, found.version)}'>{escape(str(found))}</a>"
     worst = max(found.nulls, key=lambda each: found.nulls[each], default=None)
     nulls = (
@@ -124,7 +115,7 @@ def _row(found: ViewHealth, definition: Definition, ago: timedelta) -> str:
         ("", escape(_users(found.view))),
         ("", escape(", ".join(definition.entities))),
         ("", f"{found.as_of:%Y-%m-%d %H:%M}"),
-        (" class=n", _freshness(found, definition) + _computed(ago, definition)),
+        (" class=n", _freshness(found, definition) + _computed(found, definition, now)),
         (" class=n", f"{found.rows:,}<small>{found.total:,} in all</small>"),
         (" class=n", nulls if found.rows else ""),
         (" class=n", f"{found.seconds:.2f} s<small>{_bytes(found.size)}</small>"),
@@ -153,8 +144,14 @@ def _freshness(found: ViewHealth, definition: Definition) -> str:
     )
 
 
-def _computed(ago: timedelta, definition: Definition) -> str:
-    """How long ago by the clock the view was computed; marked if no value that was new then lives any more."""
+def _ago(found: ViewHealth, now: datetime) -> timedelta:
+    """Since when, by the clock, the view's version was not computed."""
+    return now - (found.recorded_at or now)
+
+
+def _computed(found: ViewHealth, definition: Definition, now: datetime) -> str:
+    """How long ago it was computed; marked if no value that was new then lives any more."""
+    ago = _ago(found, now)
     dead = definition.ttl is not None and ago > definition.ttl
     said = f"<small>computed {_age(ago)} ago</small>"
     return f"<span class=warn>{said}</span>" if dead else said
@@ -171,14 +168,14 @@ def _verdict(found: ViewHealth) -> str:
     return f"<span class={kind}>{word}{count}</span>{failed}"
 
 
-def _about(found: ViewHealth, definition: Definition, others: list[int], ago: timedelta) -> str:
+def _about(found: ViewHealth, definition: Definition, others: list[int], now: datetime) -> str:
     facts = {
         "owner": definition.owner,
         "used by": _users(found.view),
         "entities": ", ".join(definition.entities),
         "as of": f"{found.as_of:%Y-%m-%d %H:%M} UTC",
         "freshness": _age(found.freshness) if found.freshness is not None else "no value",
-        "computed": f"{_age(ago)} ago",
+        "computed": f"{_age(_ago(found, now))} ago",
         "rows": f"{found.rows:,} computed, {found.total:,} in the table",
         "cost": f"{found.seconds:.2f} s, {_bytes(found.size)}",
         "history": f"held against {found.history} earlier runs"

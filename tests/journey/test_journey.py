@@ -2,7 +2,6 @@
 
 import io
 import json
-import socket
 import time
 import urllib.error
 import urllib.request
@@ -20,6 +19,7 @@ from pipelines.features.silver import connect
 from pipelines.local import supervisor
 from pipelines.local.rest import Airflow
 from pipelines.loop.replay import replay
+from pipelines.prove.servers import free_port
 from pipelines.settings import PROJECT, Settings
 from pipelines.stores import Stores
 
@@ -35,12 +35,6 @@ HUSHED = (
     - {f"retrain_{MODEL}", f"monitor_{MODEL}", OTHER}
 )
 """What other models do is not asked here."""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import http.client
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -20,6 +19,7 @@ from pipelines.catalog import REFERENCE, model
 from pipelines.contracts import EvergreenError
 from pipelines.processes import born
 from pipelines.prove.promotion import start
+from pipelines.prove.servers import free_port
 from pipelines.settings import PROJECT
 
 URL = f"/v1/models/{REFERENCE}/predictions"
@@ -82,8 +82,7 @@ class Server:
     def start(self) -> None:
         """Returns once a question was answered."""
         if not self.port:
-            with socket.create_server(("127.0.0.1", 0)) as free:
-                self.port = free.getsockname()[1]
+            self.port = free_port()
         if self.workers > 1:
             self.process = Crew(self.home, self.port, self.workers, self.told)
         else:

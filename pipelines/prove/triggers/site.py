@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 import threading
@@ -21,6 +20,7 @@ from pipelines.local import supervisor
 from pipelines.local.rest import Airflow
 from pipelines.places import sqlite_url
 from pipelines.prove import Say
+from pipelines.prove.servers import free_port
 from pipelines.settings import PROJECT, Settings
 from pipelines.stores import Stores
 
@@ -189,9 +189,9 @@ def _settings(home: Path) -> Settings:
         arrival_sweep=f"* * * * * */{SWEEP_SECONDS}",
         lease_seconds=LEASE_SECONDS,
         alert_webhook=SecretStr("http://127.0.0.1:9/"),
-        airflow_port=_free_port(),
-        mlflow_port=_free_port(),
-        serving_port=_free_port(),
+        airflow_port=free_port(),
+        mlflow_port=free_port(),
+        serving_port=free_port(),
     )
 
 
@@ -235,9 +235,3 @@ def _surroundings(bundles: str) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

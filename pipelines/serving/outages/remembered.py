@@ -20,9 +20,8 @@ from pipelines.stores.tracking.registry import Tracking, Version
 
 log = logging.getLogger("evergreen.serving")
 NOTE = "the model registry was not heard since the start; champions are those it named before"
-
-
 PATIENCE = 5.0
+"""Seconds after which a registry that does not answer is said to hang."""
 
 
 class Remembered:
@@ -68,7 +67,7 @@ class Remembered:
         for model in self._models:
             try:
                 found[model] = champions(model)
-            except Exception as error:
+            except Exception as error:  # whoever looks it up is told what is wrong with it
                 found[model] = error
         silent = [said for said in found.values() if isinstance(said, TransientError)]
         if silent and len(silent) == len(found):

@@ -31,7 +31,7 @@ HEALTH = sa.Table(
 )
 KEY = ("view", "version", "as_of")
 CRITICAL, WARNING, INFO = "critical", "warning", "info"
-UNWRITTEN = {"refused", "recorded_at"}
+UNWRITTEN = {"refused"}
 """Columns that are no field of a ViewHealth."""
 
 
@@ -71,7 +71,8 @@ class ViewHealth:
 
     `rows` were computed in `seconds`, at so many different `moments`; the table then held `total` rows in `size`
     bytes, its newest event_timestamp being `newest`. `nulls` (a share, 0 to 1) and `distributions` are by column
-    of the computed rows. `history` says how many earlier runs the checks looked back on.
+    of the computed rows. `history` says how many earlier runs the checks looked back on; `recorded_at` is when it was
+    recorded, by the wall clock: None until then.
     """
 
     view: str
@@ -87,6 +88,7 @@ class ViewHealth:
     distributions: Mapping[str, Distribution] = field(default_factory=dict)
     history: int = 0
     checks: tuple[Check, ...] = ()
+    recorded_at: datetime | None = field(default=None, compare=False)
 
     @property
     def freshness(self) -> timedelta | None:

@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import sysconfig
@@ -16,7 +15,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ import pytest
 import sqlalchemy as sa
 import yaml
 
-from pipelines.prove.servers import POSTGRESQL, as_postgres, postgresql_missing
+from pipelines.prove.servers import free_port, postgresql_missing, postgresql_server
 from pipelines.settings import PROJECT
 from tests.once import once
 
@@ -87,12 +86,6 @@ def _with_bytecode(packages: Path) -> None:
         if there.parent.parent.is_dir():
             there.parent.mkdir(exist_ok=True)
             shutil.copyfile(path, there)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass
@@ -169,30 +162,21 @@ def site(installed: Path) -> Iterator[Site]:
     found = Site(installed, home, {name: free_port() for name in names})
     (home / "dags").mkdir()
     (home / "dags" / "proof.py").write_text(DAG)
-    data = Path(tempfile.mkdtemp(prefix="evergreen-pg-"))
-    if os.getuid() == 0:
-        shutil.chown(data, "postgres")
-    as_postgres(f"{POSTGRESQL}/initdb", "-D", f"{data}/data", "-U", "evergreen", "--auth=trust")
-    options = f"-p {found.ports['postgres']} -k {data} -c listen_addresses=127.0.0.1"
-    as_postgres(
-        f"{POSTGRESQL}/pg_ctl", "-D", f"{data}/data", "-o", options, "-l", f"{data}/log", "-w", "start"
-    )
-    redis = subprocess.Popen(
-        ["redis-server", "--port", str(found.ports["redis"]), "--requirepass", "hush", "--bind", "127.0.0.1",
-         "--save", ""], cwd=home, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, home, ignore_errors=True)
+        data = stack.enter_context(tempfile.TemporaryDirectory(prefix="evergreen-pg-"))
+        stack.enter_context(postgresql_server(Path(data), found.ports["postgres"]))
+        redis = subprocess.Popen(
+            ["redis-server", "--port", str(found.ports["redis"]), "--requirepass", "hush", "--bind", "127.0.0.1",
+             "--save", ""], cwd=home, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        stack.callback(redis.wait)
+        stack.callback(redis.terminate)
+        stack.callback(found.stop)
         with postgres(found, "postgres") as connection:
             for database in ("evergreen", "airflow", "mlflow"):
                 connection.exec_driver_sql(f"create database {database}")
         yield found
-    finally:
-        found.stop()
-        redis.terminate()
-        redis.wait()
-        as_postgres(f"{POSTGRESQL}/pg_ctl", "-D", f"{data}/data", "-m", "immediate", "-w", "stop")
-        shutil.rmtree(data)
-        shutil.rmtree(home, ignore_errors=True)
 
 
 def postgres(site: Site, database: str) -> Any:

@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+import uvicorn
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from pipelines.serving import __main__ as serving
 from pipelines.serving.app import create_app
+from pipelines.serving.http.turnstile import CROWD, Turnstile
 from pipelines.serving.metrics import Metrics
 from pipelines.serving.predictor import CannotAnswer, Predictor
 from pipelines.serving.schemas import example
@@ -150,6 +153,26 @@ def test_who_would_wait_too_long_is_refused_at_once_and_told_when_to_ask_again(h
     assert codes.count(503) + 1 == hurried.world.metric("evergreen_refused_requests_total", model=SPEC.name)
     assert 1 + codes.count(200) == hurried.world.stores.predictions.count(SPEC.name)
     wait(lambda: hurried.world.ask().status_code == 200)
+
+
+def test_the_server_is_begun_with_the_turnstile_and_the_app_tells_it_when_to_turn_away(
+    patient: Crowd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does it close a connection within a minute, for which load balancers keep theirs."""
+    begun = list[uvicorn.Config]()
+    monkeypatch.setattr(uvicorn.Server, "run", lambda self, sockets: begun.append(self.config))
+    monkeypatch.setattr(serving, "_log", lambda: None)
+    monkeypatch.setattr(serving, "_listen", lambda _: None)
+    assert serving.main() == 0
+    assert [(each.http, each.timeout_keep_alive > 60) for each in begun] == [(Turnstile, True)]
+    told = patient.world.client.app_state[CROWD]
+    assert not told.full()
+    patient.held()
+    patient.world.app.state.lane.most = AT_ONCE
+    asked = waiting(patient, AT_ONCE, lambda _: patient.ask())
+    assert told.full()
+    patient.log.free.set()
+    assert {each.result(60).status_code for each in asked} == {200}
 
 
 def test_a_log_that_takes_nothing_withholds_every_answer_that_waited_for_it(

@@ -135,6 +135,7 @@ def test_a_whole_question_is_seen_as_one_and_nothing_else_is() -> None:
         request("/health"), request(method="GET"), request(version="1.0"), request() + request(), request()[:-1],
         request() + b" ", request(transfer_encoding="chunked"), request(connection="close"), request(upgrade="h2c"),
         request(expect="100-continue"), request(content_length="0"), request(Content_Length="31"), b"", b"\r\n\r\n",
+        request(X="a", Y="1\nTransfer-Encoding: chunked"), request(Y="1\r\nContent-Length:\t5"),
     ]  # fmt: skip
     assert [whole_question(each) for each in others] == [None] * len(others)
 
