@@ -259,7 +259,11 @@ def test_a_warm_probe_costs_what_a_process_of_its_own_costs(stores: Stores, tmp_
     assert (warm["phase"], alone["phase"]) == ("done", "done")
     assert warm["answers"] == alone["answers"]
     assert warm["peak_mb"] == pytest.approx(alone["peak_mb"], rel=0.05)
-    assert warm["load_seconds"] > 1.0
+    spared = "from pipelines.serving.probing.warm import imported; print(imported().seconds)"
+    counted = subprocess.run([sys.executable, "-c", spared], cwd=PROJECT, capture_output=True, check=True)
+    assert (
+        warm["load_seconds"] > float(counted.stdout) / 2 > 0.05
+    )  # measured here: a fast machine imports in less than a second
 
 
 def test_the_probe_runs_beside_the_rules_and_ends_with_them(
