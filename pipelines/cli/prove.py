@@ -291,6 +291,9 @@ def serving(
     kills: Annotated[int, typer.Option(min=0, help="how often the server is killed under load")] = 200,
     seconds: Annotated[float, typer.Option(min=0.5, help="how long each back end is gone")] = 60.0,
     workers: Annotated[int, typer.Option(min=1, help="processes of the server while champions move")] = 2,
+    load: Annotated[
+        float, typer.Option(min=0.01, max=1.0, help="of what it answers at most, asked while they do")
+    ] = 0.7,
     seed: Seed = 0,
     as_json_text: AsJson = False,
 ) -> None:
@@ -298,7 +301,7 @@ def serving(
     from pipelines.prove.serving import prove
 
     with explained():
-        proof = prove(moves, kills, seconds, seed, _say, workers=workers)
+        proof = prove(moves, kills, seconds, seed, _say, workers=workers, load=load)
         _conclude("serving", proof, as_json_text)
 
 

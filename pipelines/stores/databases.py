@@ -26,10 +26,27 @@ class Utc(sa.types.TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+UNREACHABLE = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+"""Of libpq: after 10 s nobody waits for a PostgreSQL that accepts and never answers, and after a minute (the last, in ms)
+for one whose machine is gone; by default both are waited for as long as the kernel does, which may be hours."""
+
+
 def engine(url: str) -> sa.Engine:
-    """A pooled engine; SQLite waits for locks and lets readers read while one writes."""
+    """A pooled engine; SQLite waits for locks and lets readers read while one writes, PostgreSQL is given up in time.
+
+    What the URL says itself of time-outs counts.
+    """
     if not url.startswith("sqlite"):
-        return sa.create_engine(url, pool_pre_ping=True)
+        own = sa.make_url(url)
+        said = {name: each for name, each in UNREACHABLE.items() if name not in own.query}
+        patience = said if own.get_backend_name() == "postgresql" else {}
+        return sa.create_engine(url, pool_pre_ping=True, connect_args=patience)
     made = sa.create_engine(url, connect_args={"timeout": 60})
     file = made.url.database
     if file and file != ":memory:":

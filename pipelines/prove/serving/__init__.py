@@ -14,7 +14,17 @@ from pipelines.promotion.rollback import rollback
 from pipelines.prove import Proof, Say
 from pipelines.prove.promotion.world import World, built
 from pipelines.prove.serving.backends import MLFLOW, NAMES, site
-from pipelines.prove.serving.server import PATIENCE, Callers, Reply, Server, asked, question, told
+from pipelines.prove.serving.server import (
+    CROWD,
+    PATIENCE,
+    Callers,
+    Reply,
+    Server,
+    asked,
+    peak,
+    question,
+    told,
+)
 from pipelines.prove.serving.wire import Wire
 from pipelines.serving.outages import remembered, spool
 from pipelines.serving.predictor import UNREAD
@@ -37,16 +47,18 @@ def prove(
     world: World | None = None,
     workers: int = 1,
     servers: Collection[str] = NAMES,
+    load: float = 0.7,
 ) -> Proof:
     """So many rollbacks under load, so many kills of the server, and each outage for so many seconds.
 
-    While champions move the server has so many processes, else one. Its back ends are the files of a home, and then
-    these `servers`, as in production, where this machine has them.
+    While champions move the server has so many processes, else one, and `load` is the share of the most that it
+    answers which it is asked. Its back ends are the files of a home, and then these `servers`, as in production, where
+    this machine has them.
     """
     with tempfile.TemporaryDirectory(prefix="evergreen-prove-") as folder:
         found = world or built(Path(folder) / "home")
         with _served(Server(found.home, workers=workers)) as crew:
-            moved = _moved(found, crew, moves, say)
+            moved = _moved(found, crew, moves, load, say)
         server = Server(found.home)
         server.start()
         try:
@@ -76,11 +88,13 @@ def _served(server: Server) -> Iterator[Server]:
 Part = tuple[dict[str, Any], list[str]]
 
 
-def _moved(world: World, server: Server, moves: int, say: Say) -> Part:
+def _moved(world: World, server: Server, moves: int, load: float, say: Say) -> Part:
     """Champions 1 and 2 take turns; every answer must be exactly what one of them says when it alone is asked."""
     stores = world.stores
     _take_over(world, stores, server, 2)
-    callers, moved = Callers(server.port), list[tuple[float, int]]()
+    most = peak(server.port, min(5.0, moves / 4))
+    say(f"{most:.0f} answers a second at most, {load * most:.0f} are asked for")
+    callers, moved = Callers(server.port, CROWD, per_second=load * most), list[tuple[float, int]]()
     with callers.asking():
         for number in range(moves):
             to = 1 + number % 2
@@ -95,9 +109,8 @@ def _moved(world: World, server: Server, moves: int, say: Say) -> Part:
     wrong = [r for r in callers.replies if r.status == 200 and not _is_one_versions(r, known)]
     back = _back(callers.replies, moved)
     of = f", {server.workers} processes" if server.workers > 1 else ""
-    row = _row(
-        f"{moves} moves of the champion, each served{of}", callers.replies, wrong=len(wrong) + len(back)
-    )
+    what = f"{moves} moves of the champion, each served{of}, at {load:.0%} of {most:.0f}/s"
+    row = _row(what, callers.replies, wrong=len(wrong) + len(back))
     said = _said(wrong, "are no version's own") + _said(back, "went back to the version before")
     return row, _failed("while champions moved", callers.replies) + said
 

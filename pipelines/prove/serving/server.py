@@ -1,16 +1,18 @@
 """The real prediction API in a process that can be killed, and callers who write down what they were told."""
 
 import http.client
+import itertools
 import json
 import os
+import random
 import subprocess
 import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,9 @@ from pipelines.settings import PROJECT
 
 URL = f"/v1/models/{REFERENCE}/predictions"
 PATIENCE = 120.0
+CROWD = 16
+"""So many ask at once for the most that a server answers."""
+KEPT = ("prediction_id", "version", "probability", "warnings")
 
 
 def surroundings(home: str, port: int, told: Mapping[str, str]) -> dict[str, str]:
@@ -133,18 +138,30 @@ def question(number: int) -> dict[str, Any]:
     return {**asked, "request": {**asked["request"], "distance": 100 + number % 1000}}
 
 
-def asked(port: int, body: dict[str, Any], number: int = 0) -> Reply:
+def line(port: int) -> http.client.HTTPConnection:
+    """A connection, opened when it is first asked over and anew after it was closed."""
+    return http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+
+
+def asked(port: int, body: dict[str, Any]) -> Reply:
     """One question over a connection of its own."""
-    begun = time.monotonic()
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = line(port)
     try:
-        connection.request("POST", URL, json.dumps(body), {"Content-Type": "application/json"})
+        return asked_over(connection, json.dumps(body))
+    finally:
+        connection.close()
+
+
+def asked_over(connection: http.client.HTTPConnection, body: str, number: int = 0) -> Reply:
+    """One question over a connection, which is closed if it fails."""
+    begun = time.monotonic()
+    try:
+        connection.request("POST", URL, body, {"Content-Type": "application/json"})
         answer = connection.getresponse()
         told, status = json.loads(answer.read()), answer.status
     except (OSError, ValueError, http.client.HTTPException):
-        told, status = {}, 0
-    finally:
         connection.close()
+        told, status = {}, 0
     ended = time.monotonic()
     return Reply(number, status, told, ended - begun, ended)
 
@@ -160,11 +177,16 @@ def told(port: int) -> dict[str, Any]:
 
 @dataclass
 class Callers:
-    """Some threads that ask one question after the other until stopped; `replies` has all that they were told."""
+    """Some threads that ask one question after the other until stopped; `replies` has what they were told.
+
+    Each asks over one connection and pauses between two questions; with `per_second` they ask by the clock, at random
+    moments, together so often.
+    """
 
     port: int
     many: int = 4
     pause: float = 0.02
+    per_second: float | None = None
     replies: list[Reply] = field(default_factory=list)
     _ended: threading.Event = field(default_factory=threading.Event)
 
@@ -181,7 +203,34 @@ class Callers:
                 thread.join(PATIENCE)
 
     def _ask(self, number: int) -> None:
-        bodies: Sequence[dict[str, Any]] = [question(each) for each in range(1000)]
-        while not self._ended.wait(self.pause):
-            self.replies.append(asked(self.port, bodies[number % 1000], number % 1000))
+        bodies, connection = [json.dumps(question(each)) for each in range(1000)], line(self.port)
+        pauses = self._pauses(number)
+        while not self._ended.wait(next(pauses)):
+            self.replies.append(_kept(asked_over(connection, bodies[number % 1000], number % 1000)))
             number += self.many
+        connection.close()
+
+    def _pauses(self, number: int) -> Iterator[float]:
+        """Seconds until the next question of a caller, none where it is late."""
+        if self.per_second is None:
+            yield from itertools.repeat(self.pause)
+            return
+        chance, due = random.Random(number), time.monotonic()  # noqa: S311 - when to ask, no secret
+        while True:
+            due += chance.expovariate(self.per_second / self.many)
+            yield max(0.0, due - time.monotonic())
+
+
+def peak(port: int, seconds: float, many: int = CROWD) -> float:
+    """Answers a second that so many callers get who ask again as soon as they are answered."""
+    callers = Callers(port, many, pause=0.0)
+    with callers.asking():
+        time.sleep(seconds)
+    return sum(reply.status == 200 for reply in callers.replies) / seconds
+
+
+def _kept(reply: Reply) -> Reply:
+    """Of an answer what is looked at afterwards; hundreds of thousands are kept."""
+    if reply.status != 200:
+        return reply
+    return replace(reply, body={name: reply.body[name] for name in KEPT if name in reply.body})

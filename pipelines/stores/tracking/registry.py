@@ -91,12 +91,10 @@ class Tracking:
     def _light(self) -> "Database | Rest | None":
         """The records without MLflow's client, where they are kept in a way known here."""
         address = self.settings.mlflow_uri
-        if self.settings.mlflow_login is not None:  # MLflow's client knows how to log in
-            return None
         if address.startswith(("http:", "https:")):
             from pipelines.stores.tracking.rest import Rest
 
-            return Rest(address)
+            return Rest(address, self.settings.mlflow_login)
         if address.startswith(("sqlite:", "postgresql")):
             from pipelines.stores.tracking.database import Database
 

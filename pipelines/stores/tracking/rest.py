@@ -2,6 +2,7 @@
 
 import json
 import os
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,16 +17,27 @@ API = "api/2.0/mlflow"
 SECONDS = 30.0
 PAGE = 200
 MISSING = {"RESOURCE_DOES_NOT_EXIST"}
-PLAIN = "MLFLOW_TRACKING_URI"
-"""What MLflow itself puts into the environment; every other MLFLOW_TRACKING_ there says how its client shall ask."""
+USER, WORD, TOKEN = (f"MLFLOW_TRACKING_{name}" for name in ("USERNAME", "PASSWORD", "TOKEN"))
+PLAIN = {"MLFLOW_TRACKING_URI", USER, WORD, TOKEN}
+"""What is known here of how MLflow's client asks; any other MLFLOW_TRACKING_ in the environment is its own to know."""
+Login = tuple[str, str]
 
 
 def plain(url: str) -> bool:
-    """Whether the server is asked without credentials or a transport of its own, which are MLflow's to know."""
-    told = any(name.startswith("MLFLOW_TRACKING_") and name != PLAIN for name in os.environ)
+    """Whether the server is asked without a transport or kept credentials of its own, which are MLflow's to know."""
+    told = any(name.startswith("MLFLOW_TRACKING_") and name not in PLAIN for name in os.environ)
     parts = urlsplit(url)
     kept = (Path.home() / ".mlflow" / "credentials").exists()
     return parts.scheme in ("http", "https") and parts.username is None and not told and not kept
+
+
+def credentials(login: Login | None) -> str | None:
+    """What a request says of who asks: user and password, of the settings or MLflow's own variables, else its token."""
+    user, word = login or (os.environ.get(USER, ""), os.environ.get(WORD, ""))
+    if user and word:
+        return f"Basic {b64encode(f'{user}:{word}'.encode()).decode()}"
+    token = os.environ.get(TOKEN)
+    return f"Bearer {token}" if token else None
 
 
 class Silent(TransientError):
@@ -33,10 +45,10 @@ class Silent(TransientError):
 
 
 class Rest:
-    """The records of one server. TransientError if it does not answer."""
+    """The records of one server, asked with this login if it wants one. TransientError if it does not answer."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url.rstrip("/")
+    def __init__(self, url: str, login: Login | None = None) -> None:
+        self._url, self._login = url.rstrip("/"), login
 
     def fits(self) -> bool:
         """Whether it can be asked from here, as MLflow's client would ask it."""
@@ -148,6 +160,8 @@ class Rest:
         data = None if body is None else json.dumps(body).encode()
         address, sent = f"{self._url}/{API}/{path}", {"Content-Type": "application/json"}
         request = Request(address, data, sent, method=method)  # noqa: S310 - the deployment's own address
+        if (said := credentials(self._login)) is not None:
+            request.add_unredirected_header("Authorization", said)
         try:
             with urlopen(request, timeout=SECONDS) as reply:  # noqa: S310
                 return dict(json.load(reply))

@@ -274,18 +274,18 @@ def test_a_server_is_asked_without_its_client_and_answers_as_its_database(
         served.set_alias(NAME, CHAMPION, 99)
 
 
-def test_a_server_with_credentials_is_asked_by_its_client(
+def test_a_server_that_is_asked_in_a_way_of_its_own_is_asked_by_its_client(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def asked(uri: str) -> type:
         return type(Stores(Settings(_env_file=None, home=tmp_path, tracking_uri=uri)).tracking.records)
 
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("MLFLOW_TRACKING_TOKEN", raising=False)
+    monkeypatch.delenv("MLFLOW_TRACKING_INSECURE_TLS", raising=False)
     assert asked("http://mlflow:5000") is Rest
-    assert asked("http://name:word@mlflow:5000") is Client
+    assert asked("http://name:word@mlflow:5000") is Rest
     assert asked("file:///somewhere") is Client
-    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "t")
+    monkeypatch.setenv("MLFLOW_TRACKING_INSECURE_TLS", "true")
     assert asked("http://mlflow:5000") is Client
 
 
