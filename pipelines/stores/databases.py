@@ -33,7 +33,7 @@ UNREACHABLE = {
     "keepalives_count": 3,
     "tcp_user_timeout": 60_000,
 }
-"""Of libpq: after 10 s nobody waits for a PostgreSQL that accepts and never answers, and after a minute (the last, in ms)
+"""Of libpq: after 10 s nobody waits for a PostgreSQL that accepts and never answers, and after one minute (in ms)
 for one whose machine is gone; by default both are waited for as long as the kernel does, which may be hours."""
 
 
