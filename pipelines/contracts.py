@@ -302,12 +302,31 @@ class DecayFinding:
 
 
 @dataclass(frozen=True)
+class DriftFinding:
+    """What the newest rows say of one column: `family` is its own values, or the answers that the same values have.
+
+    `pvalue` is calibrated by the reference's past windows and corrected for the directions looked at; `level` is what
+    it must not exceed; `effect` is from 0 to 1; `moved` asks both. `towards` is the direction that moved most, and
+    `matters` says whether the model's answers hang on the column more than hardly at all.
+    """
+
+    column: str
+    family: str
+    pvalue: float
+    level: float
+    effect: float
+    moved: bool
+    towards: str
+    matters: bool = True
+
+
+@dataclass(frozen=True)
 class MonitorReport:
     """Drift of the features since the champion's training, and how the champion does on arrived truth.
 
     `decay` is of the champion asked the newest labelled rows, `given` of the answers that it gave; either makes it
-    `decayed`. Each input column is in `columns` (its effect), `vanished` (no value any more) or `left_out`, which says
-    why.
+    `decayed`. `findings` are what the tests of drift say, the surest first. Each input column is in `columns` (its
+    effect), `vanished` (no value any more) or `left_out`, which says why.
     """
 
     model: str
@@ -327,6 +346,7 @@ class MonitorReport:
     explanation: str = ""
     vanished: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+    findings: tuple[DriftFinding, ...] = ()
 
 
 PLAIN = {str, int, float, bool, type(None)}

@@ -141,7 +141,21 @@ class Monitor(Spec):
         description="the newest labelled rows, which are held against those it learned from"
     )
     drift_share: Share = Field(
-        0.5, gt=0, le=1, description="share of drifted columns that asks for a training"
+        0.5,
+        gt=0,
+        le=1,
+        description="share of the inputs, by what the answers hang on, that asks for a training when it moved",
+    )
+    false_alarms: float = Field(
+        2.0,
+        gt=0,
+        description="columns that are said to have moved and have not, a year, among all; looked at daily",
+    )
+    difference: Share = Field(
+        0.05, gt=0, lt=1, description="the least distance of two distributions (0 to 1) that counts as moved"
+    )
+    weekdays: bool = Field(
+        False, description="hold each day against the same weekdays of the training; for windows below a week"
     )
     decay: Decay | None = Field(None, description="left out: decay is not judged")
 

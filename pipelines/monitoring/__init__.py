@@ -9,6 +9,7 @@ __all__ = [
     "arms",
     "calibration",
     "decay",
+    "drift",
     "figures",
     "monitor",
     "performance",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LEAST = 200
-"""Fewer values on one side are not compared."""
+"""Of fewer values at training, or fewer rows on one side, nothing is said."""
 NUMBERS = {"integer", "floating", "decimal", "mixed-integer-float"}
 TIMES = {"datetime64", "datetime", "date", "time", "timedelta64", "timedelta", "period"}
 MISSING = "missing"
@@ -24,14 +24,14 @@ class Watched:
     """Two samples with the columns that can be compared, numbers as floats and categories as text.
 
     `kinds` says numeric or categorical; `vanished` and `left_out` say of each other column why it is not among them.
-    `certain` are the vanished of which there were values, and are rows, enough to call it drift.
+    `gone` has the kinds of the vanished of which there were values enough to call it drift.
     """
 
     old: "pd.DataFrame"
     new: "pd.DataFrame"
     kinds: dict[str, str] = field(default_factory=dict)
     vanished: dict[str, str] = field(default_factory=dict)
-    certain: list[str] = field(default_factory=list)
+    gone: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
 
 
@@ -62,13 +62,14 @@ def _placed(found: Watched, name: str, kind: str, had: int, has: int) -> None:
     if had and not has and rows:
         share = had / len(found.old)
         found.vanished[name] = f"no value in the newest {rows:,} rows; {share:.0%} had one at training"
-        found.certain += [name] if min(had, rows) >= LEAST else []
+        if had >= LEAST and kind in ("numeric", "categorical"):
+            found.gone[name] = kind
     elif not (had and has):
         found.left_out[name] = _absent(had, has)
     elif kind not in ("numeric", "categorical"):
         found.left_out[name] = kind
-    elif kind == "numeric" and min(had, has) < LEAST:
-        found.left_out[name] = f"{min(had, has):,} values on one side, {LEAST} needed"
+    elif had < LEAST:
+        found.left_out[name] = f"{had:,} values at training, {LEAST} needed"
     else:
         found.kinds[name] = kind
 

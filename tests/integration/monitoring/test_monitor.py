@@ -157,7 +157,8 @@ def test_drift_is_called_when_the_share_of_moved_columns_reaches_the_spec(
     some = monitor(model(), LATER, watched, old, moved(arrived(2000), *columns[:1]))
     most = monitor(model(), LATER, watched, old, moved(arrived(2000), *columns))
     assert (none.drifted, some.drifted, most.drifted) == (False, False, True)
-    assert 0 == none.drift_share < some.drift_share < 0.5 <= most.drift_share
+    assert 0 == none.drift_share < some.drift_share < most.drift_share
+    assert [each.column for each in some.findings if each.moved and each.family == "input"] == ["distance"]
     for report in (none, some):
         signal(report, NOW + HOUR, watched)
     assert Cause.DRIFT not in {s.cause for s in watched.signals.pending(MODEL)}

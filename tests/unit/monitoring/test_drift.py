@@ -1,135 +1,236 @@
-"""Rules of the drift tests: no alarm without drift, an alarm with it."""
+"""Rules of the test of drift: sketches that merge, a null that ordinary days calibrate, and what has to be found."""
+
+from datetime import date, timedelta
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pipelines.catalog import model
-from pipelines.monitoring import drift
-from pipelines.monitoring.monitor import _effects
-from pipelines.monitoring.watched import watched
-from tests.training_sets import frame
+from pipelines.monitoring.drift import bins, kept, null
+from pipelines.monitoring.drift.reference import INPUT, RELATION, Reference, made
+from pipelines.monitoring.drift.rows import middle, sketched
+from pipelines.monitoring.drift.sketch import K, Numbers, Part, Sketches, Words, taken
+from pipelines.monitoring.drift.verdict import look
 
-SPEC = model("flight_delays")
-
-
-def test_samples_of_one_source_are_seldom_called_different() -> None:
-    draw = np.random.default_rng(0)
-    alarms = 0
-    for _ in range(200):
-        old, new = (pd.Series(draw.choice(list("abcdef"), 600)) for _ in range(2))
-        alarms += drift.categorical(old, new)[0] < 0.05
-    assert alarms <= 20
+FIRST = date(2013, 1, 1)
 
 
-def test_a_shift_is_found_with_its_size() -> None:
-    draw = np.random.default_rng(0)
-    pvalue, effect = drift.numeric(pd.Series(draw.normal(size=2000)), pd.Series(draw.normal(1, size=2000)))
-    assert pvalue < 1e-6
-    assert effect == pytest.approx(0.38, abs=0.05)
+def days(first: int, last: int, rows: int, seed: int = 0, **moved: float) -> pd.DataFrame:
+    """Rows of some days after 1 January: x and w, and a label that hangs on x; `moved` says what is otherwise."""
+    draw = np.random.default_rng(seed)
+    day = np.repeat(np.arange(first, last), rows)
+    x = draw.normal(moved.get("place", 0.0), moved.get("spread", 1.0), len(day))
+    tells = 1 / (1 + np.exp(-moved.get("tells", 1.0) * x - moved.get("prior", 0.0)))
+    word = np.where(draw.random(len(day)) < moved.get("word", 0.3), "a", draw.choice(list("bcd"), len(day)))
+    return pd.DataFrame(
+        {
+            "event_timestamp": pd.Timestamp(FIRST, tz="UTC") + pd.to_timedelta(day * 24 + 9, unit="h"),
+            "x": x,
+            "w": word,
+            "quiet": draw.normal(size=len(day)),
+            "label": (draw.random(len(day)) < tells).astype(int),
+        }
+    )
 
 
-def test_a_new_category_is_found() -> None:
-    old, new = pd.Series(["a"] * 500 + ["b"] * 500), pd.Series(["a"] * 300 + ["c"] * 700)
-    pvalue, effect = drift.categorical(old, new)
-    assert pvalue < 1e-6
-    assert effect > drift.EFFECT
+KINDS = {"x": "numeric", "w": "categorical", "quiet": "numeric", "label": "numeric"}
+OLD = days(0, 90, 150)
 
 
-def test_one_level_alone_is_no_drift() -> None:
-    same = pd.Series(["a"] * 300)
-    assert drift.categorical(same, same) == (1.0, 0.0)
+def reference(weekdays: bool = False) -> Reference:
+    return made(sketched(OLD, KINDS, middle(OLD["label"])), 7, weekdays)
 
 
-def test_only_the_column_that_moved_is_named() -> None:
-    old, new = frame(3000, 1, 1.0), frame(3000, 2, 1.0)
-    new["distance"] = new["distance"] + 2000
-    found = _effects(watched(SPEC, old, new))
-    assert len(found) >= 5
-    assert [name for name, (_, drifted) in found.items() if drifted] == ["distance"]
+def moved(new: pd.DataFrame, of: Reference | None = None) -> set[tuple[str, str]]:
+    found = look(of or reference(), sketched(new, KINDS, 0.5), 2.0, 0.05)
+    assert len(found) == 7
+    return {(each.column, each.family) for each in found if each.moved}
 
 
-def test_too_few_rows_are_never_drift() -> None:
-    old, new = frame(3000, 1, 1.0), frame(100, 2, 1.0)
-    new["distance"] = new["distance"] + 2000
-    assert _effects(watched(SPEC, old, new)) == {}
-
-
-def cut(rows: pd.DataFrame, name: str, how: str) -> pd.DataFrame:
-    """The rows with a column that has no value any more, in each way that a dead feed may show."""
-    if how == "absent":
-        return rows.drop(columns=name)
-    empty = {"nan": float("nan"), "none": None, "na": pd.NA}[how]
-    return rows.assign(**{name: pd.Series([empty] * len(rows), rows.index, dtype="object")})
-
-
-@pytest.mark.parametrize("how", ["nan", "none", "na", "absent"])
-@pytest.mark.parametrize(
-    "name", ["distance", "carrier", "origin_congestion__mean_departure_delay_1h", "origin_weather__visib"]
-)
-def test_a_column_without_a_value_any_more_has_vanished_and_moved_as_far_as_one_can(
-    name: str, how: str
-) -> None:
-    seen = watched(SPEC, frame(1000, 1, 1.0), cut(frame(1000, 2, 1.0), name, how))
-    assert list(seen.vanished) == [name]
-    assert "no value in the newest 1,000 rows" in seen.vanished[name]
-    assert _effects(seen)[name] == (1.0, True)
-    assert [other for other, (_, drifted) in _effects(seen).items() if drifted] == [name]
-
-
-AWKWARD = {
-    "Int64": [1, 2, 3, None],
-    "Float64": [1.5, 2.5, 3.5, None],
-    "boolean": [True, False, True, None],
-    "bool": [True, False, True, True],
-    "uint16": [1, 2, 3, 4],
-    "int8": [1, 2, 3, 4],
-    "float32": [1.0, 2.0, 3.0, None],
-    "string": ["a", "b", "c", None],
-    "category": ["a", "b", "c", None],
-    "int64[pyarrow]": [1, 2, 3, None],
-    "bool[pyarrow]": [True, False, True, None],
-    "object": [True, False, None, None],
-}
-
-
-@pytest.mark.parametrize("kind", AWKWARD)
-def test_a_column_of_any_type_is_compared_and_its_shift_is_found(kind: str) -> None:
-    values = AWKWARD[kind]
-    old = pd.DataFrame({"x": pd.Series(values * 100, dtype=kind)})
-    new = pd.DataFrame({"x": pd.Series([values[0]] * 400, dtype=kind)})
-    assert _effects(watched(SPEC, old, new))["x"][1]
-    assert not _effects(watched(SPEC, old, old))["x"][1]
+def test_what_did_not_change_is_not_called_moved() -> None:
+    ordinary = reference()
+    weeks = [moved(days(90, 97, 150, seed), ordinary) for seed in range(1, 60)]
+    assert sum(map(bool, weeks)) <= 1
 
 
 @pytest.mark.parametrize(
-    ("values", "why"),
+    ("change", "first"),
     [
-        (pd.date_range("2013-01-01", periods=400, tz="UTC"), "a time"),
-        (pd.timedelta_range("1h", periods=400), "a time"),
-        ([f"N{i}" for i in range(400)], "a value of its own"),
-        ([None] * 400, "no value on either side"),
-        ([1.0] * 5 + [None] * 395, "5 values on one side"),
+        ({"place": 0.25}, ("x", INPUT)),
+        ({"spread": 1.4}, ("x", INPUT)),
+        ({"word": 0.45}, ("w", INPUT)),
+        ({"prior": 0.6}, ("label", INPUT)),
+        ({"tells": -1.0}, ("x", RELATION)),
+        ({"tells": 0.0}, ("x", RELATION)),
     ],
 )
-def test_a_column_that_cannot_be_compared_is_named_with_the_reason(values: object, why: str) -> None:
-    rows = pd.DataFrame({"x": values})
-    seen = watched(SPEC, rows, rows)
-    assert (seen.kinds, seen.vanished) == ({}, {})
-    assert why in seen.left_out["x"]
+def test_each_kind_of_shift_is_found_where_it_is(change: dict[str, float], first: tuple[str, str]) -> None:
+    for seed in range(5):
+        said = moved(days(90, 97, 150, seed + 1, **change))
+        assert first in said
+        assert not {("quiet", INPUT)} & said
 
 
-def test_every_input_column_is_in_exactly_one_place() -> None:
-    old, new = frame(1000, 1, 1.0), cut(frame(1000, 2, 1.0), "distance", "absent")
-    old["only_then"], new["only_now"] = None, 1.0
-    seen = watched(SPEC, old, new)
-    places = [*seen.kinds, *seen.vanished, *seen.left_out]
-    assert sorted(places) == sorted((set(old) | set(new)) - {"split", "event_timestamp", "label_known_at"})
-    assert "no value at training" in seen.left_out["only_now"]
+@pytest.mark.parametrize("weekdays", [False, True])
+def test_days_that_are_unlike_one_another_are_no_drift_and_a_shift_beyond_them_is(weekdays: bool) -> None:
+    """Each day has weather of its own, which lasts for some days: seven times the variance of as many single rows."""
+
+    def weather(first: int, last: int, seed: int, place: float = 0.0) -> pd.DataFrame:
+        draw, now, parts = np.random.default_rng(seed), 0.0, []
+        for day in range(first, last):
+            now = 0.6 * now + draw.normal(0, 0.15)
+            parts.append(days(day, day + 1, 150, 1000 * seed + day, place=now + place))
+        return pd.concat(parts)
+
+    known = made(sketched(weather(0, 120, 1), KINDS, 0.5), 7, weekdays)
+    calm = [("x", INPUT) in moved(weather(200, 207, seed), known) for seed in range(2, 40)]
+    assert sum(calm) == 0
+    assert all(("x", INPUT) in moved(weather(200, 207, seed, 2.0), known) for seed in range(2, 6))
+    assert known.spreads["x", INPUT].inflation[0] > 3
+    assert made(sketched(OLD, KINDS, 0.5), 7, weekdays).spreads["x", INPUT].inflation[0] < 3
 
 
-def test_without_any_row_nothing_has_vanished() -> None:
-    old = frame(1000, 1, 1.0)
-    seen = watched(SPEC, old, old.head(0))
-    assert (seen.kinds, seen.vanished, _effects(seen)) == ({}, {}, {})
-    assert seen.left_out["distance"] == "no row has arrived"
+def test_a_rhythm_of_the_week_is_no_drift_of_a_single_day_that_is_held_against_its_own() -> None:
+    def week(first: int, last: int, seed: int) -> pd.DataFrame:
+        return pd.concat(
+            [
+                days(day, day + 1, 300, 1000 * seed + day, place=0.6 * (day % 7 == 5))
+                for day in range(first, last)
+            ]
+        )
+
+    known = {each: made(sketched(week(0, 84, 1), KINDS, 0.5), 1, each) for each in (False, True)}
+    ends = [sketched(week(day, day + 1, 3), KINDS, 0.5) for day in range(84, 112)]
+    said = {
+        each: [any(f.moved for f in look(of, day, 2.0, 0.05)) for day in ends] for each, of in known.items()
+    }
+    assert sum(said[True]) == 0
+    single = sketched(days(113, 114, 300, 9, place=0.6), KINDS, 0.5)
+    assert 113 % 7 != 5
+    assert [f.column for f in look(known[True], single, 2.0, 0.05) if f.moved and f.family == INPUT] == [
+        "x",
+        "label",
+    ]
+
+
+def test_a_reference_of_too_few_days_says_that_it_is_not_calibrated_and_still_finds_what_is_large() -> None:
+    few = made(sketched(days(0, 2, 2000), KINDS, 0.5), 7)
+    assert (few.calibrated, reference().calibrated) == (False, True)
+    assert moved(days(90, 97, 150, 3), few) == set()
+    assert ("x", INPUT) in moved(days(90, 97, 150, 3, place=0.5), few)
+
+
+@given(st.lists(st.one_of(st.floats(-50, 50), st.just(float("nan"))), max_size=K), st.integers(0, K))
+def test_sketches_of_parts_merge_into_that_of_the_whole_and_count_as_one_would(
+    values: list[float], place: int
+) -> None:
+    whole, one, two = Numbers(), Numbers(), Numbers()
+    data = np.asarray(values, "float64")
+    whole.take(data)
+    one.take(data[:place])
+    two.take(data[place:])
+    one.merge(two)
+    cut = bins.Bins("numeric", edges=(-10.0, 0.0, 0.5, 10.0))
+    there = data[~np.isnan(data)]
+    by_hand = [*np.histogram(there, [-np.inf, -10.0, 0.0, 0.5, 10.0, np.inf])[0], len(data) - len(there)]
+    assert cut.counts(one) == pytest.approx(by_hand, abs=1e-6)
+    assert cut.counts(whole) == pytest.approx(by_hand, abs=1e-6)
+
+
+@given(st.lists(st.sampled_from(["a", "b", "c", None]), max_size=60), st.integers(0, 60))
+def test_words_are_counted_to_one_and_missing_ones_are_missing(values: list[str | None], place: int) -> None:
+    import pyarrow as pa
+
+    one, two = Words(), Words()
+    one.take(pa.array(values[:place], pa.string()))
+    two.take(pa.array(values[place:], pa.string()))
+    one.merge(two)
+    cut = bins.Bins("categorical", levels=("a", "b"))
+    assert cut.counts(one).tolist() == [values.count(each) for each in ("a", "b", "c", None)]
+
+
+@given(st.lists(st.integers(0, 50), min_size=2, max_size=12), st.sampled_from(["numeric", "categorical"]))
+def test_directions_have_no_mean_and_at_most_one_variance_in_the_reference(
+    counts: list[int], kind: str
+) -> None:
+    shares = np.asarray(counts, "float64") / max(sum(counts), 1)
+    found = bins.directions(kind, shares)
+    assert len(found) == len(shares)
+    assert found.shape[1] >= 1
+    if sum(counts):
+        assert shares @ found == pytest.approx(0, abs=1e-6)
+        assert np.all(shares @ found**2 <= 1 + 1e-6)
+
+
+def test_a_value_that_many_rows_have_is_a_bin_of_its_own() -> None:
+    column = Numbers()
+    column.take(np.concatenate([np.zeros(600), np.linspace(0.001, 1, 400)]))
+    cut = bins.cut("numeric", column)
+    assert cut.counts(column).max() == 600
+
+
+def test_rows_of_a_day_that_come_apart_are_the_same_as_together_in_any_order() -> None:
+    rows = days(0, 3, 50)
+    whole = sketched(rows, KINDS, 0.5)
+    mixed = sketched(rows.sample(frac=1, random_state=1), KINDS, 0.5)
+    parts = Sketches(KINDS)
+    for _, some in rows.groupby(rows.index % 4):
+        parts.merge(sketched(some, KINDS, 0.5))
+    day = (FIRST - date(1970, 1, 1)) // timedelta(days=1)
+    assert whole.days() == mixed.days() == parts.days() == [day, day + 1, day + 2]
+    assert set(whole.parts) == {Part(d, h) for d in whole.days() for h in (0, 1)}
+    cut = bins.cut("numeric", whole.of("x"))
+    for part in whole.parts:
+        counts = [cut.counts(each.parts[part]["x"]).tolist() for each in (whole, mixed, parts)]
+        assert counts[1] == pytest.approx(counts[0])
+        assert counts[2] == pytest.approx(counts[0])
+
+
+def test_a_reference_that_was_kept_says_the_same_and_one_of_something_else_is_not_taken(
+    tmp_path: Path,
+) -> None:
+    was, path = (
+        made(sketched(OLD, KINDS, 0.5), 7, True, {"x": 0.9, "w": 0.1, "quiet": 0.0}),
+        tmp_path / "r.parquet",
+    )
+    kept.write(was, {"training_set": "a", "kinds": KINDS}, path)
+    again = kept.read({"training_set": "a", "kinds": KINDS}, path)
+    new = sketched(days(90, 97, 150, 1, place=0.3), KINDS, 0.5)
+    assert look(was, new, 2.0, 0.05) == look(again, new, 2.0, 0.05)
+    assert kept.read({"training_set": "b", "kinds": KINDS}, path) is None
+    path.write_bytes(b"no Parquet")
+    assert kept.read({"training_set": "a", "kinds": KINDS}, path) is None
+    assert kept.read({}, tmp_path / "none") is None
+
+
+def test_a_column_that_the_model_hardly_reads_is_told_and_matters_not() -> None:
+    of = made(sketched(OLD, KINDS, 0.5), 7, False, {"x": 1.0, "w": 0.0, "quiet": 0.0})
+    said = look(of, sketched(days(90, 97, 150, 1, word=0.6, place=0.5), KINDS, 0.5), 2.0, 0.05)
+    assert {each.column: each.matters for each in said if each.moved and each.family == INPUT} == {
+        "x": True,
+        "w": False,
+        "label": True,
+    }
+
+
+def test_windows_inflation_is_that_of_their_days_and_drawn_towards_what_is_usual() -> None:
+    draw = np.random.default_rng(0)
+    rows = np.full(210, 100.0)
+    plain = [null.spread(draw.normal(0, 0.1, (210, 1)), rows, 7) for _ in range(40)]
+    wild = [
+        null.spread(draw.normal(0, 0.1, (210, 1)) + draw.normal(0, 0.3, (210, 1)), rows, 7) for _ in range(40)
+    ]
+    assert np.mean([each.inflation[0] for each in plain]) == pytest.approx(1, abs=0.15)
+    assert np.mean([each.inflation[0] for each in wild]) == pytest.approx(10, rel=0.15)
+    among = null.usual(*np.asarray([(s.inflation[0], s.df[0], s.memory[0]) for s in plain]).T)
+    assert among.inflation == pytest.approx(1, abs=0.15)
+    drawn, df = null.moderated(wild[0], [among])
+    assert 1 <= drawn[0] < wild[0].inflation[0]
+    assert df[0] > wild[0].df[0]
+
+
+def test_no_rows_are_no_parts() -> None:
+    assert taken(KINDS, {}, []).parts == {}

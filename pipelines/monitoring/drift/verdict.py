@@ -1,0 +1,90 @@
+"""Which columns of a window moved, as far as chance allows: at most so many false alarms a year, and large enough."""
+
+from typing import TYPE_CHECKING
+
+from pipelines.contracts import DriftFinding
+from pipelines.monitoring.drift import bins as binned
+from pipelines.monitoring.drift.null import moderated
+from pipelines.monitoring.drift.reference import INPUT, Column, Reference, counted
+from pipelines.monitoring.drift.sketch import Sketches
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+YEAR = 365.25
+
+
+def look(reference: Reference, window: Sketches, alarms: float, least: float) -> list[DriftFinding]:
+    """What moved in a window, column by column, the surest first.
+
+    Looked at once a day, an unchanged source has at most so many false `alarms` a year among all columns, on average;
+    a difference below `least` is none.
+    """
+    asked = list(reference.families())
+    families = [family for _, family in asked]
+    levels = {each: alarms / YEAR / len(set(families)) / families.count(each) for each in set(families)}
+    found = [_finding(reference, window, each, levels[each[1]], least) for each in asked]
+    return sorted((each for each in found if each is not None), key=lambda each: (each.pvalue, each.column))
+
+
+def _finding(
+    reference: Reference, window: Sketches, asked: tuple[str, str], level: float, least: float
+) -> DriftFinding | None:
+    import numpy as np
+    from scipy.stats import t
+
+    name, family = asked
+    column, days = reference.columns[name], window.days()
+    counts = counted(window, name, column.bins, days)
+    each_day, rows = reference.apart(name, family, counts, days)
+    if not rows.sum():
+        return None
+    apart = rows @ each_day / rows.sum()
+    variance, df = _variance(reference, asked, rows)
+    variance = variance + reference.doubt(name, family, counts, days) ** 2
+    each = 2 * t.sf(np.abs(apart) / np.sqrt(variance), df)
+    pvalue = min(1.0, float(each.min()) * len(each))
+    if family == INPUT:
+        now = counts.sum(axis=(0, 1))
+        effect = binned.effect(column.bins.kind, _compared(reference, name, days, rows), now / now.sum())
+    else:
+        effect = float(np.sqrt(((apart * column.scale) ** 2).sum()))
+    towards = _said(column, int(each.argmin()))
+    moved = pvalue <= level and effect >= least
+    return DriftFinding(name, family, pvalue, level, effect, moved, towards, reference.matters(name))
+
+
+def _variance(
+    reference: Reference, asked: tuple[str, str], rows: "NDArray[np.float64]"
+) -> "tuple[NDArray[np.float64], NDArray[np.float64]]":
+    """The variance of what such a window differs by from what is expected, in each direction; and how sure that is."""
+    own = reference.spreads[asked]
+    inflation, df = moderated(own, reference.usual(*asked))
+    fewer = reference.window / min(reference.window, max(1, int((rows > 0).sum())))
+    days = (inflation - 1) * (own.independent * fewer or 1 / rows.sum())
+    return (1 / rows.sum() + days) * (1 + reference.uncertain(*asked)), df
+
+
+def _compared(
+    reference: Reference, name: str, days: list[int], rows: "NDArray[np.float64]"
+) -> "NDArray[np.float64]":
+    """The shares of the reference's rows that a window of these days is held against."""
+    import numpy as np
+
+    column = reference.columns[name]
+    if not reference.weekdays:
+        return column.shares
+    own, counts = np.asarray(reference.days) % 7, column.counts.sum(axis=0)
+    found = np.zeros(len(column.bins))
+    for day, many in zip(days, rows, strict=True):
+        of = counts[own == day % 7].sum(axis=0)
+        found += many * (of / of.sum() if of.sum() else column.shares)
+    return np.asarray(found / found.sum())
+
+
+def _said(column: Column, place: int) -> str:
+    cut, towards = column.bins, column.towards[place]
+    if towards != "levels":
+        return towards
+    return f"level {cut.levels[place]}" if place < len(cut.levels) else "levels that were rare"

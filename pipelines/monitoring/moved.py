@@ -1,0 +1,95 @@
+"""What of a model's inputs moved since its training: all rows against all rows, by its version's reference."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipelines.catalog import ModelSpec
+from pipelines.contracts import DriftFinding
+from pipelines.monitoring.drift import kept
+from pipelines.monitoring.drift.importance import importance
+from pipelines.monitoring.drift.reference import INPUT, LABEL, Reference, made
+from pipelines.monitoring.drift.rows import middle, sketched
+from pipelines.monitoring.drift.verdict import look
+from pipelines.monitoring.watched import LEAST, Watched
+from pipelines.stores import Stores
+from pipelines.stores.tracking.registry import Version
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NAMED = 3
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What the tests say, the surest first, and the `share` of the columns that moved, by what the answers hang on."""
+
+    findings: tuple[DriftFinding, ...] = ()
+    share: float = 0.0
+    calibrated: bool = True
+
+    def effects(self) -> dict[str, float]:
+        """How far each column's own values are from those at training."""
+        return {each.column: each.effect for each in self.findings if each.family == INPUT}
+
+    def named(self) -> str:
+        """The columns that moved and matter, in words; and whether chance could be told from it."""
+        those = [each for each in self.findings if each.moved and each.matters]
+        told = "; ".join(_told(each) for each in those[:NAMED])
+        more = f" and {len(those) - NAMED} more" if len(those) > NAMED else ""
+        doubt = "" if self.calibrated else "; it learned from too few days to tell how much days differ"
+        return f"{': ' if told else ''}{told}{more}{doubt}"
+
+
+def _told(each: DriftFinding) -> str:
+    what = each.column if each.family == INPUT else f"what {each.column} says of the label"
+    return f"{what} ({each.towards}, {each.effect:.2f})"
+
+
+def moved(
+    spec: ModelSpec,
+    champion: Version,
+    model: Any,
+    seen: Watched,
+    old: "pd.DataFrame",
+    new: "pd.DataFrame",
+    stores: Stores,
+) -> Moved:
+    """What moved between the rows that a champion learned from and the newest; nothing where they are below 200."""
+    kinds = {**seen.kinds, **seen.gone}
+    if min(len(seen.old), len(seen.new)) < LEAST or not kinds:
+        return Moved()
+    half, rule = middle(old[LABEL]), spec.monitor
+    of = {
+        "training_set": champion.tags.get("training_set"),
+        "kinds": kinds,
+        "days": _days(spec),
+        "weekdays": rule.weekdays,
+    }
+    path = stores.settings.home / "reports" / "monitor" / spec.name / f"reference_{champion.version}.parquet"
+    reference = kept.read(of, path)
+    if reference is None:
+        weights = importance(spec, model, old)
+        reference = made(sketched(old, kinds, half), _days(spec), rule.weekdays, weights)
+        kept.write(reference, of, path)
+    found = look(reference, sketched(new, kinds, half), rule.false_alarms, rule.difference)
+    told = tuple(_gone(each) if each.column in seen.gone and each.family == INPUT else each for each in found)
+    return Moved(told, _share(told, reference), reference.calibrated)
+
+
+def _days(spec: ModelSpec) -> int:
+    return max(1, round(spec.monitor.window.total_seconds() / 86400))
+
+
+def _gone(each: DriftFinding) -> DriftFinding:
+    """A column that vanished moved as far as one can."""
+    return DriftFinding(each.column, INPUT, 0.0, each.level, 1.0, True, "missing values", each.matters)
+
+
+def _share(found: tuple[DriftFinding, ...], reference: Reference) -> float:
+    """Of what the answers hang on, the share of the inputs that moved; of the inputs, where nobody asked the model."""
+    inputs = [each for each in found if each.family == INPUT and each.column != LABEL]
+    weights: Mapping[str, float] = reference.weights or {each.column: 1.0 for each in inputs}
+    whole = sum(weights.get(each.column, 0.0) for each in inputs)
+    return sum(weights.get(each.column, 0.0) for each in inputs if each.moved) / whole if whole else 0.0
