@@ -112,11 +112,7 @@ def _written(figure: Figure) -> None:
     found = settings()
     if found.database_url is None and not found.home.is_dir():
         return  # nobody makes a home to keep a figure in
-    costs = Stores(found).costs
-    try:
-        costs.add(figure, str(uuid4()), timedelta(days=found.cost_log_days))
-    finally:
-        costs.close()
+    Stores(found).costs.add(figure, str(uuid4()), timedelta(days=found.cost_log_days))
 
 
 def counted(answer: Any) -> int | None:
