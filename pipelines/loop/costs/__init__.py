@@ -6,6 +6,7 @@ kept never fails or delays a step, and no price is made up.
 
 __all__ = [
     "bill",
+    "findings",
     "measured",
     "storage",
 ]
