@@ -49,8 +49,9 @@ class Line:
 def bill(
     stores: Stores, now: datetime, model: str | None, since: datetime | None, by: str, asked: Asked
 ) -> dict[str, Any]:
-    """The lines of all that began since a moment, of all models or the parts of one, and the findings."""
-    figures, known = stores.costs.between(since, now), users()
+    """The lines of all that began since a moment, of all models or the parts of one; findings look at all that is kept."""
+    ever, known = stores.costs.between(None, now), users()
+    figures = [figure for figure in ever if since is None or figure.began_at >= since]
     kept = [
         (f, p) for f in figures if (p := shares(f, known).get(model, Fraction(0)) if model else Fraction(1))
     ]
@@ -66,7 +67,7 @@ def bill(
         "whole": as_json(whole[0]) if whole else None,
         "shared": [as_json(line) for line in _common(figures, known, model, stores.settings)],
         "traffic": _traffic(stores, since, model),
-        "findings": [as_json(each) for each in _findings(figures, known, stores, now, model, asked)],
+        "findings": [as_json(each) for each in _findings(ever, known, stores, now, model, asked)],
         "rule": RULE,
         "price": _price(stores.settings),
     }
