@@ -49,7 +49,7 @@ class Line:
 def bill(
     stores: Stores, now: datetime, model: str | None, since: datetime | None, by: str, asked: Asked
 ) -> dict[str, Any]:
-    """The lines of all that began since a moment, of all models or the parts of one; findings look at all that is kept."""
+    """The lines of what began since a moment, of all models or the parts of one; findings look at all that is kept."""
     ever, known = stores.costs.between(None, now), users()
     figures = [figure for figure in ever if since is None or figure.began_at >= since]
     kept = [
