@@ -64,7 +64,7 @@ def _billed(found: dict[str, Any]) -> Any:
     title = f"What steps{whose} took from {found['since'][:10]} to {found['until'][:10]}, by {found['by']}"
     parts: list[Any] = [_table(title, found["lines"], [] if found["model"] else [found["whole"]])]
     if found["shared"]:
-        parts.append(_table("Of that, shared steps, whole", found["shared"], []))
+        parts.append(_table("Of that, datasets and features, whole", found["shared"], []))
     parts += [Text(""), *map(Text, _answers(found["traffic"])), Text(found["rule"])]
     parts.append(Text(f"Money at {found['price']}." if found["price"] else NO_PRICE))
     parts += [Text(""), *(_told(each) for each in found["findings"])]
@@ -99,7 +99,7 @@ def _table(title: str, lines: list[dict[str, Any]], sums: list[dict[str, Any]]) 
 def _cells(line: dict[str, Any], whole: bool) -> list[str]:
     name = line["name"] + (f"\n  ({', '.join(line['used_by'])})" if line["used_by"] else "")
     notes = [
-        f"{line[each]:,} {said}" for each, said in (("nothing", "idle"), ("failed", "failed")) if line[each]
+        f"{line[each]:,} {said}" for each, said in (("nothing", "empty"), ("failed", "failed")) if line[each]
     ]
     runs = f"{line['runs']:,}" + (f" ({', '.join(notes)})" if notes else "")
     peak = "?" if line["peak"] is None else f"{line['peak'] / 1e6:,.0f}"
