@@ -42,11 +42,7 @@ MODEL, DATASET, VIEWS = "model", "dataset", "views"
 SEVERAL = ""
 """The run of a row that stands for several."""
 PATIENCE_MS = 200
-IMPATIENT = {
-    "connect_timeout": 2,
-    "tcp_user_timeout": 2_000,
-    "options": f"-c lock_timeout={PATIENCE_MS} -c statement_timeout=1000",
-}
+IMPATIENT = {"connect_timeout": 2, "tcp_user_timeout": 2_000}
 """Of libpq: nobody waits long for a figure to be kept."""
 SUMMED = ("runs", "wall", "cpu", "read", "written", "rows", "imported")
 
@@ -168,8 +164,7 @@ def _opened(url: str) -> sa.Engine:
         for other in [each for each in _OPEN if each[0] == key[0]]:
             _OPEN.pop(other).dispose()
         _OPEN[key] = engine(url, IMPATIENT)
-        if file:
-            sa.event.listen(_OPEN[key], "connect", _impatient)
+        sa.event.listen(_OPEN[key], "connect", _impatient if url.startswith("sqlite") else _impatient_server)
     return _OPEN[key]
 
 
@@ -177,3 +172,9 @@ def _impatient(connection: Any, _record: Any) -> None:
     """A figure that a power cut takes is no loss, so nobody waits for the disk either."""
     connection.execute(f"PRAGMA busy_timeout={PATIENCE_MS}")
     connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def _impatient_server(connection: Any, _record: Any) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET lock_timeout = {PATIENCE_MS}; SET statement_timeout = 1000")
+    connection.commit()
