@@ -137,6 +137,13 @@ class Settings(BaseSettings):
         ge=1,
         description="answers older than this leave the database once they lie in the lake; unset: none",
     )
+    cost_log_days: int = Field(
+        365, ge=1, description="what a step took is forgotten when it is older than so many days"
+    )
+    cost_per_cpu_hour: float | None = Field(
+        None, gt=0, description="what an hour of one processor costs; unset: `evergreen cost` names no money"
+    )
+    cost_currency: str = Field("", description="the currency of cost_per_cpu_hour, such as EUR")
     threads: int = Field(2, ge=1, description="threads one task may use")
     memory_mb: int = Field(
         256, ge=64, description="megabytes that one ingestion may keep in memory before it spills"

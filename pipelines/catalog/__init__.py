@@ -136,6 +136,12 @@ def models_on(dataset: str) -> tuple[str, ...]:
     return tuple(n for n, spec in models().items() if dataset in {*spec.datasets, spec.label.dataset})
 
 
+def place(spec: ModelSpec, *key: str) -> str:
+    """Where a model's spec says something: its file, and the line of the key, or of what it would stand under."""
+    file = spec.folder / "spec.yaml"
+    return f"{file}:{_line_of(file.read_text(), key)}"
+
+
 def event_time(spec: ModelSpec) -> str:
     """The name under which a model's questions say when their event is."""
     return spec.label.event_time or dataset(spec.label.dataset).event_time

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from pipelines.catalog import REFERENCE
-from pipelines.cli import audit, features, keys, prove, quarantine, schema
+from pipelines.cli import audit, costs, features, keys, prove, quarantine, schema
 from pipelines.cli.models import diff, own, record, rollout, scorecard, search, versions
 from pipelines.cli.output import GATE, MENDED, REFUSED, AsJson, console, explained, settings, show
 from pipelines.contracts import EvergreenError
@@ -32,6 +32,7 @@ app.command()(audit.explain)
 app.command()(features.impact)
 app.command()(features.parity)
 app.command()(record.card)
+app.command()(costs.cost)
 for command in versions.COMMANDS:
     app.command()(command)
 app.command()(rollout.rollout)
@@ -105,11 +106,14 @@ def ingest(
     from pipelines.cli.tables import ingested
     from pipelines.ingestion.faults import in_turn
     from pipelines.ingestion.ingest import ingest_dataset
+    from pipelines.loop.costs.measured import accounted
+    from pipelines.stores.costs import DATASET
 
     with explained():
         names = [dataset] if dataset else list(catalog.datasets())
         stores = Stores(settings())
-        results, troubles = in_turn(names, lambda name: ingest_dataset(catalog.dataset(name), stores))
+        run = accounted(DATASET, "ingest")(lambda name: ingest_dataset(catalog.dataset(name), stores))
+        results, troubles = in_turn(names, run)
         show(results, as_json_text, ingested)
         if troubles:
             raise EvergreenError("; ".join(troubles))
@@ -238,10 +242,12 @@ def score(
 
     from pipelines import catalog
     from pipelines.cli.tables import scored
+    from pipelines.loop.costs.measured import measured
     from pipelines.serving.tables.scoring import score as run
+    from pipelines.stores.costs import MODEL
 
-    with explained():
-        done = run(catalog.model(model), file, Stores(settings()), datetime.now(UTC))
+    with explained(), measured("score", MODEL, model) as step:
+        step.answer = done = run(catalog.model(model), file, Stores(settings()), datetime.now(UTC))
         show(done, as_json_text, scored)
     if done.answered < done.rows:
         raise typer.Exit(REFUSED)

@@ -98,6 +98,8 @@ def backfill(
     """Compute a stretch of time anew. Stopped, the same command goes on where it was."""
     from pipelines.cli.tables import computed
     from pipelines.features.compute import backfill as run
+    from pipelines.loop.costs.measured import measured
+    from pipelines.stores.costs import VIEWS
 
     with explained():
         stores = Stores(settings())
@@ -105,7 +107,9 @@ def backfill(
         window = (_day(start), _day(end))
         if window[0] >= window[1]:
             raise EvergreenError(f"--from {start} is not before --to {end}")
-        show(as_json(run(names, window, STEPS[step], stores, progress)), as_json_text, computed)
+        with measured("features", VIEWS, "") as running:
+            running.answer = done = as_json(run(names, window, STEPS[step], stores, progress))
+        show(done, as_json_text, computed)
 
 
 HIDDEN = {"version", "bytes", "total", "checks", "p01", "p25", "p75", "p99", "std", "distinct"}

@@ -115,6 +115,7 @@ def _run(as_of: datetime, made: Mapping[ViewVersion, Sequence[Written]], stores:
         {names[version]: sum(w.rows for w in written) for version, written in made.items() if written},
         {name: stores.tables.version("features", v.table) or 0 for v, name in names.items()},
         tuple(health.alerts(w.health for written in made.values() for w in written)),
+        seconds={names[v]: sum(w.health.seconds for w in written) for v, written in made.items() if written},
     )
 
 

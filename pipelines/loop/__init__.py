@@ -5,6 +5,7 @@ In come names and times as plain JSON; out go ids, addresses and counts. It deci
 
 __all__ = [
     "checkup",
+    "costs",
     "doctor",
     "replay",
     "rollout",

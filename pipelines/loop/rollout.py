@@ -4,10 +4,13 @@ from typing import Any
 
 from pipelines import catalog
 from pipelines.contracts import EvergreenError, Promotion, as_json
+from pipelines.loop.costs.measured import accounted
 from pipelines.loop.steps import clock, moment, stores
 from pipelines.stores.audit import events
+from pipelines.stores.costs import MODEL
 
 
+@accounted(MODEL, "rollout")
 def look(model: str, now: str | None = None, since: str | None = None) -> dict[str, Any]:
     """Look at the version that is being rolled out, and take the step that follows; NothingToDo if there is none.
 

@@ -11,11 +11,13 @@ from typing import Any
 
 from pipelines import catalog
 from pipelines.contracts import BatchState, Candidate, EvergreenError, NothingToDo, TrainingSet, as_json
+from pipelines.loop.costs.measured import accounted
 from pipelines.monitoring import policy
 from pipelines.places import whole
 from pipelines.settings import settings
 from pipelines.stores import Stores
 from pipelines.stores.audit import events
+from pipelines.stores.costs import DATASET, MODEL, VIEWS
 
 ENDED = {state.value for state in BatchState if state.ended}
 
@@ -37,6 +39,7 @@ def moment(text: str | None) -> datetime | None:
     return value
 
 
+@accounted(DATASET)
 def ingest(dataset: str, since: str | None = None) -> list[dict[str, Any]]:
     """Ingest every file of a dataset that has landed; entries that nobody will ever open are told of once.
 
@@ -65,6 +68,7 @@ def something_new(dataset: str, results: list[dict[str, Any]]) -> None:
     raise NothingToDo(f"no new row of {dataset}")
 
 
+@accounted(VIEWS)
 def features(as_of: str | None = None, say: Callable[[str], None] = print) -> dict[str, Any]:
     """Bring feature tables and the online store up to `as_of`, or to all that has landed; `say` is told of progress.
 
@@ -81,6 +85,7 @@ def all_computed(run: dict[str, Any]) -> None:
         raise EvergreenError("; ".join(f"{view}: {why}" for view, why in run["failed"].items()))
 
 
+@accounted(MODEL)
 def plan(
     model: str,
     as_of: str | None = None,
@@ -114,12 +119,14 @@ def clock(now: str | None) -> datetime:
     return (moment(now) or datetime.now(UTC)).astimezone(UTC)
 
 
+@accounted(MODEL)
 def training_set(model: str, as_of: str) -> dict[str, Any]:
     from pipelines.training.training_set import build
 
     return dict(as_json(build(catalog.model(model), _required(as_of), stores())))
 
 
+@accounted(MODEL)
 def train(
     model: str,
     training_set: dict[str, Any],
@@ -142,6 +149,7 @@ def train(
     return dict(as_json(candidate))
 
 
+@accounted(MODEL)
 def search(
     model: str,
     as_of: str | None = None,
@@ -179,6 +187,7 @@ def _searched(spec: catalog.ModelSpec, as_of: str | None, resume: bool, shared: 
     return build(spec, moment(as_of) or _known(spec, shared), shared)
 
 
+@accounted(MODEL)
 def rebuild(model: str, training_set: dict[str, Any]) -> dict[str, Any]:
     """Make the candidate of these rows a second time, beside its training, for gate and notary to hold it against.
 
@@ -195,6 +204,7 @@ def rebuild(model: str, training_set: dict[str, Any]) -> dict[str, Any]:
     return {"kept": True, "rows": found.rows, "answers": len(found.answers)}
 
 
+@accounted(MODEL)
 def evaluate(
     model: str, candidate: dict[str, Any], training_set: dict[str, Any], now: str | None = None
 ) -> dict[str, Any]:
@@ -221,6 +231,7 @@ def _keep_rebuild(spec: catalog.ModelSpec, version: int, shared: Stores) -> None
             keep(recorded(spec, shared.tracking.version(spec.name, version), shared), spec, shared)
 
 
+@accounted(MODEL)
 def report(model: str, version: int, training_set: dict[str, Any]) -> dict[str, Any]:
     """Plots, page and card of a version that was judged on these rows; where the card lies."""
     return _reported(catalog.model(model), version, _training_set(training_set), stores())
@@ -234,6 +245,7 @@ def _reported(spec: catalog.ModelSpec, version: int, rows: TrainingSet, shared: 
     return {"model": spec.name, "version": version, "card": str(card.write(spec, version, shared))}
 
 
+@accounted(MODEL)
 def promote(model: str, version: int, now: str | None = None) -> dict[str, Any]:
     """Make a version champion if its gate said PASS; beside a champion, where its spec has a rollout, begin that."""
     from pipelines.promotion.promote import promote as move
@@ -249,6 +261,7 @@ def promote(model: str, version: int, now: str | None = None) -> dict[str, Any]:
     return dict(as_json(answer))
 
 
+@accounted(MODEL)
 def submit(model: str, verdict: dict[str, Any]) -> dict[str, Any]:
     """What a person is asked before a version that passed is promoted; NothingToDo if it did not pass."""
     from pipelines.promotion.approval import question
@@ -256,6 +269,7 @@ def submit(model: str, verdict: dict[str, Any]) -> dict[str, Any]:
     return question(catalog.model(model), verdict["version"], stores())
 
 
+@accounted(MODEL)
 def approve(
     model: str,
     version: int,
@@ -270,6 +284,7 @@ def approve(
     return dict(as_json(answer(catalog.model(model), version, yes, stores(), clock(now), reason, asked)))
 
 
+@accounted(MODEL)
 def score(model: str, file: str | None = None, now: str | None = None) -> list[dict[str, Any]]:
     """Ask the champion each row of a file of the folder `scoring/<model>` of the home; of every file there, if none is
     named. Those that this version has answered add nothing."""
@@ -288,6 +303,7 @@ def score(model: str, file: str | None = None, now: str | None = None) -> list[d
     return [as_json(ask(spec, there[name], shared, clock(now))) for name in ([file] if file else there)]
 
 
+@accounted(MODEL)
 def archive(model: str, now: str | None = None) -> dict[str, Any]:
     """Move what is new in the model's prediction log to the lake; NothingToDo if nothing is."""
     from pipelines.serving.tables.archive import archive as move
@@ -298,6 +314,7 @@ def archive(model: str, now: str | None = None) -> dict[str, Any]:
     return dict(as_json(found))
 
 
+@accounted(MODEL)
 def performance(model: str, since: str | None = None, as_of: str | None = None) -> dict[str, Any]:
     """How the model's answers did, day by day, by the truth known at `as_of` (now, if left out); writes its page.
 
@@ -315,6 +332,7 @@ def performance(model: str, since: str | None = None, as_of: str | None = None) 
     return dict(as_json(found)) | {"page": str(page)}
 
 
+@accounted(MODEL)
 def monitor(model: str, as_of: str | None = None, now: str | None = None) -> dict[str, Any]:
     """Compare the newest labelled rows with those the champion was trained on and judged by.
 
@@ -345,6 +363,7 @@ def newest(model: str) -> int:
     return int(version.version)
 
 
+@accounted(MODEL, "evaluate")
 def judge(model: str, version: int | None = None, now: str | None = None) -> dict[str, Any]:
     """The gate's verdict on a version that was trained before, with its plots, page and card."""
     spec, shared = catalog.model(model), stores()
@@ -366,6 +385,7 @@ def _tables(run_id: str, shared: Stores) -> dict[str, int] | None:
     return dict(json.loads(tags["delta_versions"])) if "delta_versions" in tags else None
 
 
+@accounted(MODEL)
 def out_of_time(model: str, version: int | None, month: str) -> dict[str, Any]:
     """A version's metrics beside the baseline's on a whole month after its training."""
     from pipelines.gate import evaluate_on

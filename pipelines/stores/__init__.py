@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pipelines.stores.api_keys import ApiKeys
     from pipelines.stores.audit.keys import Keys
     from pipelines.stores.audit.log import Audit
+    from pipelines.stores.costs import Costs
     from pipelines.stores.feature_store.features import Features
     from pipelines.stores.ledger import Ledger
     from pipelines.stores.progress import Progress
@@ -100,3 +101,9 @@ class Stores:
         from pipelines.stores.answers.comparisons import Comparisons
 
         return Comparisons(self.settings.database)
+
+    @cached_property
+    def costs(self) -> "Costs":
+        from pipelines.stores.costs import Costs
+
+        return Costs(self.settings.database)

@@ -1,5 +1,6 @@
 """SQL databases as our stores use them: SQLite by default, PostgreSQL by setting."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
@@ -37,14 +38,14 @@ UNREACHABLE = {
 for one whose machine is gone; by default both are waited for as long as the kernel does, which may be hours."""
 
 
-def engine(url: str) -> sa.Engine:
+def engine(url: str, unreachable: Mapping[str, Any] = UNREACHABLE) -> sa.Engine:
     """A pooled engine; SQLite waits for locks and lets readers read while one writes, PostgreSQL is given up in time.
 
     What the URL says itself of time-outs counts.
     """
     if not url.startswith("sqlite"):
         own = sa.make_url(url)
-        said = {name: each for name, each in UNREACHABLE.items() if name not in own.query}
+        said = {name: each for name, each in unreachable.items() if name not in own.query}
         patience = said if own.get_backend_name() == "postgresql" else {}
         return sa.create_engine(url, pool_pre_ping=True, connect_args=patience)
     made = sa.create_engine(url, connect_args={"timeout": 60})

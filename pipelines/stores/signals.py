@@ -111,6 +111,10 @@ class Signals:
         """The trainings that made or found a version, the newest first."""
         return self._trainings(TRAININGS.c.model == model, TRAININGS.c.version == version)
 
+    def ended(self, model: str) -> list[Training]:
+        """The trainings that ended with a version, the newest first."""
+        return self._trainings(TRAININGS.c.model == model, TRAININGS.c.version.is_not(None))
+
     def unfinished(self, model: str) -> list[Training]:
         """Trainings that began and are newer than all that ended: they run, or they were cut off."""
         ended = sa.select(sa.func.max(TRAININGS.c.planned_at, type_=Utc)).where(

@@ -191,6 +191,18 @@ class Predictions:
         with self._engine().connect() as connection:
             return int(connection.execute(query).scalar_one())
 
+    def traffic(self, since: datetime | None = None) -> dict[str, tuple[int, datetime]]:
+        """Of each model in the log how many answers were asked for from a moment on, and when the last one was."""
+        counted = (
+            sa.func.count()
+            if since is None
+            else sa.func.sum(sa.case((PREDICTIONS.c.asked_at >= since, 1), else_=0))
+        )
+        last = sa.func.max(PREDICTIONS.c.asked_at, type_=Utc)
+        query = sa.select(PREDICTIONS.c.model, counted, last).group_by(PREDICTIONS.c.model)
+        with self._engine().connect() as connection:
+            return {model: (int(number), at) for model, number, at in connection.execute(query)}
+
     def recent(self, model: str, n: int) -> list[Prediction]:
         """The model's last n answers, newest first."""
         query = LOGGED.where(PREDICTIONS.c.model == model)

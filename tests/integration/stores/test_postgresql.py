@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,6 +17,7 @@ from pipelines.settings import Settings
 from pipelines.stores import Stores
 from pipelines.stores.audit.log import AUDIT
 from pipelines.stores.audit.unlogged import Decisions
+from pipelines.stores.costs import NOTHING, OK, Figure
 from tests.integration.ingestion.test_ingest import DATA, GOOD, SPEC, land
 
 AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -131,3 +132,29 @@ def test_what_ingestion_decided_is_in_the_audit_log_once(on_postgresql: Stores) 
     [entry] = on_postgresql.audit.entries()
     assert (entry.action, entry.subject) == ("commit", f"batch:flights/{result.digest}")
     assert Decisions(on_postgresql.settings.database).unsaid() == []
+
+
+def test_what_steps_took_is_kept_once_a_days_empty_runs_in_one_row_and_nobody_waits(
+    on_postgresql: Stores,
+) -> None:
+    import time
+
+    import sqlalchemy as sa
+
+    costs, year = on_postgresql.costs, timedelta(days=365)
+    done = Figure(
+        "features", "views", "", OK, AT, 2.0, 1.0, "run", read=5_000_000_000, parts={"weather": 1.5}
+    )
+    costs.add(done, "one", year)
+    costs.add(done, "one", year)
+    for number in range(3):
+        costs.add(Figure("plan", "model", "m", NOTHING, AT, 2.0, 1.0, peak=number), f"sweep {number}", year)
+    kept, swept = sorted(costs.between(None, AT), key=lambda each: each.stage)
+    assert kept == done
+    assert (swept.runs, swept.cpu, swept.peak, swept.read) == (3, 3.0, 2, None)
+    with sa.create_engine(on_postgresql.settings.database).begin() as other:
+        other.exec_driver_sql("LOCK TABLE costs IN ACCESS EXCLUSIVE MODE")
+        begun = time.monotonic()
+        with pytest.raises(sa.exc.DBAPIError):
+            costs.add(done, "two", year)
+        assert time.monotonic() - begun < 3
