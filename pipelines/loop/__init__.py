@@ -6,6 +6,7 @@ In come names and times as plain JSON; out go ids, addresses and counts. It deci
 __all__ = [
     "checkup",
     "doctor",
+    "gauges",
     "replay",
     "rollout",
     "steps",

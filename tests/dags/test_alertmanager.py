@@ -38,7 +38,7 @@ def champion(
 
 
 @pytest.fixture
-def woken(ask: Any) -> Iterator[Callable[[], list[str]]]:
+def woken(ask: Any) -> Callable[[], list[str]]:
     """The DAGs that wait to be run since an asset's event, in Airflow's own database."""
     from airflow.models.asset import AssetDagRunQueue, AssetEvent
     from airflow.utils.session import create_session
@@ -53,7 +53,7 @@ def woken(ask: Any) -> Iterator[Callable[[], list[str]]]:
         with create_session() as session:
             return sorted(session.scalars(select(AssetDagRunQueue.target_dag_id)))
 
-    yield waiting
+    return waiting
 
 
 def _known_to_airflow() -> None:
