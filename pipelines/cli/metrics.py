@@ -36,7 +36,8 @@ def _serve(shown: Callable[[], bytes], host: str, port: int) -> None:
         raise EvergreenError(
             f"port {port} of {host} cannot be had ({error.strerror}); set EVERGREEN_METRICS_PORT to another"
         ) from None
-    errors.print(f"http://{host}:{made.server_address[1]}/metrics", markup=False)
+    named = f"[{host}]" if ":" in host else host
+    errors.print(f"http://{named}:{made.server_address[1]}/metrics", markup=False)
     try:
         made.serve_forever()
     except KeyboardInterrupt:

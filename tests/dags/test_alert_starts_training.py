@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -53,29 +54,31 @@ def stub() -> Iterator[tuple[Drifting, str]]:
     made.server_close()
 
 
+@dataclass(frozen=True)
+class Route:
+    """Where the pages are, and a token of Airflow's own for somebody who may start runs."""
+
+    address: str
+    token: str
+
+
 @pytest.fixture
-def route(ask: Any) -> Iterator[str]:
-    """The pages at a port, as Airflow's API server has them; who brings a token is somebody who may start runs."""
+def route(ask: Any) -> Iterator[Route]:
+    """The pages at a port, behind Airflow's own guard."""
     import uvicorn
+    from airflow.api_fastapi.app import get_auth_manager
     from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
-    from airflow.api_fastapi.core_api.security import get_user
     from evergreen_airflow.pages import app
-    from fastapi import HTTPException, Request
 
-    def known(request: Request) -> SimpleAuthManagerUser:
-        if request.headers.get("authorization") != "Bearer sesame":
-            raise HTTPException(401)
-        return SimpleAuthManagerUser(username="prometheus", role="user")
-
-    app.dependency_overrides = {get_user: known}
+    assert app.dependency_overrides == {}
     made = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
     thread = threading.Thread(target=made.run, daemon=True)
     thread.start()
     _wait(lambda: made.started)
-    yield f"http://127.0.0.1:{made.servers[0].sockets[0].getsockname()[1]}"
+    token = get_auth_manager().generate_jwt(SimpleAuthManagerUser(username="prometheus", role="user"))
+    yield Route(f"http://127.0.0.1:{made.servers[0].sockets[0].getsockname()[1]}", token)
     made.should_exit = True
     thread.join(10)
-    app.dependency_overrides = {}
 
 
 def _wait(until: Callable[[], Any], seconds: float = 40.0) -> Any:
@@ -105,20 +108,20 @@ def _prometheus(folder: Path, scraped: str, told: str) -> Path:
     return folder / "prometheus.yml"
 
 
-def _alertmanager(folder: Path, route: str) -> Path:
+def _alertmanager(folder: Path, route: Route) -> Path:
     """Our configuration, in which the webhook lies where this test has it, and nobody waits for more alerts."""
     ours = yaml.safe_load((PROJECT / "observability" / "alertmanager" / "alertmanager.yml").read_text())
     for each in (ours["route"], *ours["route"]["routes"]):
         each |= {"group_wait": "100ms", "group_interval": "500ms", "repeat_interval": "1s"}
     (webhook,) = ours["receivers"][1]["webhook_configs"]
-    webhook["url"] = webhook["url"].replace("http://127.0.0.1:8080/evergreen", route)
-    (folder / webhook["http_config"]["authorization"]["credentials_file"]).write_text("sesame\n")
+    webhook["url"] = webhook["url"].replace("http://127.0.0.1:8080/evergreen", route.address)
+    (folder / webhook["http_config"]["authorization"]["credentials_file"]).write_text(f"{route.token}\n")
     (folder / "alertmanager.yml").write_text(yaml.safe_dump(ours))
     return folder / "alertmanager.yml"
 
 
 def test_drift_that_prometheus_sees_starts_a_retraining_through_alertmanager(
-    champion: Stores, woken: Any, stub: tuple[Drifting, str], route: str, tmp_path: Path
+    champion: Stores, woken: Any, stub: tuple[Drifting, str], route: Route, tmp_path: Path
 ) -> None:
     (told, scraped), folder = stub, tmp_path / "watch"
     folder.mkdir()
@@ -138,4 +141,5 @@ def test_drift_that_prometheus_sees_starts_a_retraining_through_alertmanager(
     found = plan(now=datetime.now(UTC), as_of=AS_OF, woken="monitor")
     assert (found["trigger"], "drift" in {reason["cause"] for reason in found["reasons"]}) == ("drift", True)
     assert len(champion.signals.pending(MODEL)) == 1
-    assert len(champion.audit.entries(f"model:{MODEL}@1", "signal")) == 1
+    (entry,) = champion.audit.entries(f"model:{MODEL}@1", "signal")
+    assert entry.who == "alertmanager: prometheus"

@@ -143,6 +143,17 @@ def test_who_may_not_start_the_retraining_may_not_ask_for_it(champion: Stores, a
     assert ask("POST", CALL, "user", json=notice(LABELS)).status_code == 200
 
 
+def test_no_route_of_the_pages_answers_somebody_unknown(ask: Any) -> None:
+    from evergreen_airflow.pages import app
+
+    routes = [(method, route.path) for route in app.routes for method in getattr(route, "methods", ())]
+    assert ("POST", CALL) in routes
+    assert len(routes) >= 6
+    named = {"dag_id": f"retrain_{MODEL}", "digest": "0" * 64, "version": "1", "view": "aircraft"}
+    for method, path in routes:
+        assert ask(method, path.format(**named), None, json={}).status_code == 401, path
+
+
 def test_a_page_in_a_browser_may_not_ask_for_a_training(champion: Stores, ask: Any) -> None:
     for header in ("Sec-Fetch-Site", "Origin", "Referer"):
         assert ask("POST", CALL, json=notice(LABELS), headers={header: "x"}).status_code == 403

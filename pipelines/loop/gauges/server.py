@@ -1,22 +1,39 @@
 """Serves the numbers at /metrics: GET and HEAD, nothing else, to whoever reaches the port."""
 
+import logging
+import sys
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+from socket import AF_INET6
+from socketserver import ThreadingTCPServer
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST
 
+LOG = logging.getLogger("evergreen.metrics")
 PATH, PATIENCE = "/metrics", 10
 ALLOWED = "GET, HEAD"
 
 
-def server(host: str, port: int, shown: Callable[[], bytes]) -> ThreadingHTTPServer:
+def server(host: str, port: int, shown: Callable[[], bytes]) -> ThreadingTCPServer:
     """A server that is bound to the port, and answers once somebody calls `serve_forever`; port 0 takes a free one."""
-    return _Server((host, port), lambda *given: _Handler(shown, *given))
+    kind = _OverSix if ":" in host else _Server
+    return kind((host, port), lambda *given: _Handler(shown, *given))
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
+class _Server(ThreadingTCPServer):
+    """A thread for each connection; unlike http.server's it asks no name server for its own name."""
+
+    daemon_threads = allow_reuse_address = True
+
+    def handle_error(self, *_: Any) -> None:
+        """Who asked and left need not be told of; anything else is a fault of ours."""
+        if not isinstance(sys.exception(), (ConnectionError, TimeoutError)):
+            LOG.exception("the metrics could not be told")
+
+
+class _OverSix(_Server):
+    address_family = AF_INET6
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -161,6 +161,13 @@ def test_the_rules_do_what_their_tests_say(path: Path) -> None:
 
 
 @needs_prometheus
+def test_prometheus_finds_nothing_wrong_with_how_the_loop_tells_its_numbers(tmp_path: Path) -> None:
+    text = Loop(Stores(Settings(_env_file=None, home=tmp_path))).shown()
+    done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True)
+    assert (done.returncode, done.stdout + done.stderr) == (0, b"")
+
+
+@needs_prometheus
 def test_prometheus_takes_our_configuration_and_each_rule() -> None:
     done = subprocess.run(
         ["promtool", "check", "config", "prometheus.yml"],

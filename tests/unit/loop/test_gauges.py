@@ -203,11 +203,15 @@ def test_reading_many_files_costs_a_statement_not_a_row_each(stores: Stores, loo
     assert len(statements) == few
 
 
-@pytest.fixture
-def address(loop: Loop) -> Iterator[str]:
-    made = server("127.0.0.1", 0, loop.shown)
+@pytest.fixture(params=["127.0.0.1", "::1"])
+def address(loop: Loop, request: pytest.FixtureRequest) -> Iterator[str]:
+    host = request.param
+    try:
+        made = server(host, 0, loop.shown)
+    except OSError:
+        pytest.skip(f"this machine has no {host}")
     Thread(target=made.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    yield f"http://127.0.0.1:{made.server_address[1]}"
+    yield f"http://{f'[{host}]' if ':' in host else host}:{made.server_address[1]}"
     made.shutdown()
     made.server_close()
 
@@ -243,6 +247,8 @@ def test_a_port_that_is_taken_is_said_with_the_remedy(address: str, monkeypatch:
 
     from pipelines.cli import app
 
-    monkeypatch.setenv("EVERGREEN_METRICS_PORT", address.rpartition(":")[2])
+    host, _, port = address.removeprefix("http://").rpartition(":")
+    monkeypatch.setenv("EVERGREEN_METRICS_PORT", port)
+    monkeypatch.setenv("EVERGREEN_HOST", host.strip("[]"))
     done = CliRunner().invoke(app, ["metrics", "--serve"])
     assert (done.exit_code, "EVERGREEN_METRICS_PORT" in done.stderr) == (1, True)
