@@ -60,6 +60,7 @@ class Settings(BaseSettings):
     airflow_port: int = Field(8080, description="Airflow's UI and API")
     mlflow_port: int = Field(5000, description="MLflow's UI")
     serving_port: int = Field(8000, description="the prediction API")
+    metrics_port: int = Field(9464, description="the loop in numbers, where `evergreen metrics --serve` runs")
     serving_poll_seconds: float = Field(
         0.5, gt=0, description="seconds between two looks of serving for a new champion"
     )

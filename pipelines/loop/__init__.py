@@ -7,6 +7,7 @@ __all__ = [
     "checkup",
     "costs",
     "doctor",
+    "gauges",
     "replay",
     "rollout",
     "steps",

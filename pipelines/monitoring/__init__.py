@@ -6,6 +6,7 @@ is never drift.
 """
 
 __all__ = [
+    "alarms",
     "arms",
     "calibration",
     "decay",

@@ -94,6 +94,49 @@ def mlflow_server(folder: Path, database: str) -> Iterator[str]:
         process.wait(30)
 
 
+def prometheus_missing() -> str | None:
+    """Why Prometheus and Alertmanager cannot be tried here; None if they can."""
+    if which("prometheus") is None or which("promtool") is None:
+        return "Prometheus is not installed on this machine"
+    return None if alertmanager() else "Alertmanager is not installed on this machine"
+
+
+def alertmanager() -> str | None:
+    """Its program, which Debian names otherwise; None if there is none."""
+    return which("prometheus-alertmanager") or which("alertmanager")
+
+
+@contextmanager
+def alertmanager_server(folder: Path, config: Path) -> Iterator[str]:
+    """host:port of an Alertmanager of this configuration, alone."""
+    own = ["--storage.path", str(folder / "alertmanager"), "--cluster.listen-address="]
+    command = [str(alertmanager()), "--config.file", str(config), *own]
+    with _ready(command, f"127.0.0.1:{free_port()}", folder / "alertmanager.log") as address:
+        yield address
+
+
+@contextmanager
+def prometheus_server(folder: Path, config: Path) -> Iterator[str]:
+    """host:port of a Prometheus of this configuration."""
+    own = ["--storage.tsdb.path", str(folder / "prometheus"), "--log.level", "warn"]
+    command = ["prometheus", "--config.file", str(config), *own]
+    with _ready(command, f"127.0.0.1:{free_port()}", folder / "prometheus.log") as address:
+        yield address
+
+
+@contextmanager
+def _ready(command: list[str], address: str, log: Path) -> Iterator[str]:
+    """A server of Prometheus's family at this address, once it says that it is ready."""
+    with log.open("wb") as said:
+        process = subprocess.Popen([*command, "--web.listen-address", address], stdout=said, stderr=said)
+    try:
+        _answers(f"http://{address}/-/ready", process, log)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
 def _answers(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end and process.poll() is None:

@@ -225,4 +225,6 @@ def _log(service: Service, model: str, predictions: Sequence[Prediction]) -> HTT
             "the answer could not be written to the prediction log, so it is withheld; "
             "see that the database of EVERGREEN_DATABASE_URL is up and writable, and ask again",
         )
+    service.metrics.answers.labels(model).inc(len(predictions))
+    service.metrics.degraded.labels(model).inc(sum(each.degraded for each in predictions))
     return None

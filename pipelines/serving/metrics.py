@@ -24,6 +24,8 @@ class Metrics:
         self.registry, self._counted = CollectorRegistry(), counted
         self._beside: list[Collector] = []
         self.requests = self._counter("requests", "prediction requests", ["model", "version", "status"])
+        self.answers = self._counter("answers", "answers that were given and logged", ["model"])
+        self.degraded = self._counter("degraded_answers", "answers given without all features", ["model"])
         self.missing = self._counter("missing_features", "features without a value", ["model", "feature"])
         self.refused = self._counter("refused_requests", "questions refused as serving was busy", ["model"])
         self.feature_errors = self._counter("feature_errors", "feature store could not be read", ["model"])
@@ -74,6 +76,8 @@ class Metrics:
     def watch(self, model: str) -> None:
         """Start a model's series at 0, so that the first failure is an increase."""
         for counter in (
+            self.answers,
+            self.degraded,
             self.refused,
             self.feature_errors,
             self.log_errors,

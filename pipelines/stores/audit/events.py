@@ -139,10 +139,21 @@ def digest_of(text: str) -> str:
 
 def signalled(signal: Signal, stores: Stores) -> None:
     """Enter that a monitor asks for a training; once per version, moment and cause."""
-    subject = f"model:{signal.model}@{signal.version}"
-    once = f"signal:{subject}:{signal.as_of.isoformat()}:{signal.cause.value}"
+    subject, once = _signal(signal)
     evidence = {"cause": signal.cause.value, "as_of": signal.as_of}
     stores.audit.append(signal.recorded_at, stores.who, "signal", subject, signal.detail, evidence, once)
+
+
+def was_signalled(signal: Signal, stores: Stores) -> bool:
+    """Whether the log has it."""
+    subject, once = _signal(signal)
+    return any(entry.once == once for entry in stores.audit.entries(subject, "signal"))
+
+
+def _signal(signal: Signal) -> tuple[str, str]:
+    """What an entry on a signal is about, and the name by which it is known again."""
+    subject = f"model:{signal.model}@{signal.version}"
+    return subject, f"signal:{subject}:{signal.as_of.isoformat()}:{signal.cause.value}"
 
 
 def _named(what: str, evidence: Mapping[str, Any]) -> str:

@@ -81,6 +81,13 @@ def test_an_unknown_carrier_is_answered_with_the_missing_features_named(world: W
     assert world.metric("evergreen_missing_features_total", feature=FEATURES[0]) == 1
 
 
+def test_answers_are_counted_and_those_without_features_apart(world: World) -> None:
+    world.ask()
+    world.ask(carrier="ZZ")
+    assert world.metric("evergreen_answers_total", model=SPEC.name) == 2
+    assert world.metric("evergreen_degraded_answers_total", model=SPEC.name) == 1
+
+
 def test_one_missing_feature_is_named_alone(world: World) -> None:
     world.features.values["UA"] = {**KNOWN, "aircraft__seats": None, "origin_weather__temp": float("nan")}
     assert world.ask().json()["missing_features"] == ["origin_weather__temp", "aircraft__seats"]

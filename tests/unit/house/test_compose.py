@@ -13,7 +13,8 @@ import yaml
 from pipelines.settings import PROJECT, Settings
 
 ONE_SHOT = {"airflow-migrate", "bucket"}
-BORROWED = {"postgres", "redis", "objects"}
+WATCHING = {"prometheus": 9090, "alertmanager": 9093, "grafana": 3000}
+BORROWED = {"postgres", "redis", "objects", *WATCHING}
 FIELDS = {f"EVERGREEN_{name.upper()}" for name in Settings.model_fields}
 
 
@@ -59,7 +60,7 @@ def test_all_our_services_share_the_one_image_that_installs_the_production_lock(
 
 def test_borrowed_images_have_a_version(compose: dict) -> None:
     for name in BORROWED:
-        assert re.search(r":\d", compose["services"][name]["image"]), name
+        assert re.search(r":v?\d+\.\d+", compose["services"][name]["image"]), name
 
 
 def test_the_production_lock_has_what_the_services_need_and_agrees_with_the_default_lock() -> None:
@@ -90,7 +91,10 @@ def test_every_long_running_service_has_a_health_check_and_restarts(compose: dic
 
 
 def test_ports_are_published_on_loopback_only_and_agree_with_settings(compose: dict) -> None:
-    published = [port for s in compose["services"].values() for port in s.get("ports", [])]
+    services = compose["services"]
+    for name, number in WATCHING.items():
+        assert services[name]["ports"] == [f"127.0.0.1:{number}:{number}"]
+    published = [port for n, s in services.items() if n not in WATCHING for port in s.get("ports", [])]
     found = {}
     for port in published:
         match = re.fullmatch(r"127\.0\.0\.1:\$\{EVERGREEN_([A-Z]+)_PORT:-(\d+)\}:(\d+)", port)
@@ -107,14 +111,25 @@ def test_each_health_check_asks_the_port_that_its_command_listens_on(compose: di
         for name, service in compose["services"].items()
         if "127.0.0.1" in str(service.get("healthcheck"))
     }
-    assert set(asked) == {"airflow-api-server", "mlflow", "serving", "objects"}
+    assert set(asked) == {"airflow-api-server", "mlflow", "serving", "objects", "metrics", *WATCHING}
     for name, ports in asked.items():
         service = compose["services"][name]
-        told = " ".join(service["command"])
+        told = " ".join(service.get("command", ()))
+        if name in WATCHING:  # their own default
+            told = str(WATCHING[name])
+        if name == "metrics":
+            told = str(Settings.model_fields["metrics_port"].default)
         if name == "serving":
             told = service["environment"]["EVERGREEN_SERVING_PORT"]
         assert len(ports) == 1, name
         assert ports <= set(re.findall(r"\d+", told)), name
+
+
+def test_what_only_watches_starts_when_it_is_asked_for_and_nobody_waits_for_it(compose: dict) -> None:
+    optional = {name for name, s in compose["services"].items() if s.get("profiles") == ["observability"]}
+    assert optional == {*WATCHING, "metrics"}
+    for name, service in compose["services"].items():
+        assert not set(service.get("depends_on", {})) & optional, name
 
 
 def test_every_address_inside_names_a_service_and_a_port_it_has(compose: dict) -> None:
@@ -125,6 +140,7 @@ def test_every_address_inside_names_a_service_and_a_port_it_has(compose: dict) -
         "objects": "8333",
         "redis": "6379",
         "postgres": "5432",
+        "prometheus": "9090",
     }
     hosts = re.findall(r"(?:http://|@|_URL: |hosts=)([a-z][a-z-]+):(\d+)", text)
     assert len(hosts) >= 6
