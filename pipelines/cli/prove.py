@@ -286,6 +286,22 @@ def canary(
 
 
 @app.command()
+def drift(
+    days: Annotated[int, typer.Option(min=7, help="how long nothing changes")] = 365,
+    columns: Annotated[int, typer.Option(min=10, help="how many columns")] = 50,
+    rows: Annotated[int, typer.Option(min=20, help="rows a day; a week is looked at together")] = 143,
+    stock: Annotated[int, typer.Option(min=0, help="quiet weeks that Evidently's preset is asked of")] = 10,
+    seed: Seed = 0,
+    as_json_text: AsJson = False,
+) -> None:
+    """A quiet year and shifts of each kind: how often drift is said that is none, and how soon what is."""
+    from pipelines.prove.drift import prove
+
+    with explained():
+        _conclude("drift", prove(days, columns, rows, stock, seed, _say), as_json_text)
+
+
+@app.command()
 def serving(
     moves: Annotated[int, typer.Option(min=2, help="how often the champion moves under load")] = 500,
     kills: Annotated[int, typer.Option(min=0, help="how often the server is killed under load")] = 200,

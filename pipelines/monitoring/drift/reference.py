@@ -183,19 +183,34 @@ class Reference:
         return found
 
     @cached_property
-    def spreads(self) -> dict[tuple[str, str], Spread]:
-        """What past windows of each column show."""
-        found = {}
-        for name, family in self.families():
-            days, rows = self.apart(name, family, self.columns[name].counts, self.days)
-            own = null.spread(days, rows, self.window)
-            found[name, family] = replace(own, inflation=own.inflation * self._fitted)
-        return found
+    def _lengths(self) -> dict[int, "Past"]:
+        return {}
+
+    def past(self, days: int) -> "Past":
+        """What past windows of so many days show, at most as many as are looked at together."""
+        length = max(1, min(days, self.window))
+        if length not in self._lengths:
+            spreads = {}
+            for name, family in self.families():
+                apart, rows = self.apart(name, family, self.columns[name].counts, self.days)
+                own = null.spread(apart, rows, length)
+                spreads[name, family] = replace(own, inflation=own.inflation * self._fitted)
+            self._lengths[length] = Past(self, length, spreads)
+        return self._lengths[length]
 
     @property
     def _fitted(self) -> float:
         """By how much a mean per weekday, which fits its own days, makes them look too much alike."""
         return len(self.days) / (len(self.days) - WEEK) if self.weekdays and len(self.days) > WEEK else 1.0
+
+
+@dataclass(frozen=True)
+class Past:
+    """What past windows of so many `days` of a reference show, of each column."""
+
+    reference: Reference
+    days: int
+    spreads: Mapping[tuple[str, str], Spread]
 
     @cached_property
     def _usual(self) -> dict[tuple[str, str], Usual]:
@@ -204,23 +219,23 @@ class Reference:
 
         found = dict[tuple[str, str], list[tuple[float, float, float]]]()
         for (name, family), own in self.spreads.items():
-            for place, towards in enumerate(self.columns[name].towards):
+            for place, towards in enumerate(self.reference.columns[name].towards):
                 each = (own.inflation[place], own.df[place], own.memory[place])
                 found.setdefault((family, towards), []).append(each)
         return {key: null.usual(*np.asarray(each).T) for key, each in found.items()}
 
     def usual(self, name: str, family: str) -> list[Usual]:
         """What is usual in each direction of a column."""
-        return [self._usual[family, towards] for towards in self.columns[name].towards]
+        return [self._usual[family, towards] for towards in self.reference.columns[name].towards]
 
     def uncertain(self, name: str, family: str) -> "NDArray[np.float64]":
         """The variance of what is expected in each direction, in units of that of a window."""
         import numpy as np
 
-        own = self.spreads[name, family]
+        own, of = self.spreads[name, family], self.reference
         alike = null.longer(np.maximum(own.memory, [each.memory for each in self.usual(name, family)]))
-        fitted = max(self.window, WEEK) if self.weekdays else self.window
-        return np.asarray(fitted / max(len(self.days), 1) * alike)
+        fitted = max(self.days, WEEK) if of.weekdays else self.days
+        return np.asarray(fitted / max(len(of.days), 1) * alike)
 
 
 def _powers(means: "NDArray[np.float64]", expected: "NDArray[np.float64]") -> "NDArray[np.float64]":

@@ -44,7 +44,8 @@ def _finding(
     variance, df = _variance(reference, asked, rows)
     variance = variance + reference.doubt(name, family, counts, days) ** 2
     each = 2 * t.sf(np.abs(apart) / np.sqrt(variance), df)
-    pvalue = min(1.0, float(each.min()) * len(each))
+    each = np.minimum(each / _parts(column), 1.0)
+    pvalue = float(each.min())
     if family == INPUT:
         now = counts.sum(axis=(0, 1))
         effect = binned.effect(column.bins.kind, _compared(reference, name, days, rows), now / now.sum())
@@ -55,15 +56,25 @@ def _finding(
     return DriftFinding(name, family, pvalue, level, effect, moved, towards, reference.matters(name))
 
 
+def _parts(column: Column) -> "NDArray[np.float64]":
+    """The part of a column's false alarms that each direction may have: the place of numbers half of them."""
+    import numpy as np
+
+    many = len(column.towards)
+    if column.bins.kind != "numeric" or many < 3:
+        return np.full(many, 1 / many)
+    return np.asarray([0.5, *[0.5 / (many - 1)] * (many - 1)])
+
+
 def _variance(
     reference: Reference, asked: tuple[str, str], rows: "NDArray[np.float64]"
 ) -> "tuple[NDArray[np.float64], NDArray[np.float64]]":
     """The variance of what such a window differs by from what is expected, in each direction; and how sure that is."""
-    own = reference.spreads[asked]
-    inflation, df = moderated(own, reference.usual(*asked))
-    fewer = reference.window / min(reference.window, max(1, int((rows > 0).sum())))
-    days = (inflation - 1) * (own.independent * fewer or 1 / rows.sum())
-    return (1 / rows.sum() + days) * (1 + reference.uncertain(*asked)), df
+    past = reference.past(int((rows > 0).sum()))
+    own = past.spreads[asked]
+    inflation, df = moderated(own, past.usual(*asked))
+    days = (inflation - 1) * (own.independent or 1 / rows.sum())
+    return (1 / rows.sum() + days) * (1 + past.uncertain(*asked)), df
 
 
 def _compared(

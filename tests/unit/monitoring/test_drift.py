@@ -89,8 +89,8 @@ def test_days_that_are_unlike_one_another_are_no_drift_and_a_shift_beyond_them_i
     calm = [("x", INPUT) in moved(weather(200, 207, seed), known) for seed in range(2, 40)]
     assert sum(calm) == 0
     assert all(("x", INPUT) in moved(weather(200, 207, seed, 2.0), known) for seed in range(2, 6))
-    assert known.spreads["x", INPUT].inflation[0] > 3
-    assert made(sketched(OLD, KINDS, 0.5), 7, weekdays).spreads["x", INPUT].inflation[0] < 3
+    assert known.past(7).spreads["x", INPUT].inflation[0] > 3
+    assert made(sketched(OLD, KINDS, 0.5), 7, weekdays).past(7).spreads["x", INPUT].inflation[0] < 3
 
 
 def test_a_rhythm_of_the_week_is_no_drift_of_a_single_day_that_is_held_against_its_own() -> None:
