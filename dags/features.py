@@ -1,6 +1,7 @@
 """features: brings the feature tables and the online store up to date when any dataset has new rows."""
 
 from airflow.sdk import Asset, AssetAny, AssetOrTimeSchedule, CronTriggerTimetable, dag, task
+from evergreen_airflow.notifiers import told
 from evergreen_airflow.stages import START, defaults, form, stage
 
 from pipelines.catalog import datasets
@@ -31,14 +32,12 @@ cannot be computed stops no other: what follows from these is woken, and `all_co
 def features() -> None:
     @task(outlets=[Asset("features")])
     def compute_and_materialize(params: dict | None = None) -> dict:
-        from evergreen_airflow.alerts import tell
-
+        from pipelines.alerting import landed
         from pipelines.contracts import NothingToDo
         from pipelines.loop import steps
 
         run = stage(steps.features, (params or {}).get("as_of"))
-        for alert in run["alerts"]:
-            tell(alert)
+        told(lambda stores, _now: landed.computed(run, stores))
         if not run["rows"] and not run["failed"]:
             stage(NothingToDo.say, "the features were up to date")
         return run

@@ -10,6 +10,7 @@ from airflow.sdk import (
     task,
 )
 from evergreen_airflow.arrivals import LandingTrigger, queue_watcher
+from evergreen_airflow.notifiers import told
 from evergreen_airflow.stages import START, defaults, earlier_try, form, stage
 
 from pipelines.catalog import DatasetSpec, datasets
@@ -53,12 +54,11 @@ def build(spec: DatasetSpec) -> None:
     def ingest() -> None:
         @task(outlets=[Asset(f"silver_{spec.name}")])
         def ingest_and_validate() -> list:
-            from evergreen_airflow.alerts import refused
-
+            from pipelines.alerting import landed
             from pipelines.loop import steps
 
             results = stage(steps.ingest, spec.name, earlier_try())
-            refused(spec.name, results)
+            told(lambda stores, _now: landed.ingested(spec.name, results, stores))
             stage(steps.something_new, spec.name, results)
             return results
 

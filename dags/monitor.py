@@ -1,6 +1,7 @@
 """monitor_<model>: what arrives against what the champion learned from, after each retraining and on a schedule."""
 
 from airflow.sdk import Asset, AssetOrTimeSchedule, CronTriggerTimetable, dag, get_parsing_context, task
+from evergreen_airflow.notifiers import told
 from evergreen_airflow.stages import START, defaults, form, stage, wall_clock
 
 from pipelines.catalog import ModelSpec, models
@@ -37,9 +38,13 @@ def build(spec: ModelSpec) -> None:
     def monitor() -> None:
         @task
         def report(params: dict | None = None) -> dict:
+            from pipelines.alerting import happened, watched
             from pipelines.loop import steps
 
-            return stage(steps.monitor, spec.name, (params or {}).get("as_of"))
+            found = stage(steps.monitor, spec.name, (params or {}).get("as_of"))
+            told(lambda stores, _now: watched.monitored(found, stores))
+            told(lambda stores, now: happened.decided(spec.name, stores, now))
+            return found
 
         @task(outlets=[Asset(f"decayed_{spec.name}")])
         def ask_for_training(found: dict) -> str:

@@ -1,6 +1,7 @@
 """retrain_<model>: from new labels to a new champion: by schedule, data event, drift, decay, changed code or hand."""
 
 from airflow.sdk import Asset, AssetOrTimeSchedule, CronTriggerTimetable, dag, get_parsing_context, task
+from evergreen_airflow.notifiers import told
 from evergreen_airflow.stages import START, defaults, form, stage, wall_clock, woken_by
 
 from pipelines.catalog import ModelSpec, models
@@ -76,9 +77,12 @@ def build(spec: ModelSpec) -> None:
 
         @task
         def evaluate(candidate: dict, rows: dict) -> dict:
+            from pipelines.alerting import happened
             from pipelines.loop import steps
 
-            return stage(steps.evaluate, spec.name, candidate, rows, now=wall_clock())
+            verdict = stage(steps.evaluate, spec.name, candidate, rows, now=wall_clock())
+            told(lambda _stores, _now: happened.judged(verdict))
+            return verdict
 
         @task(trigger_rule="none_failed_min_one_success")
         def report(verdict: dict, rows: dict) -> dict:
@@ -94,9 +98,12 @@ def build(spec: ModelSpec) -> None:
 
         @task(outlets=_outlets(spec))
         def promote(verdict: dict) -> dict:
+            from pipelines.alerting import happened
             from pipelines.loop import steps
 
-            return stage(steps.promote, spec.name, verdict["version"], now=wall_clock())
+            answer = stage(steps.promote, spec.name, verdict["version"], now=wall_clock())
+            told(lambda stores, now: happened.decided(spec.name, stores, now))
+            return answer
 
         planned = plan()
         rows = training_set(planned)

@@ -11,6 +11,7 @@ from airflow.sdk import (
     get_parsing_context,
     task,
 )
+from evergreen_airflow.notifiers import told
 from evergreen_airflow.stages import START, defaults, earlier_try, stage, wall_clock
 
 from pipelines.catalog import ModelSpec, models
@@ -51,10 +52,12 @@ def build(spec: ModelSpec) -> None:
             found = stage(steps.look, spec.name, now=wall_clock(), since=earlier_try())
             return PokeReturnValue(is_done=found["ended"], xcom_value=found)
 
-        @task(outlets=[Asset(f"model_{spec.name}")])
+        @task(outlets=[Asset(f"model_{spec.name}")], on_failure_callback=None)  # it tells of it itself
         def end(found: dict) -> str:
+            from pipelines.alerting import happened
             from pipelines.loop import rollout as steps
 
+            told(lambda stores, now: happened.decided(spec.name, stores, now))
             return stage(steps.end, found)
 
         end(watch())

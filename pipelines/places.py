@@ -98,3 +98,44 @@ def is_web_address(text: str) -> bool:
     plain = text.isascii() and text.isprintable() and " " not in text
     host = bool(parts.hostname) and parts.username is None and parts.password is None and port != 0
     return plain and host and parts.scheme in ("http", "https")
+
+
+TOLD_BY = frozenset(
+    {
+        "discord", "gchat", "goalert", "goalerts", "gotify", "gotifys", "ifttt", "json", "jsons", "mailgun", "mailto",
+        "mailtos", "matrix", "matrixs", "mmost", "mmosts", "ntfy", "ntfys", "opsgenie", "pagerduty", "pover",
+        "rocket", "rockets", "sendgrid", "signl4", "slack", "spike", "splunk", "squadcast", "tgram", "twilio",
+        "victorops", "webex", "workflow", "workflows", "wxteams", "xml", "xmls", "zulip",
+    }
+)  # fmt: skip
+"""The ways by which Apprise reaches people over the network that alerts may take; none writes a file or starts one."""
+HOSTED = frozenset({"json", "jsons", "xml", "xmls", "mailto", "mailtos"})
+"""Those of them whose addresses begin with a host; elsewhere a token may stand there."""
+BETWEEN = re.compile(r"[\s,]+(?=[A-Za-z][A-Za-z0-9+.-]*:)|[\s,]+$")
+WAY = re.compile(r"([A-Za-z][A-Za-z0-9]*)://[!-~]+")
+
+
+def told_at(text: str) -> list[str]:
+    """Each of several Apprise addresses, which stand apart by spaces, commas or lines."""
+    return [each for each in BETWEEN.split(text.strip()) if each]
+
+
+def cannot_be_told_at(address: str) -> str | None:
+    """Why alerts cannot go to an address of Apprise, without showing it; None if they can, as far as its form says."""
+    found = WAY.fullmatch(address)
+    if found is None:
+        return "it does not read WAY://..., in ASCII and without spaces"
+    way = found[1].lower()
+    if way in ("http", "https"):
+        return f"a webhook is written {'jsons' if way == 'https' else 'json'}:// in place of {way}://"
+    if way not in TOLD_BY:
+        return f"its way is none of {', '.join(sorted(TOLD_BY))}"
+    return "it has no host, or a port that is none" if way in HOSTED and not _hosted(address) else None
+
+
+def _hosted(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False

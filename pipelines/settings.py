@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from urllib.parse import unquote
@@ -152,7 +152,21 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(
         60.0, gt=0, description="seconds that a claim on a batch outlives a sign of life"
     )
-    alert_webhook: SecretStr | None = Field(None, description="where failure alerts are posted, if anywhere")
+    alert_urls: SecretStr | None = Field(
+        None,
+        description="where people are told: Apprise addresses such as mailtos:// slack:// jsons://, spaces between",
+    )
+    alert_urls_file: Path | None = Field(
+        None, description="a file with those addresses that its owner alone may read, in place of alert_urls"
+    )
+    alert_severity: str = Field(
+        "warning",
+        pattern="^(info|warning|critical)$",
+        description="people are told what is at least so severe: info, warning or critical",
+    )
+    alert_reminder_hours: float = Field(
+        24.0, gt=0, description="hours after which what still lasts is told again"
+    )
 
     @field_validator("home", "landing", "keys")
     @classmethod
@@ -165,18 +179,22 @@ class Settings(BaseSettings):
             )
         return None if folder is None else folder.absolute()
 
-    @field_validator("alert_webhook")
-    @classmethod
-    def _can_be_posted_to(cls, webhook: SecretStr | None) -> SecretStr | None:
-        """`alert_webhook` is an address such as https://host/path, in ASCII, without spaces, user or password."""
-        if webhook is None or not webhook.get_secret_value():
-            return None
-        if not places.is_web_address(webhook.get_secret_value()):
+    @model_validator(mode="after")
+    def _alerts_can_be_told(self) -> "Settings":
+        """`alert_urls`, or the file named in its place, holds addresses of Apprise that post over the network."""
+        if self.alert_urls and self.alert_urls_file:
             raise EvergreenError(
-                "EVERGREEN_ALERT_WEBHOOK is no address that alerts can be posted to: it must look like"
-                " https://host/path (or http), in ASCII, without spaces, user or password; its value is not shown"
+                "EVERGREEN_ALERT_URLS and EVERGREEN_ALERT_URLS_FILE are both set; leave one out"
             )
-        return webhook
+        name = "EVERGREEN_ALERT_URLS_FILE" if self.alert_urls_file else "EVERGREEN_ALERT_URLS"
+        told = self.alert_addresses
+        for place, address in enumerate(told, 1):
+            why = places.cannot_be_told_at(address)
+            if why is not None:
+                raise EvergreenError(
+                    f"{name}: alerts cannot go to address {place} of {len(told)}: {why}; its value is not shown"
+                )
+        return self
 
     @model_validator(mode="after")
     def _door(self) -> "Settings":
@@ -263,12 +281,21 @@ class Settings(BaseSettings):
         found = SERVER_LOGIN.match(self.tracking_uri.get_secret_value()) if self.tracking_uri else None
         return (unquote(found["user"]), unquote(found["password"] or "")) if found else None
 
+    @property
+    def alert_addresses(self) -> list[str]:
+        """Where people are told, each an address of Apprise; a file of them is read anew each time."""
+        if self.alert_urls_file is not None:
+            return places.told_at(_own(self.alert_urls_file))
+        return places.told_at(self.alert_urls.get_secret_value()) if self.alert_urls else []
+
     def secrets(self) -> list[str]:
         """Every secret value, and every password inside one as it is written and as it is meant."""
         fields = [getattr(self, name) for name in type(self).model_fields]
         whole = [field.get_secret_value() for field in fields if isinstance(field, SecretStr)]
+        with suppress(EvergreenError):  # of the file; people are told of that where it is used
+            whole += [part for each in self.alert_addresses for part in (each, each.partition("://")[2])]
         inside = [match[1] or match[2] for text in whole for match in PASSWORD.finditer(text)]
-        return list(dict.fromkeys([*whole, *inside, *map(unquote, inside)]))
+        return [text for text in dict.fromkeys([*whole, *inside, *map(unquote, inside)]) if text]
 
     @property
     def mlflow_artifacts(self) -> str:
@@ -288,6 +315,18 @@ def _text(file: Path) -> str:
         return file.read_text()
     except (OSError, ValueError):
         raise EvergreenError(f"EVERGREEN_SERVING_KEY_FILE: {file} is no text that can be read") from None
+
+
+def _own(file: Path) -> str:
+    """The text of a file that its owner alone may read."""
+    try:
+        if file.stat().st_mode & 0o077:
+            raise EvergreenError(
+                f"EVERGREEN_ALERT_URLS_FILE: others than its owner may use {file}; mend it: chmod 600 {file}"
+            )
+        return file.read_text()
+    except (OSError, ValueError):
+        raise EvergreenError(f"EVERGREEN_ALERT_URLS_FILE: {file} is no text that can be read") from None
 
 
 _SCRATCH: list[Settings] = []

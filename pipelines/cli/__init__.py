@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from pipelines.catalog import REFERENCE
-from pipelines.cli import audit, costs, features, keys, metrics, prove, quarantine, schema
+from pipelines.cli import alerts, audit, costs, features, keys, metrics, prove, quarantine, schema
 from pipelines.cli.models import diff, own, record, rollout, scorecard, search, versions
 from pipelines.cli.output import GATE, MENDED, REFUSED, AsJson, console, explained, settings, show
 from pipelines.contracts import EvergreenError
@@ -26,6 +26,7 @@ app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(schema.app, name="schema")
 app.add_typer(features.app, name="features")
 app.add_typer(audit.app, name="audit")
+app.add_typer(alerts.app, name="alerts")
 app.add_typer(keys.app, name="keys")
 app.command("who-was-champion")(audit.who_was_champion)
 app.command()(audit.explain)

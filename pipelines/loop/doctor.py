@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines import catalog
+from pipelines.alerting.delivery import checked
 from pipelines.contracts import EvergreenError
 from pipelines.settings import Settings, settings
 from pipelines.stores import Stores
@@ -39,6 +40,7 @@ def examine(settings: Settings) -> list[dict[str, Any]]:
         ("audit log", lambda: _audit(stores)),
         ("keys", lambda: _keys(stores)),
         ("champions", lambda: _champions(stores)),
+        ("alerts", lambda: checked(settings)),
     ]
     return [_finding(name, check) for name, check in checks]
 

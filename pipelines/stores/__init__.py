@@ -1,6 +1,7 @@
 """The stores of one deployment, opened when first used and passed to the stages."""
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,7 @@ from pipelines.acting import acting
 
 if TYPE_CHECKING:
     from pipelines.settings import Settings
+    from pipelines.stores.alerts import Alerts
     from pipelines.stores.answers.archive import Archive
     from pipelines.stores.answers.comparisons import Comparisons
     from pipelines.stores.answers.predictions import Predictions
@@ -65,6 +67,12 @@ class Stores:
         from pipelines.stores.signals import Signals
 
         return Signals(self.settings.database)
+
+    @cached_property
+    def alerts(self) -> "Alerts":
+        from pipelines.stores.alerts import Alerts
+
+        return Alerts(self.settings.database, timedelta(hours=self.settings.alert_reminder_hours))
 
     @cached_property
     def features(self) -> "Features":

@@ -1,1 +1,1 @@
-"""Evergreen's use of Airflow's extension points: arrival trigger, alerts, running a stage as a task."""
+"""Evergreen's use of Airflow's extension points: arrival trigger, notifiers, running a stage as a task."""

@@ -13,11 +13,12 @@ from typing import Annotated, Any
 
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
-from fastapi import APIRouter, Depends, Header, HTTPException, Request
+from fastapi import APIRouter, BackgroundTasks, Depends, Header, HTTPException, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from evergreen_airflow.layout import page
+from evergreen_airflow.notifiers import told
 from pipelines.catalog import ModelSpec, models
 from pipelines.contracts import EvergreenError, as_json
 from pipelines.settings import settings
@@ -104,11 +105,13 @@ def rollback(
     dag_id: str,
     asked: Asked,
     user: GetUserDep,
+    after: BackgroundTasks,
     x_evergreen: Annotated[str, Header()] = "",
     sec_fetch_site: Annotated[str, Header()] = "same-origin",
     content_type: Annotated[str, Header()] = "",
 ) -> JSONResponse:
     """Roll back now, in the name of who is logged in. 403 from another site, 409 with every reason if it cannot be."""
+    from pipelines.alerting import happened
     from pipelines.promotion.rollback import rollback as move
 
     plain = content_type.partition(";")[0].strip() == "application/json"
@@ -121,6 +124,7 @@ def rollback(
         answer = move(spec, stores, datetime.now(UTC), asked.reason, asked.to)
     except EvergreenError as error:
         raise HTTPException(409, str(error)) from None
+    after.add_task(told, lambda stores, now: happened.decided(spec.name, stores, now))
     return JSONResponse(as_json(answer))
 
 

@@ -8,7 +8,7 @@ from airflow.sdk import Param, get_current_context
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.sdk.log import mask_secret
 
-from evergreen_airflow.alerts import failed
+from evergreen_airflow.notifiers import TaskFailed, TaskWell
 from pipelines.acting import acting, acting_as
 from pipelines.contracts import EvergreenError, NothingToDo, TransientError
 from pipelines.settings import settings
@@ -56,7 +56,7 @@ def earlier_try() -> str | None:
 
 
 def defaults(owner: str) -> dict[str, Any]:
-    """What every task has: an owner, retries with back-off, and an alert when they are used up."""
+    """What every task has: an owner, retries with back-off, and an alert when they are used up, until it runs again."""
     return {
         "owner": owner,
         "retries": 2,
@@ -64,7 +64,9 @@ def defaults(owner: str) -> dict[str, Any]:
         "retry_exponential_backoff": True,
         "max_retry_delay": timedelta(minutes=10),
         "execution_timeout": timedelta(hours=2),
-        "on_failure_callback": failed,
+        "on_failure_callback": TaskFailed(),
+        "on_success_callback": TaskWell(),
+        "on_skipped_callback": TaskWell(),
     }
 
 

@@ -1,13 +1,11 @@
-"""Rules of the alerts and of how a stage's errors reach Airflow."""
+"""Rules of how a stage's errors reach Airflow."""
 
-import json
 from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
 
 from pipelines.contracts import EvergreenError, NothingToDo, TransientError
-from pipelines.settings import settings
 
 
 def test_a_persons_mistake_is_not_retried_and_a_passing_fault_is() -> None:
@@ -23,18 +21,6 @@ def test_a_persons_mistake_is_not_retried_and_a_passing_fault_is() -> None:
         stage(raises, NothingToDo("nothing"))
     with pytest.raises(TransientError):
         stage(raises, TransientError("later"))
-
-
-def test_a_failed_task_tells_what_broke_and_whether_to_act() -> None:
-    from evergreen_airflow.alerts import failed
-
-    task = SimpleNamespace(dag_id="retrain_x", task_id="train")
-    failed({"task_instance": task, "run_id": "r", "exception": ValueError("boom")})
-    (line,) = (settings().home / "alerts.jsonl").read_text().splitlines()
-    alert = json.loads(line)
-    assert alert["what"] == "retrain_x.train failed"
-    assert "boom" in alert["why"]
-    assert alert["act"].startswith("Yes")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pipelines.cli.alerts import decided
 from pipelines.cli.output import AsJson, explained, settings, show
 
 
@@ -31,6 +32,7 @@ def rollout(
         moves.plan(spec)
         if take_back:
             moves.take_back(spec, stores, now, reason)
+            decided(model, stores)
         found = steps.look(model) if look and not take_back else shown(spec, stores, now)
         show(found, as_json_text, _told)
 

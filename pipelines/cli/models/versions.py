@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipelines.cli.alerts import decided
 from pipelines.cli.output import GATE, AsJson, explained, progress, settings, show
 from pipelines.contracts import EvergreenError, Promotion, as_json
 from pipelines.stores import Stores
@@ -32,6 +33,7 @@ def promote(
         answer = steps.promote(model, number)
         show(answer, as_json_text, _moved)
         _served(model, answer)
+        decided(model, _stores())
         done = answer["promoted"] or _rolls_out(model, number)
     if not done:
         raise typer.Exit(GATE)
@@ -52,6 +54,7 @@ def rollback(
         show(answer, as_json_text, _moved)
         _served(spec.name, as_json(answer))
         _cards(spec, answer, stores)
+        decided(spec.name, stores)
 
 
 def override(named: Named, reason: Reason, as_json_text: AsJson = False) -> None:
@@ -64,6 +67,7 @@ def override(named: Named, reason: Reason, as_json_text: AsJson = False) -> None
         show(answer, as_json_text, _moved)
         _served(spec.name, as_json(answer))
         _cards(spec, answer, stores)
+        decided(spec.name, stores)
 
 
 def approve(

@@ -188,7 +188,7 @@ def _settings(home: Path) -> Settings:
         host="127.0.0.1",
         arrival_sweep=f"* * * * * */{SWEEP_SECONDS}",
         lease_seconds=LEASE_SECONDS,
-        alert_webhook=SecretStr("http://127.0.0.1:9/"),
+        alert_urls=SecretStr("json://127.0.0.1:9/"),
         airflow_port=free_port(),
         mlflow_port=free_port(),
         serving_port=free_port(),

@@ -17,8 +17,8 @@ STALE = timedelta(days=7)
 
 def notified(scene: Scene) -> Evidence:
     """Somebody is told when a source, a library or a task breaks: an address is set, and the way there is tested."""
-    if scene.stores.settings.alert_webhook is None:
-        return nothing("EVERGREEN_ALERT_WEBHOOK is not set: nobody is told")
+    if not scene.stores.settings.alert_addresses:
+        return nothing("EVERGREEN_ALERT_URLS is not set: nobody is told")
     found = scene.outcomes.of(ALERTS)
     if not found:
         return nothing(f"an address is set, but {ALERTS} did not pass here")

@@ -158,7 +158,7 @@ SECTIONS: dict[str, tuple[Item, ...]] = {
             "Dependency changes result in notification",
             monitoring.notified,
             "make test",
-            "set EVERGREEN_ALERT_WEBHOOK, and run `make test`",
+            "set EVERGREEN_ALERT_URLS, and run `make test`",
         ),
         Item(
             "Data invariants hold for inputs",

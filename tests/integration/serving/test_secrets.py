@@ -70,7 +70,7 @@ def secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
         database_url=f"postgresql+psycopg2://ada:hush-database@127.0.0.1:{port}/evergreen",
         online_store="redis",
         redis_url=f"127.0.0.1:{port},password=hush-redis",
-        alert_webhook=f"http://127.0.0.1:{port}/hush-webhook",
+        alert_urls=f"json://127.0.0.1:{port}/hush-webhook",
         serving_poll_seconds=0.05,
     )
 

@@ -151,7 +151,7 @@ def test_a_check_refuses_what_it_says(check: tuple[str, str], given: Any) -> Non
         {"home": "s3://b/x"},
         {"landing": "s3://b"},
         {"keys": "s3://b"},
-        {"alert_webhook": "x y"},
+        {"alert_urls": "x y"},
         {"lake": "/a*b"},
         {"serving_tls_cert": "/c.pem"},
         {"serving_tls_key": "/k.pem"},

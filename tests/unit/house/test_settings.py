@@ -15,7 +15,7 @@ SECRETS = {
     "tracking_uri": "http://ada:hush-1@127.0.0.1:1",
     "database_url": "postgresql+psycopg2://ada:hush-2@127.0.0.1/x",
     "redis_url": "127.0.0.1:1,password=hush-3",
-    "alert_webhook": "https://hooks.example/hush-4",
+    "alert_urls": "jsons://hooks.example/hush-4",
 }
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["C"]), min_size=1, max_size=20)
 

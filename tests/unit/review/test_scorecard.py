@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from pipelines import catalog
@@ -333,8 +334,8 @@ def test_an_answer_that_is_no_number_takes_the_point_of_stability(scene: Scene) 
 
 
 def test_alerts_count_where_somebody_is_told_and_the_way_is_tested(scene: Scene) -> None:
-    assert "EVERGREEN_ALERT_WEBHOOK" in monitoring.notified(scene).said
-    told = scene.stores.settings.model_copy(update={"alert_webhook": "https://x"})
+    assert "EVERGREEN_ALERT_URLS" in monitoring.notified(scene).said
+    told = scene.stores.settings.model_copy(update={"alert_urls": SecretStr("jsons://x")})
     again = Scene(SPEC, Stores(told), scene.looking, NOW, scene.project, scene.outcomes)
     assert "did not pass" in monitoring.notified(again).said
 
