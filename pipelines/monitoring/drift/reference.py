@@ -64,12 +64,34 @@ class Column:
         return np.asarray((high + PRIOR * high.sum() / max((low + high).sum(), 1.0)) / (low + high + PRIOR))
 
     @cached_property
+    def related(self) -> "NDArray[np.float64]":
+        """The directions in which a relation to the label is looked at: a bin of few labels has no say."""
+        import numpy as np
+
+        enough = self.counts[1:].sum(axis=(0, 1)) >= LABELS
+        return np.asarray(self.directions * enough[:, None])
+
+    def _loud(self, shares: "NDArray[np.float64]") -> "NDArray[np.float64]":
+        """The variance in each direction of one row's relation to its label, where rows have such shares."""
+        import numpy as np
+
+        return np.asarray(shares @ (self.related**2 * (self.upper * (1 - self.upper))[:, None]))
+
+    @cached_property
     def scale(self) -> "NDArray[np.float64]":
         """The deviation in each direction of one row's relation to its label."""
         import numpy as np
 
-        variance = self.shares @ (self.directions**2 * (self.upper * (1 - self.upper))[:, None])
-        return np.sqrt(np.maximum(variance, binned.LEAST_VARIANCE))
+        return np.sqrt(np.maximum(self._loud(self.shares), binned.LEAST_VARIANCE))
+
+    def louder(self, family: str, counts: "NDArray[np.float64]") -> "NDArray[np.float64]":
+        """By how much more a row of these varies than one of the reference, as rows elsewhere tell more or less."""
+        import numpy as np
+
+        if family == INPUT:
+            return np.ones(self.directions.shape[1])
+        labelled = counts[1:].sum(axis=(0, 1))
+        return np.maximum(self._loud(labelled / max(labelled.sum(), 1.0)) / self.scale**2, 1.0)
 
     def means(
         self, family: str, counts: "NDArray[np.float64]"
@@ -81,12 +103,13 @@ class Column:
             summed, rows = counts.sum(axis=0) @ self.directions, counts.sum(axis=(0, 2))
         else:
             low, high = counts[1], counts[2]
-            summed = (high * (1 - self.upper) - low * self.upper) @ self.directions / self.scale
+            summed = (high * (1 - self.upper) - low * self.upper) @ self.related / self.scale
             rows = (low + high).sum(axis=1)
         return np.asarray(summed / np.maximum(rows, 1.0)[:, None]), rows
 
 
 DOUBT = 0.25
+LABELS = 30
 PRIOR = 2.0
 """A bin with few labels is thought to have the share of all, as if so many rows of it said so."""
 

@@ -32,7 +32,7 @@ def _finding(
     reference: Reference, window: Sketches, asked: tuple[str, str], level: float, least: float
 ) -> DriftFinding | None:
     import numpy as np
-    from scipy.stats import t
+    from scipy.special import stdtr
 
     name, family = asked
     column, days = reference.columns[name], window.days()
@@ -42,8 +42,8 @@ def _finding(
         return None
     apart = rows @ each_day / rows.sum()
     variance, df = _variance(reference, asked, rows)
-    variance = variance + reference.doubt(name, family, counts, days) ** 2
-    each = 2 * t.sf(np.abs(apart) / np.sqrt(variance), df)
+    variance = variance * column.louder(family, counts) + reference.doubt(name, family, counts, days) ** 2
+    each = 2 * stdtr(df, -np.abs(apart) / np.sqrt(variance))  # Student's t, both tails
     each = np.minimum(each / _parts(column), 1.0)
     pvalue = float(each.min())
     if family == INPUT:
