@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run stop test check docs format lock clean install spark onnx bench-ingest bench-features bench-loop bench-models bench-own bench-serving bench-start
+.PHONY: help run stop test check docs format lock clean install spark onnx bench-ingest bench-drift bench-features bench-loop bench-models bench-own bench-serving bench-start
 
 ROWS ?= 300000 3000000
 ROUNDS ?= 5
@@ -54,6 +54,9 @@ bench-ingest: $(READY)  ## ingest against pandas, side by side; ROWS="300000 300
 bench-features: $(READY)  ## joins, materialization and online reads against stock Feast; JOINS="--labels 5000 ..." sizes it
 	@$(BIN)/python -m benchmarks.historical $(JOINS)
 	@$(BIN)/python -m benchmarks.materialize $(ONLINE)
+
+bench-drift: $(READY)  ## drift of many rows against Evidently, and ten million rows of 200 columns; DRIFT="--rows 300000 --large 0"
+	@$(BIN)/python -W ignore -m benchmarks.drift $(DRIFT)
 
 bench-loop: $(READY)  ## landed files to the new champion served, another commit against this one; ROUNDS=5 BASE=c57b43e
 	@$(BIN)/python -m benchmarks.loop --rounds $(ROUNDS) --base $(BASE) $(LOOP)

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
@@ -299,6 +299,25 @@ def drift(
 
     with explained():
         _conclude("drift", prove(days, columns, rows, stock, seed, _say), as_json_text)
+
+
+@app.command()
+def alarms(
+    begin: Annotated[
+        datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="the model is of the days before")
+    ] = FIRST,
+    end: Annotated[
+        datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="it is looked at up to here")
+    ] = LAST,
+    home: Annotated[Path | None, typer.Option(help="keeps it all; default: none")] = None,
+    as_json_text: AsJson = False,
+) -> None:
+    """The real year 2013: which alarms of drift began, when, beside what the frozen March model lost, as a picture."""
+    from pipelines.prove.alarms import prove
+
+    with explained(), TemporaryDirectory(prefix="evergreen-prove-") as folder:
+        proof = prove(REFERENCE, date(2013, 1, 1), begin.date(), end.date(), home or Path(folder), _say)
+        _conclude("alarms", proof, as_json_text)
 
 
 @app.command()
