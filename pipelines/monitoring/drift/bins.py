@@ -2,7 +2,7 @@
 
 A sample is told by how many of its rows lie in each bin; missing is a bin. The tests look at a few directions in which
 shares can move: for numbers the first orthogonal polynomials of the rank (Neyman's smooth test: place, spread, skew and
-tails), for categories each level, for both what is missing.
+tails) and what lies beyond nearly all that was seen, for categories each level, for both what is missing.
 """
 
 from dataclasses import dataclass
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BINS = 64
+BEYOND = 0.01
+"""The first and the last bin of numbers hold so much each."""
 ORDERS = 4
 LEVELS = 30
 RARE = 0.005
@@ -58,7 +60,8 @@ def cut(kind: Kind, column: Any) -> Bins:
         return Bins(kind, levels=tuple(best))
     if column.rows == column.missing:
         return Bins(kind)
-    cuts = np.asarray(column.kept.get_quantiles(list(np.arange(1, BINS) / BINS)))
+    ranks = [BEYOND, *np.arange(1, BINS) / BINS, 1 - BEYOND]
+    cuts = np.asarray(column.kept.get_quantiles(ranks))
     values, times = np.unique(cuts, return_counts=True)
     after = np.nextafter(values[times > 1], np.inf)
     edges = np.union1d(values, after)
@@ -70,7 +73,7 @@ def directions(kind: Kind, shares: "NDArray[np.float64]") -> "NDArray[np.float64
     import numpy as np
 
     there = shares[:-1]
-    inside = _levels(there) if kind == "categorical" else _orders(there)
+    inside = _levels(there) if kind == "categorical" else np.column_stack([_orders(there), _beyond(there)])
     found = np.zeros((len(shares), inside.shape[1] + 1))
     found[:-1, :-1] = inside
     found[-1, -1] = 1.0
@@ -98,6 +101,15 @@ def _orders(shares: "NDArray[np.float64]") -> "NDArray[np.float64]":
     root = np.sqrt(part)[:, None]
     _, triangle = np.linalg.qr(powers * root)
     return np.asarray(powers @ np.linalg.inv(triangle))[:, 1:]
+
+
+def _beyond(shares: "NDArray[np.float64]") -> "NDArray[np.float64]":
+    """Whether a row lies in the first or the last bin, against their share of what is not missing."""
+    import numpy as np
+
+    ends = np.zeros(len(shares))
+    ends[[0, -1]] = 1.0
+    return np.asarray(ends - shares @ ends / max(float(shares.sum()), 1e-300))
 
 
 def _standard(found: "NDArray[np.float64]", shares: "NDArray[np.float64]") -> "NDArray[np.float64]":

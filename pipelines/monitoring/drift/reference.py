@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 INPUT, RELATION = "input", "relation"
 """What a test is about: a column's own values, or the answers that the same values have."""
-ORDERS = ["place", "spread", "skew", "tails"]
+ORDERS, BEYOND = ["place", "spread", "skew", "tails"], "beyond what was seen"
 WEEK = 7
 LABEL = "label"
 HARDLY = 0.1
@@ -53,7 +53,15 @@ class Column:
     def towards(self) -> list[str]:
         """What each direction is called; those of like columns have the same names."""
         inside = self.directions.shape[1] - 1
-        return [*(ORDERS[:inside] if self.bins.kind == "numeric" else ["levels"] * inside), "missing values"]
+        own = [*ORDERS[: inside - 1], BEYOND] if self.bins.kind == "numeric" else ["levels"] * inside
+        return [*own, "missing values"]
+
+    @property
+    def follows(self) -> "NDArray[np.bool_]":
+        """Which directions move with the powers of the place."""
+        import numpy as np
+
+        return np.asarray([towards in (*ORDERS[1:], BEYOND) for towards in self.towards])
 
     @cached_property
     def upper(self) -> "NDArray[np.float64]":
@@ -181,8 +189,7 @@ class Reference:
 
         means, rows = self.columns[name].means(family, counts)
         moved = rows @ _powers(means, self.expected(name, family, days))[:, 0] / max(rows.sum(), 1.0)
-        others = np.arange(means.shape[1]) > 0 if self.columns[name].bins.kind == "numeric" else False
-        return np.asarray(DOUBT * abs(moved) * np.ones(means.shape[1]) * others)
+        return np.asarray(DOUBT * abs(moved) * self.columns[name].follows)
 
     @cached_property
     def _own(self) -> "dict[tuple[str, str], tuple[NDArray[np.float64], NDArray[np.float64]]]":
@@ -201,8 +208,7 @@ class Reference:
             expected = self.expected(name, family, self.days)
             powers, root = _powers(means, expected), np.sqrt(rows)[:, None]
             slopes = np.linalg.lstsq(powers * root, (means - expected) * root, rcond=1e-6)[0]
-            kept = np.arange(means.shape[1]) > 0 if self.columns[name].bins.kind == "numeric" else False
-            found[name, family] = np.clip(slopes, -1.0, 1.0) * kept
+            found[name, family] = np.clip(slopes, -1.0, 1.0) * self.columns[name].follows
         return found
 
     @cached_property
