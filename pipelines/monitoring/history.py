@@ -24,7 +24,7 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 1rem auto
 div.wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 td, th { padding: .1rem .6rem; text-align: left; vertical-align: top; border-bottom: 1px solid #8884; }
-td.yes { font-weight: 600; }
+td.yes { font-weight: 600; } td:first-child { white-space: nowrap; }
 svg { width: 100%; height: auto; font: 12px system-ui, sans-serif; fill: currentColor; }
 svg polyline { fill: none; stroke: var(--line); stroke-width: 2; } svg circle { fill: var(--line); }
 svg line { stroke: currentColor; opacity: .35; } svg line.asks { stroke-dasharray: 6 4; opacity: .7; }

@@ -78,7 +78,7 @@ def _order(rows: "pd.DataFrame") -> "NDArray[np.int64]":
         if strata.max(initial=0) >= FEW:
             strata = np.where(np.isnan(known), -1, known >= np.nanmedian(known))
         key = key * (FEW + 1) + strata.astype("int64") + 1
-    return np.argsort(key, kind="stable")
+    return np.asarray(np.argsort(key, kind="stable"))
 
 
 def _candidates(order: "NDArray[np.int64]", most: int, many: int) -> "NDArray[np.int64]":
@@ -86,7 +86,7 @@ def _candidates(order: "NDArray[np.int64]", most: int, many: int) -> "NDArray[np
     import numpy as np
 
     step = np.arange(most) + np.random.default_rng(0).random((many, most))
-    return order[np.minimum((step * (len(order) / most)).astype("int64"), len(order) - 1)]
+    return np.asarray(order[np.minimum((step * (len(order) / most)).astype("int64"), len(order) - 1)])
 
 
 def _coded(rows: "pd.DataFrame") -> Iterator[tuple[str, Kind, "NDArray[np.int64]", int]]:
