@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from pipelines.catalog import REFERENCE
-from pipelines.cli import alerts, audit, costs, evidently, features, keys, metrics, prove, quarantine, schema
+from pipelines.cli import alerts, audit, costs, features, keys, metrics, prove, quarantine, schema
 from pipelines.cli.models import diff, own, record, rollout, scorecard, search, versions
 from pipelines.cli.output import GATE, MENDED, REFUSED, AsJson, console, explained, settings, show
 from pipelines.contracts import EvergreenError
@@ -33,7 +33,7 @@ app.command()(audit.explain)
 app.command()(features.impact)
 app.command()(features.parity)
 app.command()(metrics.metrics)
-app.command()(evidently.evidently)
+app.command()(metrics.evidently)
 app.command()(record.card)
 app.command()(costs.cost)
 for command in versions.COMMANDS:

@@ -43,6 +43,8 @@ def _numbers(labels: Any) -> "NDArray[np.float64]":
 def _lacks(spec: ModelSpec, truth: Any, answer: Any) -> bool:
     import numpy as np
 
+    if spec.task == "multiclass" and spec.outputs < 3:  # Evidently takes two classes for yes and no
+        return True
     if not len(truth) or np.isnan(truth).any() or np.isnan(answer).any():
         return True
     classes = 1 if spec.task == "regression" else max(2, spec.outputs)

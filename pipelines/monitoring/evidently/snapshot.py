@@ -1,5 +1,6 @@
 """Evidently's report of two samples: what moved by our verdict, its summary, how the champion answers, and tests."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ def snapshot(
     spec: ModelSpec, seen: Watched, drift: Moved, said: "Said | None", as_of: datetime, version: int
 ) -> Any:
     """Evidently's run of everything it can be asked about these samples."""
+    seen = _finite(seen)
     more = quality(spec, seen, said)
     parts = [*_summary(seen, drift), *more.parts, *conditions(spec, seen)]
     return _run(spec, seen, drift, parts, as_of, version, more.columns, more.roles)
@@ -30,7 +32,16 @@ def snapshot(
 
 def bare(spec: ModelSpec, seen: Watched, drift: Moved, as_of: datetime, version: int) -> Any:
     """The same with nothing beside what moved, for samples that the rest cannot be asked about."""
-    return _run(spec, seen, drift, [], as_of, version, ({}, {}), {})
+    return _run(spec, _finite(seen), drift, [], as_of, version, ({}, {}), {})
+
+
+def _finite(seen: Watched) -> Watched:
+    """The columns that have values on both sides once endless numbers, which Evidently cannot draw, count as missing."""
+    import numpy as np
+
+    old, new = (side.replace([np.inf, -np.inf], np.nan) for side in (seen.old, seen.new))
+    kinds = {c: kind for c, kind in seen.kinds.items() if old[c].notna().any() and new[c].notna().any()}
+    return replace(seen, old=old, new=new, kinds=kinds)
 
 
 def _run(
@@ -77,7 +88,6 @@ def _summary(seen: Watched, drift: Moved) -> list[Any]:
 
     surest = [each.column for each in drift.findings if each.family == INPUT and each.column in seen.kinds]
     names = [c for c in dict.fromkeys([*surest, *seen.kinds]) if c != LABEL][:LOOKED_AT]
-    names = [c for c in names if seen.new[c].notna().any() and seen.old[c].notna().any()]
     none = {f"{each}_tests": [] for each in UNTESTED} | {"unique_values_count_tests": {}}
     return [DatasetStats(include_tests=False), *(ValueStats(c, **none) for c in names)]
 

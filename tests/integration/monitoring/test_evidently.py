@@ -68,9 +68,11 @@ def test_the_champions_answers_have_their_quality_in_the_run(usual: Any) -> None
 @pytest.mark.parametrize("task", ["multiclass", "regression"])
 def test_a_model_of_another_task_has_its_own_quality(task: str) -> None:
     old, new = frame(400, 0, 1.0), frame(400, 1, 1.0)
-    classes = ("no", "<yes>") if task == "multiclass" else ()
+    classes = ("no", "<yes>", "both") if task == "multiclass" else ()
+    for side in (old, new):
+        side["label"] = np.arange(400) % 3
     of = SPEC.model_copy(update={"task": task, "label": SPEC.label.model_copy(update={"classes": classes})})
-    answers = [np.column_stack([1 - s, s]) if classes else s for s in said(old, new)]
+    answers = [np.column_stack([(1 - s) / 2, s, (1 - s) / 2]) if classes else s for s in said(old, new)]
     found = snapshot(of, watched(of, old, new), MOVED, tuple(answers), AS_OF, 3)
     assert any(each["metric_name"].startswith(workspace.LOSS[task]) for each in found.dict()["metrics"])
 
