@@ -1,4 +1,4 @@
-"""`evergreen metrics` and `evergreen evidently`: the loop in numbers for Prometheus, its drift in Evidently's own UI."""
+"""`evergreen metrics` and `evergreen evidently`: the loop in numbers, and drift in Evidently's own UI."""
 
 from collections.abc import Callable
 from typing import Annotated

@@ -37,7 +37,8 @@ def quality(spec: ModelSpec, seen: Watched, said: "tuple[NDArray[Any], NDArray[A
 def _numbers(labels: Any) -> "NDArray[np.float64]":
     import pandas as pd
 
-    return pd.to_numeric(labels, errors="coerce").to_numpy("float64")
+    found: NDArray[np.float64] = pd.to_numeric(labels, errors="coerce").to_numpy("float64")
+    return found
 
 
 def _lacks(spec: ModelSpec, truth: Any, answer: Any) -> bool:

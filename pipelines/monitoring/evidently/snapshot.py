@@ -14,16 +14,22 @@ from pipelines.monitoring.watched import Watched
 if TYPE_CHECKING:
     pass
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 LOOKED_AT = 8
 """Columns whose values are summed up, the surest to have moved first; of 55 columns all took 13 to 19 s."""
-Said = "tuple[NDArray[Any], NDArray[Any]]"
-"""What the champion says of the rows of both samples: of training's, and of the newest."""
 
 
 def snapshot(
-    spec: ModelSpec, seen: Watched, drift: Moved, said: "Said | None", as_of: datetime, version: int
+    spec: ModelSpec,
+    seen: Watched,
+    drift: Moved,
+    said: "tuple[NDArray[Any], NDArray[Any]] | None",
+    as_of: datetime,
+    version: int,
 ) -> Any:
-    """Evidently's run of everything it can be asked about these samples."""
+    """Evidently's run of all it can be asked about both samples, with what the champion `said` of old and new rows."""
     seen = _finite(seen)
     more = quality(spec, seen, said)
     parts = [*_summary(seen, drift), *more.parts, *conditions(spec, seen)]
@@ -36,7 +42,7 @@ def bare(spec: ModelSpec, seen: Watched, drift: Moved, as_of: datetime, version:
 
 
 def _finite(seen: Watched) -> Watched:
-    """The columns that have values on both sides once endless numbers, which Evidently cannot draw, count as missing."""
+    """The columns that have values on both sides once endless numbers, which it cannot draw, are missing."""
     import numpy as np
 
     old, new = (side.replace([np.inf, -np.inf], np.nan) for side in (seen.old, seen.new))
@@ -88,7 +94,7 @@ def _summary(seen: Watched, drift: Moved) -> list[Any]:
 
     surest = [each.column for each in drift.findings if each.family == INPUT and each.column in seen.kinds]
     names = [c for c in dict.fromkeys([*surest, *seen.kinds]) if c != LABEL][:LOOKED_AT]
-    none = {f"{each}_tests": [] for each in UNTESTED} | {"unique_values_count_tests": {}}
+    none: dict[str, Any] = {f"{each}_tests": [] for each in UNTESTED} | {"unique_values_count_tests": {}}
     return [DatasetStats(include_tests=False), *(ValueStats(c, **none) for c in names)]
 
 
