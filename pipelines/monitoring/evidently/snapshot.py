@@ -12,9 +12,6 @@ from pipelines.monitoring.moved import Moved
 from pipelines.monitoring.watched import Watched
 
 if TYPE_CHECKING:
-    pass
-
-if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LOOKED_AT = 8
