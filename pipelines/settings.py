@@ -61,6 +61,7 @@ class Settings(BaseSettings):
     mlflow_port: int = Field(5000, description="MLflow's UI")
     serving_port: int = Field(8000, description="the prediction API")
     metrics_port: int = Field(9464, description="the loop in numbers, where `evergreen metrics --serve` runs")
+    evidently_port: int = Field(8085, description="Evidently's UI, where `evergreen evidently` runs")
     serving_poll_seconds: float = Field(
         0.5, gt=0, description="seconds between two looks of serving for a new champion"
     )

@@ -33,6 +33,7 @@ app.command()(audit.explain)
 app.command()(features.impact)
 app.command()(features.parity)
 app.command()(metrics.metrics)
+app.command()(metrics.evidently)
 app.command()(record.card)
 app.command()(costs.cost)
 for command in versions.COMMANDS:

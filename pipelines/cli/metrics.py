@@ -1,11 +1,11 @@
-"""`evergreen metrics`: the loop in numbers, for Prometheus."""
+"""`evergreen metrics` and `evergreen evidently`: the loop in numbers, and drift in Evidently's own UI."""
 
 from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
-from pipelines.cli.output import errors, explained, settings
+from pipelines.cli.output import errors, explained, progress, settings
 from pipelines.contracts import EvergreenError
 from pipelines.stores import Stores
 
@@ -42,3 +42,16 @@ def _serve(shown: Callable[[], bytes], host: str, port: int) -> None:
         made.serve_forever()
     except KeyboardInterrupt:
         made.server_close()
+
+
+def evidently(
+    port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="where it listens, EVERGREEN_EVIDENTLY_PORT if left out"),
+    ] = None,
+) -> None:
+    """Show the monitor's runs in Evidently's own UI, a project per model, on this machine alone until it is stopped."""
+    with explained():
+        from pipelines.monitoring.evidently import ui
+
+        ui.serve(settings().home / "evidently", port or settings().evidently_port, progress)

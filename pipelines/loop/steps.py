@@ -320,9 +320,9 @@ def performance(model: str, since: str | None = None, as_of: str | None = None) 
 
     Without `since` of the last ninety days that it answered about, so that an old log costs no more than a young one.
     """
-    from pipelines.monitoring.performance import SHOWN
-    from pipelines.monitoring.performance import performance as told
-    from pipelines.monitoring.performance_page import paged
+    from pipelines.monitoring.performance.days import SHOWN
+    from pipelines.monitoring.performance.days import performance as told
+    from pipelines.monitoring.performance.page import paged
     from pipelines.rollout.past import spans
 
     spec, shared, end = catalog.model(model), stores(), clock(as_of)

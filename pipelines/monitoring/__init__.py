@@ -14,7 +14,6 @@ __all__ = [
     "figures",
     "monitor",
     "performance",
-    "performance_page",
     "policy",
     "truth",
 ]

@@ -6,7 +6,8 @@ wholly missing on one side, and so would say nothing of all others.
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from html import escape
 from pathlib import Path
@@ -14,9 +15,10 @@ from typing import Any
 
 from pipelines.catalog import ModelSpec
 from pipelines.contracts import as_json
-from pipelines.monitoring.drift.reference import INPUT
+from pipelines.monitoring.evidently.snapshot import bare, snapshot
 from pipelines.monitoring.moved import Moved
 from pipelines.monitoring.watched import Watched
+from pipelines.places import whole
 
 log = logging.getLogger(__name__)
 PLAIN = '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Drift</title></head><body></body></html>'
@@ -26,69 +28,72 @@ SHOWN = 20
 STYLE = "font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 1rem auto; padding: 0 1rem"
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """What the page shows beside our own tables: both samples, how near they are, and the champion's answers to them.
+
+    `look` is what the history tells of this report.
+    """
+
+    seen: Watched
+    near: tuple[str, ...] = ()
+    said: Any = None
+    look: dict[str, Any] = field(default_factory=dict)
+    version: int = 0
+
+
 def reported(
-    spec: ModelSpec, seen: Watched, drift: Moved, folder: Path, as_of: datetime
-) -> tuple[Path, Path]:
-    """The report's files, HTML and JSON; they come out whatever the samples hold."""
+    spec: ModelSpec, drawn: Drawn, drift: Moved, folder: Path, as_of: datetime
+) -> tuple[Path, Path, Any]:
+    """The report's files, HTML and JSON, which come out whatever the samples hold; and Evidently's run, if there is."""
     folder.mkdir(parents=True, exist_ok=True)
     html, plain = (folder / f"{as_of:%Y%m%dT%H%M%SZ}.{kind}" for kind in ("html", "json"))
-    page, facts, failed = _compared(spec, seen, drift)
-    said = {"vanished": seen.vanished, "left_out": seen.left_out, "not_drawn": failed}
-    ours = said | {"drift": as_json(drift.findings)}
-    plain.write_text(json.dumps(ours | facts, indent=2))
-    html.write_text(_first(page, _section(seen, drift, failed)))
-    return html, plain
+    page, facts, failed, run = _compared(spec, drawn, drift, as_of)
+    seen = drawn.seen
+    said = {"vanished": seen.vanished, "left_out": seen.left_out, "not_drawn": failed, "near": drawn.near}
+    ours = said | {"drift": as_json(drift.findings), "look": drawn.look}
+    with whole(plain) as part:
+        part.write_text(json.dumps(ours | facts, indent=2))
+    with whole(html) as part:
+        part.write_text(_first(page, _section(drawn, drift, failed)))
+    return html, plain, run
 
 
-def _compared(spec: ModelSpec, seen: Watched, drift: Moved) -> tuple[str, dict[str, Any], str | None]:
-    """Evidently's page and facts of the columns that can be compared, or why there are none."""
-    if not seen.kinds:
-        return PLAIN, {}, "no column can be compared"
-    try:
-        snapshot = _snapshot(spec, seen, drift)
-        return str(snapshot.get_html_str(as_iframe=False)), json.loads(snapshot.json()), None
-    except Exception as error:
-        log.exception("Evidently cannot compare these samples")
-        return PLAIN, {}, f"Evidently cannot compare these samples ({type(error).__name__})"
+def _compared(
+    spec: ModelSpec, drawn: Drawn, drift: Moved, as_of: datetime
+) -> tuple[str, dict[str, Any], str | None, Any]:
+    """Evidently's page, facts and run of the columns that can be compared, or why there are none.
+
+    Where it cannot be asked for all, it is asked for what moved alone.
+    """
+    if not drawn.seen.kinds:
+        return PLAIN, {}, "no column can be compared", None
+    failed = None
+    for asked in (lambda *a: snapshot(spec, drawn.seen, drift, drawn.said, *a), _bare(spec, drawn, drift)):
+        try:
+            run = asked(as_of, drawn.version)
+            return str(run.get_html_str(as_iframe=False)), json.loads(run.json()), failed, run
+        except Exception as error:
+            log.exception("Evidently cannot compare these samples")
+            failed = f"Evidently cannot compare these samples ({type(error).__name__})"
+    return PLAIN, {}, failed, None
 
 
-def _snapshot(spec: ModelSpec, seen: Watched, drift: Moved) -> Any:
-    from evidently import DataDefinition, Dataset, Report
-    from evidently.presets import DataDriftPreset
-
-    name = _judged(drift)
-    numbers, words = ([c for c, k in seen.kinds.items() if k == kind] for kind in ("numeric", "categorical"))
-    definition = DataDefinition(numerical_columns=numbers, categorical_columns=words)
-    preset = DataDriftPreset(
-        drift_share=spec.monitor.drift_share,
-        num_method=name,
-        cat_method=name,
-    )
-    sides = [side[list(seen.kinds)] for side in (seen.new, seen.old)]
-    return Report([preset]).run(*(Dataset.from_pandas(side, data_definition=definition) for side in sides))
+def _bare(spec: ModelSpec, drawn: Drawn, drift: Moved) -> Callable[[datetime, int], Any]:
+    return lambda as_of, version: bare(spec, drawn.seen, drift, as_of, version)
 
 
-def _judged(drift: Moved) -> str:
-    """Make our test of all rows known to Evidently, which shows its p-values and goes by it; its name there."""
-    from evidently.legacy.calculations.stattests.registry import StatTest, register_stattest
-    from evidently.legacy.core import ColumnType
-
-    said = {each.column: (each.pvalue, each.moved) for each in drift.findings if each.family == INPUT}
-    kinds = [ColumnType.Numerical, ColumnType.Categorical]
-    test = StatTest("calibrated", "p-value calibrated by past weeks, of all rows", kinds, 0.0)
-    register_stattest(test, lambda reference, *_: said.get(str(reference.name), (1.0, False)))
-    return str(test.name)
-
-
-def _section(seen: Watched, drift: Moved, failed: str | None) -> str:
+def _section(drawn: Drawn, drift: Moved, failed: str | None) -> str:
     """What Evidently does not tell, to stand before what it does."""
     told = f"<p>Not drawn: {escape(failed)}.</p>" if failed else ""
+    seen = drawn.seen
     return (
         f'<section style="{STYLE}">'
         + _table("Vanished", "every row lacks it", seen.vanished)
         + told
         + _moved(drift)
         + _table("Not compared", "why", seen.left_out)
+        + _near(drawn.near)
         + "</section>"
     )
 
@@ -108,6 +113,14 @@ def _moved(drift: Moved) -> str:
     )
     head = "".join(f"<th>{each}</th>" for each in heads)
     return f"<h2>All rows, the surest first</h2><table><tr>{head}</tr>{rows}</table>" if rows else ""
+
+
+def _near(near: Sequence[str]) -> str:
+    """What Evidently draws below, and how far it is from all rows."""
+    if not near:
+        return ""
+    drawn = escape("; ".join(near))
+    return f"<h2>What is drawn below</h2><p>{drawn}. <a href='index.html'>All reports</a></p>"
 
 
 def _first(page: str, section: str) -> str:

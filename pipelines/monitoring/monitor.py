@@ -1,28 +1,30 @@
 """Watches what arrives against what the champion learned from, and the champion against the truth."""
 
-import os
+import logging
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.catalog import ModelSpec
 from pipelines.contracts import Cause, DecayFinding, MonitorReport, NothingToDo, Signal
+from pipelines.monitoring import history
 from pipelines.monitoring.decay import at_gate, decay, decay_of_given
-from pipelines.monitoring.drift_page import reported
+from pipelines.monitoring.drift.reference import INPUT
+from pipelines.monitoring.drift_page import Drawn, reported
+from pipelines.monitoring.evidently import workspace
 from pipelines.monitoring.moved import Moved, moved
+from pipelines.monitoring.samples import sample
 from pipelines.monitoring.watched import LEAST, Watched, watched
 from pipelines.stores import Stores
 from pipelines.stores.audit import events
 from pipelines.stores.tracking.registry import Version
-from pipelines.training.answers import NOT_INPUT, answers
+from pipelines.training.answers import NOT_INPUT, answered, answers
 from pipelines.training.metrics import measures
 
 if TYPE_CHECKING:
     import pandas as pd
 
-os.environ.setdefault("DO_NOT_TRACK", "1")
-SAMPLE = (
-    5000  # of what is drawn; Evidently's own comparison took 438 s at 3M rows. Drift is judged on all rows
-)
+log = logging.getLogger(__name__)
 
 
 def monitor(
@@ -36,17 +38,21 @@ def monitor(
     if champion is None:
         raise NothingToDo(f"{spec.name} has no champion to watch yet")
     current = _whole(reference, current)
-    seen = watched(spec, _sampled(reference), _sampled(current))
+    then, now = sample(reference), sample(current)
+    seen = watched(spec, then.rows, now.rows)
     model = stores.tracking.load(spec.name, champion.version)
     drift = moved(spec, champion, model, seen, reference, current, stores)
     worn, given, metrics = _against_truth(spec, champion, model, current, as_of, stores)
-    folder = stores.settings.home / "reports" / "monitor" / spec.name
-    html, plain = reported(spec, seen, drift, folder, as_of)
+    asks = drift.share >= spec.monitor.drift_share
+    look = _look(champion, drift, asks, worn.decayed or given.decayed)
+    near = (then.told("at training"), now.told("now"))
+    drawn = Drawn(seen, near, _said(spec, model, then.rows, now.rows), look, champion.version)
+    html, plain = _kept(spec, drawn, drift, as_of, stores)
     stores.tracking.log_files(champion.run_id, "monitor", html, plain)
     return MonitorReport(
         model=spec.name,
         as_of=as_of,
-        drifted=drift.share >= spec.monitor.drift_share,
+        drifted=asks,
         drift_share=drift.share,
         columns=drift.effects(),
         rows_reference=len(reference),
@@ -63,6 +69,37 @@ def monitor(
         left_out=seen.left_out,
         findings=drift.findings,
     )
+
+
+def _look(champion: Version, drift: Moved, asks: bool, decayed: bool) -> dict[str, Any]:
+    """What the history tells of this look."""
+    moved = [
+        each.column if each.family == INPUT else f"{each.column} (label)"
+        for each in drift.findings
+        if each.moved
+    ]
+    told = {"version": champion.version, "drifted": asks, "drift_share": drift.share}
+    return told | {"moved": list(dict.fromkeys(moved)), "decayed": decayed}
+
+
+def _said(spec: ModelSpec, model: Any, then: "pd.DataFrame", now: "pd.DataFrame") -> Any:
+    """The champion's answers to the rows of both samples; None where it cannot answer them."""
+    try:
+        return answered(model, then, spec.outputs), answered(model, now, spec.outputs)
+    except Exception as error:
+        log.warning("the champion cannot answer what is drawn (%s)", type(error).__name__)
+        return None
+
+
+def _kept(spec: ModelSpec, drawn: Drawn, drift: Moved, as_of: datetime, stores: Stores) -> tuple[Path, Path]:
+    """The report's files, HTML and JSON, once the model's history and its project in Evidently's UI tell of it."""
+    home = stores.settings.home
+    folder = home / "reports" / "monitor" / spec.name
+    html, plain, run = reported(spec, drawn, drift, folder, as_of)
+    history.written(folder, spec.name, spec.monitor.drift_share)
+    if run is not None:
+        workspace.keep(run, spec, home / "evidently", as_of, drawn.version)
+    return html, plain
 
 
 def _whole(reference: "pd.DataFrame", current: "pd.DataFrame") -> "pd.DataFrame":
@@ -121,8 +158,3 @@ def signal(report: MonitorReport, now: datetime, stores: Stores) -> None:
         asks = Signal(report.model, report.version, report.as_of, cause, detail, now)
         stores.signals.record(asks)
         events.signalled(asks, stores)
-
-
-def _sampled(rows: "pd.DataFrame") -> "pd.DataFrame":
-    """At most SAMPLE rows, always the same ones."""
-    return rows.sample(min(SAMPLE, len(rows)), random_state=0)

@@ -150,7 +150,7 @@ def test_drift_is_called_when_the_share_of_moved_columns_reaches_the_spec(
     watched: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What Evidently draws of it is asked elsewhere."""
-    monkeypatch.setattr(drift_page, "_compared", lambda *_: (drift_page.PLAIN, {}, None))
+    monkeypatch.setattr(drift_page, "_compared", lambda *_: (drift_page.PLAIN, {}, None, None))
     columns = ("distance", "origin_congestion__mean_departure_delay_1h", "carrier", "origin")
     old = frame(2000, 0, 2.0)
     none = monitor(model(), LATER, watched, old, arrived(2000))

@@ -16,8 +16,8 @@ from pipelines import catalog
 from pipelines.contracts import NothingToDo
 from pipelines.loop import steps
 from pipelines.monitoring.calibration import expected
-from pipelines.monitoring.performance import Performance, performance
-from pipelines.monitoring.performance_page import paged
+from pipelines.monitoring.performance.days import Performance, performance
+from pipelines.monitoring.performance.page import paged
 from pipelines.monitoring.truth import KNOWN, NEVER, PENDING, answered
 from pipelines.settings import Settings
 from pipelines.stores import Stores

@@ -11,7 +11,7 @@ from pipelines import catalog
 from pipelines.contracts import EvergreenError
 from pipelines.monitoring import calibration
 from pipelines.monitoring.calibration import GATE, NOTHING, OWN, calibrated, expected
-from pipelines.monitoring.performance import Performance, judged
+from pipelines.monitoring.performance.days import Performance, judged
 from pipelines.training.metrics import measure
 from tests.answered import AS_OF, BEGIN, DAYS, NO_RECORD, SHAPES, answered_rows, as_known
 

@@ -13,9 +13,9 @@ from sklearn.metrics import log_loss
 
 from pipelines import catalog
 from pipelines.monitoring.arms import CHALLENGER, CHAMPION, LAG, Span, with_arms
-from pipelines.monitoring.performance import Performance, judged
-from pipelines.monitoring.performance_page import paged
-from pipelines.monitoring.performance_pictures import slices_picture
+from pipelines.monitoring.performance.days import Performance, judged
+from pipelines.monitoring.performance.page import paged
+from pipelines.monitoring.performance.pictures import slices_picture
 from pipelines.monitoring.truth import KNOWN
 from pipelines.stores.answers.comparisons import Pair
 from tests.answered import AS_OF, BEGIN, NO_RECORD, SHAPES, answered_rows

@@ -7,8 +7,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from pipelines.monitoring.arms import CHAMPION
-from pipelines.monitoring.performance import Period
-from pipelines.monitoring.performance_pictures import NAMED, _metric
+from pipelines.monitoring.performance.days import Period
+from pipelines.monitoring.performance.pictures import NAMED, _metric
 
 
 def drawn(versions: int) -> tuple[list[str], list[str]]:

@@ -9,8 +9,8 @@ from pipelines.catalog.gate_spec import METRICS
 from pipelines.monitoring.arms import Arms
 from pipelines.monitoring.calibration import GATE, NOTHING, OWN
 from pipelines.monitoring.figures import CONFIDENCE, Figures
-from pipelines.monitoring.performance import Performance, Period
-from pipelines.monitoring.performance_pictures import picture, slices_picture
+from pipelines.monitoring.performance.days import Performance, Period
+from pipelines.monitoring.performance.pictures import picture, slices_picture
 from pipelines.places import whole
 
 STYLE = """

@@ -4,7 +4,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from pipelines.monitoring.arms import CHAMPION
-from pipelines.monitoring.performance import Performance, Period
+from pipelines.monitoring.performance.days import Performance, Period
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
