@@ -5,4 +5,4 @@ asks no network. It decides nothing and changes nothing but the pages that it wr
 it would stand, and stops nothing else.
 """
 
-__all__ = ["charts", "facts", "house", "model", "pages", "static"]
+__all__ = ["charts", "facts", "house", "model", "pages", "static", "told", "watching"]

@@ -40,7 +40,7 @@ class VersionFacts:
 
 @dataclass(frozen=True)
 class History:
-    """The newest versions, newest first, and of how many; `tenure` is that of the champion of now, where it is known."""
+    """The newest versions, newest first, and of how many; `tenure` is the champion's of now, where known."""
 
     versions: tuple[VersionFacts, ...]
     all: int

@@ -16,9 +16,14 @@ def picture(found: ModelFacts) -> str:
     sets = [each.name for each in found.datasets.value or ()]
     callers = _callers(found)
     rows = max(len(views), len(sets), len(callers), 1)
-    places = [_column(names, at, rows) for at, names in enumerate((sets, [v.name for v in views], [found.name], callers))]
+    places = [
+        _column(names, at, rows)
+        for at, names in enumerate((sets, [v.name for v in views], [found.name], callers))
+    ]
     lines = _edges(views, places, found)
-    boxes = "".join(_box(name, *spot, at) for at, column in enumerate(places) for name, spot in column.items())
+    boxes = "".join(
+        _box(name, *spot, at) for at, column in enumerate(places) for name, spot in column.items()
+    )
     heads = "".join(f"<text class=h x='{LEFT[at]}' y='18'>{name}</text>" for at, name in enumerate(HEADS))
     high = TOP + rows * STEP
     return (
@@ -29,7 +34,9 @@ def picture(found: ModelFacts) -> str:
 
 def sentence(found: ModelFacts) -> str:
     """The same in words."""
-    views = [f"{each.name} (from {', '.join(each.sources) or 'nothing known'})" for each in found.views.value or ()]
+    views = [
+        f"{each.name} (from {', '.join(each.sources) or 'nothing known'})" for each in found.views.value or ()
+    ]
     asked = ", ".join(_callers(found))
     return f"{found.name} reads {', '.join(views) or 'no view'}; it is asked by: {asked}"
 
@@ -64,6 +71,7 @@ def _edge(begin: Spot, end: Spot) -> str:
 def _box(name: str, x: float, y: float, at: int) -> str:
     shown = name if len(name) <= LONGEST else name[: LONGEST - 1] + "\N{HORIZONTAL ELLIPSIS}"
     return (
-        f"<g class='k{at}'><title>{escape(name)}</title><rect x='{x:.0f}' y='{y:.1f}' width='{BOX}' height='{HIGH}' rx='7' />"
+        f"<g class='k{at}'><title>{escape(name)}</title>"
+        f"<rect x='{x:.0f}' y='{y:.1f}' width='{BOX}' height='{HIGH}' rx='7' />"
         f"<text x='{x + 11:.0f}' y='{y + 22:.1f}'>{escape(shown)}</text></g>"
     )

@@ -67,10 +67,14 @@ def _callers(name: str, stores: Stores, now: datetime) -> Callers:
 def _alerts(name: str, needed: list[str], stores: Stores) -> tuple[Alerted, ...]:
     """The open ones about the model, or about a dataset that it learns from."""
     kept = [each for each in stores.alerts.listed() if _concerns(each.said, name, needed)]
-    return tuple(
-        Alerted(*(str(each.said.get(k, "")) for k in ("severity", "what", "why", "act", "look")), each.opened_at)
-        for each in kept
+    return tuple(_alerted(each.said, each.opened_at) for each in kept)
+
+
+def _alerted(said: dict[str, object], since: datetime) -> Alerted:
+    severity, what, why, act, look = (
+        str(said.get(each, "")) for each in ("severity", "what", "why", "act", "look")
     )
+    return Alerted(severity, what, why, act, look, since)
 
 
 def _concerns(said: dict[str, object], name: str, needed: list[str]) -> bool:

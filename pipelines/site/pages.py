@@ -58,7 +58,14 @@ def _environment() -> "Environment":
     made = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    shown = {"moment": moment, "day": day, "age": age, "number": number, "count": _count, "markdown": markdown}
+    shown = {
+        "moment": moment,
+        "day": day,
+        "age": age,
+        "number": number,
+        "count": _count,
+        "markdown": markdown,
+    }
     made.filters |= {**shown, "ago": pass_context(_ago)}
     made.globals |= {"trend": _trend, "word": word, "cost": cost, "kinds": KINDS}
     return made

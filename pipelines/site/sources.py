@@ -42,7 +42,9 @@ def _dataset(name: str, found: Landed) -> DatasetFacts:
 
 def views(stores: Stores, names: Iterable[str] | None = None) -> tuple[ViewFacts, ...]:
     """These views, or all that are registered, as they were computed last; Feast itself is not loaded."""
-    registered = {each.view: each for each in Views(stores.settings.database).versions()}  # the newest is last
+    registered = {
+        each.view: each for each in Views(stores.settings.database).versions()
+    }  # the newest is last
     health = {(each.view, each.version): each for each in Health(stores.settings.database).latest()}
     found = []
     for name in sorted(registered) if names is None else names:
@@ -68,13 +70,12 @@ def _view(name: str, version: ViewVersion | None, health: ViewHealth | None) -> 
 
 
 def _computed(health: ViewHealth) -> dict[str, Any]:
-    state = "refused" if health.refused else "warning" if health.failed else "healthy"
     return {
         "as_of": health.as_of,
         "computed": health.recorded_at,
         "freshness": health.freshness,
         "rows": health.total,
-        "state": state,
+        "state": state(health),
     }
 
 
@@ -87,3 +88,12 @@ def held(stores: Stores, names: Iterable[str]) -> tuple[Held, ...]:
         Held(each.digest, each.dataset, each.name, each.state.value, each.quarantined, each.reason or "")
         for each in found[:HELD]
     )
+
+
+def state(health: ViewHealth) -> str:
+    """In a word, how a run ended; the same words as on the page Features."""
+    if health.refused:
+        return "refused"
+    if health.failed:
+        return "warning"
+    return "healthy" if health.checks else "unchecked" if health.rows else "nothing new"

@@ -10,7 +10,7 @@ from pipelines.catalog import ModelSpec
 from pipelines.contracts import EvergreenError
 from pipelines.gate import record
 from pipelines.places import whole
-from pipelines.site import pages
+from pipelines.site import pages, watching
 from pipelines.site.facts import HouseFacts, ModelFacts
 from pipelines.site.house import house
 from pipelines.site.model import facts
@@ -20,7 +20,7 @@ OVER, MODELS = "index.html", "models"
 
 
 class Files:
-    """Links from a model's page, or from the page over all, to files beside it; reports are copied as they are named."""
+    """Links from a model's page, or from the page over all, to files beside it; reports are copied when linked."""
 
     def __init__(self, folder: Path, stores: Stores, inside: bool) -> None:
         self._folder, self._stores = folder, stores
@@ -45,7 +45,8 @@ class Files:
         return self._copied(page, name, "performance.html")
 
     def drift(self, name: str) -> str | None:
-        return None
+        page = watching.page(name, self._stores.settings.home)
+        return self._copied(page, name, "drift.html") if page else None
 
     def _copied(self, page: Path, name: str, to: str) -> str | None:
         """The link to a copy of a report, which is made; None if there is no report."""

@@ -3,6 +3,7 @@
 import json
 from dataclasses import fields
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from pipelines.catalog import ModelSpec
@@ -51,3 +52,14 @@ def _feature(name: str, views: dict[str, str], last: MonitorReport | None) -> Fe
         return Feature(name, view)
     gone = f"vanished: {last.vanished[name]}" if name in last.vanished else last.left_out.get(name, "")
     return Feature(name, view, tuple(each for each in last.findings if each.column == name), gone)
+
+
+def page(name: str, home: Path) -> Path | None:
+    """The file of a model's newest report: one of its own folder, whatever the record says; None without any."""
+    folder = home / "reports" / "monitor" / name
+    try:
+        said = str(json.loads((folder / "latest.json").read_text())["html"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    path = folder / Path(said).name
+    return path if path.is_file() and path.suffix == ".html" else None

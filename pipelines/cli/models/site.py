@@ -14,7 +14,7 @@ def site(
     out: Annotated[Path | None, typer.Option(help="the folder to write; default: `site` in the home")] = None,
     as_json_text: AsJson = False,
 ) -> None:
-    """Write the catalog as pages: one over all models, and of each its owner, champion, history, drift, cost, lineage."""
+    """Write the catalog as pages: one over all models, and of each its owner, champion, history, drift and lineage."""
     from pipelines import catalog
     from pipelines.site import static
     from pipelines.stores import Stores
