@@ -243,7 +243,7 @@ def test_nothing_from_outside_becomes_markup_or_asks_the_network(world: World, t
     stores.alerts.seen(
         "k",
         3,
-        {name: HOSTILE for name in ("what", "why", "act", "look", "severity")} | {"model": world.spec.name},
+        dict.fromkeys(("what", "why", "act", "look", "severity"), HOSTILE) | {"model": world.spec.name},
         NOW,
     )
     folder = tmp_path / "model"
