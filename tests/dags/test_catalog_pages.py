@@ -31,8 +31,13 @@ def ours(act: str) -> dict[str, str]:
 @pytest.fixture
 def soon(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The verdict on version 1 is as young as it was when the gate gave it."""
+    after(timedelta(minutes=1), world, monkeypatch)
+
+
+def after(span: timedelta, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So long after the verdict on version 1."""
     verdict = record.read(world.stores.tracking.version(world.spec.name, 1), world.stores)
-    monkeypatch.setattr("pipelines.loop.steps.clock", lambda _: verdict.judged_at + timedelta(minutes=1))
+    monkeypatch.setattr("pipelines.loop.steps.clock", lambda _: verdict.judged_at + span)
 
 
 @pytest.fixture
@@ -131,7 +136,10 @@ def test_what_did_not_pass_is_promoted_by_nobody(world: World, soon: None, ask: 
     assert options == ["1"]
 
 
-def test_a_verdict_that_is_too_old_promotes_nobody(world: World, ask: Any) -> None:
+def test_a_verdict_that_is_too_old_promotes_nobody(
+    world: World, ask: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    after(world.spec.promotion.verdict_valid + timedelta(minutes=1), world, monkeypatch)
     sent = {"json": {"version": 1, "reason": "r"}, "headers": ours("promote")}
     answer = ask("POST", f"{PAGE}/promote", "admin", **sent)
     assert (answer.status_code, "judge again" in answer.json()["detail"]) == (409, True)
@@ -140,12 +148,10 @@ def test_a_verdict_that_is_too_old_promotes_nobody(world: World, ask: Any) -> No
 def test_an_operator_asks_for_a_training_and_airflow_has_the_run_with_its_reason(
     world: World, ask: Any, dags: dict
 ) -> None:
-    from airflow.models.dagbag import DBDagBag
     from airflow.models.dagrun import DagRun
     from airflow.utils.session import create_session
 
     serialized(dags["retrain_flight_delays"])
-    assert DBDagBag is not None
     sent = {"json": {"reason": "the schedule changed"}, "headers": ours("retrain")}
     answer = ask("POST", f"{PAGE}/retrain", "user", **sent)
     assert answer.status_code == 200, answer.text
@@ -160,17 +166,16 @@ def test_an_operator_asks_for_a_training_and_airflow_has_the_run_with_its_reason
 def serialized(dag: Any) -> None:
     """The DAG as Airflow's API server knows it."""
     from airflow.dag_processing.collection import update_dag_parsing_results_in_db
+    from airflow.models.dagbundle import DagBundleModel
     from airflow.serialization.serialized_objects import DagSerialization, LazyDeserializedDAG
     from airflow.utils.session import create_session
 
     data = LazyDeserializedDAG(data=DagSerialization.to_dict(dag))
     with create_session() as session:
-        from airflow.models.dagbundle import DagBundleModel
-
         if session.get(DagBundleModel, "dags-folder") is None:
             session.add(DagBundleModel(name="dags-folder"))
             session.flush()
-        update_dag_parsing_results_in_db("dags-folder", None, None, [data], {}, None, set(), session)
+        update_dag_parsing_results_in_db("dags-folder", None, [data], {}, None, set(), session)
 
 
 def test_airflow_that_does_not_know_the_dag_says_so(
