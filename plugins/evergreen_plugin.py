@@ -15,7 +15,7 @@ async def pages(scope: Any, receive: Any, send: Any) -> None:
 class Evergreen(AirflowPlugin):
     name = "evergreen"
     fastapi_apps = [{"app": pages, "url_prefix": "/evergreen", "name": "Evergreen"}]  # noqa: RUF012 - Airflow's form
-    external_views = [  # noqa: RUF012
+    external_views = [
         {
             "name": name.title(),
             "href": f"/evergreen/{name}/{{DAG_ID}}",
@@ -24,4 +24,6 @@ class Evergreen(AirflowPlugin):
         }
         for name in ("arrivals", "features", "model")
         for destination in ("dag", "dag_run")
+    ] + [
+        {"name": "Models", "href": "/evergreen/models", "destination": "nav", "url_route": "evergreen_models"}
     ]

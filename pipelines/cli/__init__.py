@@ -15,7 +15,7 @@ import typer
 
 from pipelines.catalog import REFERENCE
 from pipelines.cli import alerts, audit, costs, features, keys, metrics, prove, quarantine, schema
-from pipelines.cli.models import diff, own, record, rollout, scorecard, search, versions
+from pipelines.cli.models import diff, own, record, rollout, scorecard, search, site, versions
 from pipelines.cli.output import GATE, MENDED, REFUSED, AsJson, console, explained, settings, show
 from pipelines.contracts import EvergreenError
 from pipelines.stores import Stores
@@ -36,6 +36,7 @@ app.command()(metrics.metrics)
 app.command()(metrics.evidently)
 app.command()(record.card)
 app.command()(costs.cost)
+app.command()(site.site)
 for command in versions.COMMANDS:
     app.command()(command)
 app.command()(rollout.rollout)

@@ -48,10 +48,13 @@ def header(batch: IngestResult, stores: Stores) -> bytes:
         return file.readline(1 << 20).removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n") + b"\n"
 
 
-def release(batch: IngestResult, stores: Stores, why: str, mended: Path | None = None) -> IngestResult:
+def release(
+    batch: IngestResult, stores: Stores, why: str, mended: Path | None = None, who: str | None = None
+) -> IngestResult:
     """Judges a refused file, or a batch's quarantined rows, again by today's rules; what became of them.
 
-    With `mended`, that file is taken in instead, and what was held is closed. Rows already in silver stay.
+    With `mended`, that file is taken in instead, and what was held is closed. Rows already in silver stay. The record
+    names `who`, by default the person at the keyboard.
     """
     from pipelines.ingestion.ingest import ingest
 
@@ -60,7 +63,7 @@ def release(batch: IngestResult, stores: Stores, why: str, mended: Path | None =
         return _replace(batch, mended, stores, why)
     if batch.state is BatchState.REFUSED:
         _can_return(batch, stores)
-    stores.ledger.release(batch, person(), why)
+    stores.ledger.release(batch, who or person(), why)
     events.batches(stores, batch.dataset, [batch.digest])
     if batch.state is BatchState.REFUSED:
         bring_back(batch, stores)

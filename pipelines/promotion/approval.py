@@ -11,7 +11,7 @@ from pipelines.stores import Stores
 from pipelines.stores.audit.log import Entry
 from pipelines.stores.tracking.registry import Version
 
-APPROVE, REJECT = "approve", "reject"
+APPROVE, REJECT, ASK = "approve", "reject", "ask"
 MACHINES = ("evergreen", "airflow")
 """How the names begin under which nobody decides but a machine."""
 
@@ -101,6 +101,12 @@ def answers(version: Version, stores: Stores) -> list[Entry]:
         for entry in entries
         if entry.action in {APPROVE, REJECT} and {name: entry.evidence.get(name) for name in judged} == judged
     ]
+
+
+def wished(what: str, subject: str, reason: str, stores: Stores, now: datetime) -> None:
+    """Enter that a person asked for something, and why, before it is tried: what is refused was asked for as well."""
+    why = said_by_a_person(what, reason, stores)
+    stores.audit.append(now, stores.who, ASK, subject, why, {"for": what})
 
 
 def said_by_a_person(what: str, reason: str, stores: Stores) -> str:

@@ -13,12 +13,12 @@ from airflow.api_fastapi.core_api.security import requires_access_dag
 from fastapi import APIRouter, Depends, HTTPException
 from fastapi.responses import HTMLResponse
 
-from evergreen_airflow.charts import STYLE as CHARTS
-from evergreen_airflow.charts import bands, box, line
 from evergreen_airflow.layout import page
 from pipelines.catalog import models_with
 from pipelines.features.health import said, state
 from pipelines.settings import settings
+from pipelines.site.charts import STYLE as CHARTS
+from pipelines.site.charts import bands, box, line
 from pipelines.stores.feature_store.health import Check, Distribution, Health, ViewHealth
 from pipelines.stores.feature_store.views import Views
 

@@ -15,6 +15,7 @@ from fastapi.responses import HTMLResponse
 from evergreen_airflow.alertmanager import router as alertmanager_router
 from evergreen_airflow.feature_pages import router
 from evergreen_airflow.layout import page
+from evergreen_airflow.model_acts import router as acts_router
 from evergreen_airflow.model_pages import router as model_router
 from pipelines.catalog import datasets
 from pipelines.contracts import IngestResult
@@ -29,6 +30,7 @@ OWN += ".partly{background:color-mix(in srgb,var(--warn) 12%,transparent)}"
 app = FastAPI(title="Evergreen", docs_url=None, redoc_url=None, openapi_url=None)
 app.include_router(router)
 app.include_router(model_router)
+app.include_router(acts_router)
 app.include_router(alertmanager_router)
 Digest = Annotated[str, Part(pattern="^[0-9a-f]{64}$")]
 

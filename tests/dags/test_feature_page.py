@@ -234,7 +234,7 @@ numbers = st.none() | st.floats(allow_nan=False, allow_infinity=False)
 def test_a_chart_stays_inside_its_frame_whatever_the_numbers(
     runs: list[Any], shares: list[float | None]
 ) -> None:
-    from evergreen_airflow.charts import HEIGHT, WIDTH, bands, box, line
+    from pipelines.site.charts import HEIGHT, WIDTH, bands, box, line
 
     ordered = [tuple(sorted(q)) if None not in q else q for q in runs]
     drawn = [line(shares, "t"), bands([q[:5] for q in ordered], "t"), *(box(*q) for q in ordered)]

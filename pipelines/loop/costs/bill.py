@@ -73,6 +73,15 @@ def bill(
     }
 
 
+def lines(stores: Stores, since: datetime, now: datetime, by: str, model: str | None = None) -> list[Line]:
+    """The lines alone, of what began since a moment: of all models, or the parts of one, without any finding."""
+    figures, known = stores.costs.between(since, now), users()
+    kept = [each for each in figures if model is None or model in shares(each, known)]
+    found = _lines(kept, _by(by, model, known), stores.settings, by == "day")
+    _shared_out(found, sum(figure.cpu for figure in figures))
+    return found
+
+
 def _by(by: str, model: str | None, known: Users) -> Callable[[Figure], Iterable[tuple[str, Fraction]]]:
     """To which lines a figure is added, and which part of it."""
 

@@ -94,3 +94,15 @@ def _rect(left: float, right: float, height: float, kind: str) -> str:
     return (
         f"<rect class={kind} x='{left:.1f}' y='{top}' width='{max(right - left, 1):.1f}' height='{height}' />"
     )
+
+
+def trend(values: Sequence[float | None], title: str) -> str:
+    """Any numbers from their least to their largest, oldest first; a dot at the newest. Empty without a number."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return ""
+    low, high = min(known), max(known)
+    spots = [(x, _y(value, low, high)) for x, value in _spread(values) if value is not None]
+    end = f"<circle class=d cx='{spots[-1][0]:.1f}' cy='{spots[-1][1]:.1f}' r='2.5' />"
+    drawn = _path(spots) + (end if len(spots) > 1 else "")
+    return _svg(drawn, f"{title}: from {known[0]:,.4g} to {known[-1]:,.4g}")
