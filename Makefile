@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run stop test check docs format lock clean install spark onnx bench-ingest bench-drift bench-features bench-loop bench-models bench-own bench-serving bench-start
+.PHONY: help run stop test check docs format lock clean install spark onnx lineage bench-ingest bench-drift bench-features bench-loop bench-models bench-own bench-serving bench-start
 
 ROWS ?= 300000 3000000
 ROUNDS ?= 5
@@ -79,6 +79,9 @@ spark: $(READY)  ## add what runs the features on Spark; it needs Java 17
 onnx: $(READY)  ## add what makes ONNX files of models, and runs them
 	@VIRTUAL_ENV=$(VENV) $(UV) pip install -q --require-hashes -r locks/onnx.txt
 
+lineage: $(READY)  ## add what tells OpenLineage which data each task read and wrote
+	@VIRTUAL_ENV=$(VENV) $(UV) pip install -q --require-hashes -r locks/lineage.txt
+
 docs: $(READY)  ## write docs/reference/ anew from types, settings and commands
 	@$(BIN)/python -m docs.generator
 
@@ -92,6 +95,7 @@ lock:  ## renew the locks after a change of pyproject.toml
 	$(COMPILE) --extra production -c locks/default.txt -o locks/production.txt
 	$(COMPILE) --extra spark -c locks/default.txt -o locks/spark.txt
 	$(COMPILE) --extra onnx -c locks/default.txt -o locks/onnx.txt
+	$(COMPILE) --extra lineage -c locks/default.txt -o locks/lineage.txt
 	grep -A200 '^uv==' locks/default.txt | awk 'NR==1 || /^ /{print; next} {exit}' > locks/uv.txt
 
 clean: stop  ## stop, and remove all state

@@ -18,6 +18,14 @@ COUNTED = ("PROMETHEUS_MULTIPROC_DIR", "PROMETHEUS_MULTIPROCESS_DIR")
 """Feast names a folder there once it is imported, which is gone with the process that did."""
 OURS_ALONE = {NO_BYTECODE, *COUNTED}
 
+LINEAGE = {
+    "OPENLINEAGE__EXTRACTORS": "evergreen_airflow.lineage.Stages",
+    "OPENLINEAGE__EMISSION_POLICY": json.dumps([{"scope": {}, "controls": {"include_source_code": False}}]),
+    "OPENLINEAGE__EXECUTE_IN_THREAD": True,
+}
+"""How Airflow's OpenLineage provider tells of tasks, where OPENLINEAGE__TRANSPORT says where to. By default it forks
+for each event, and a fork of a task whose libraries have threads may never come to its end: that event is lost."""
+
 
 def secret(settings: Settings, name: str) -> str:
     """A random secret that lasts, in a file only its owner can read."""
@@ -86,6 +94,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "LOGGING__BASE_LOG_FOLDER": settings.home / "logs" / "airflow",
         "LOGGING__LOGGING_LEVEL": "INFO",
         "USAGE_DATA_COLLECTION__ENABLED": False,
+        **LINEAGE,
     }
     ours = {
         f"EVERGREEN_{name.upper()}": _plain(value)

@@ -10,6 +10,7 @@ __all__ = [
     "contributions",
     "explain",
     "lineage",
+    "openlineage",
     "verification",
     "why",
 ]

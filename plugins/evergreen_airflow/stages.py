@@ -1,5 +1,6 @@
 """Runs a stage as a task: a person's mistake fails at once, nothing to do skips, the rest is retried."""
 
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -17,6 +18,8 @@ T = TypeVar("T")
 
 # The format alone is checked only where an optional library is installed.
 MOMENT = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2})$"
+LINEAGE = "evergreen_airflow.lineage"
+"""Loaded by Airflow's OpenLineage provider, and only where it is told to send its events."""
 START = datetime(2013, 1, 1)  # noqa: DTZ001 - Airflow reads it in the DAG's zone, UTC
 
 
@@ -26,13 +29,16 @@ def stage(function: Callable[..., T], *arguments: Any, **named: Any) -> T:
         mask_secret(secret)
     try:
         with acting_as(behalf()):
-            return function(*arguments, **named)
+            answer = function(*arguments, **named)
     except NothingToDo as nothing:
         raise AirflowSkipException(str(nothing)) from None
     except TransientError:
         raise
     except EvergreenError as error:
         raise AirflowFailException(str(error)) from error
+    if (lineage := sys.modules.get(LINEAGE)) is not None:
+        lineage.keep(function, arguments, answer)
+    return answer
 
 
 def behalf() -> str:
