@@ -14,7 +14,7 @@ from pipelines.alerting.kinds import Kind
 from pipelines.alerting.message import Message, message, more, record
 from pipelines.contracts import EvergreenError
 from pipelines.settings import PROJECT, Settings
-from pipelines.stores.alerts import Telling
+from pipelines.stores.watching.alerts import Telling
 
 SECONDS = 20.0
 """So long all of it may take together; what has not ended by then counts as not delivered."""

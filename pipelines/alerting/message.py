@@ -8,7 +8,7 @@ from typing import Any
 
 from pipelines.alerting.alert import Alert
 from pipelines.contracts import as_json
-from pipelines.stores.alerts import Kept, Telling
+from pipelines.stores.watching.alerts import Kept, Telling
 
 LONGEST_LINE, LONGEST_TITLE = 1000, 150
 HIDDEN = "***"

@@ -15,7 +15,7 @@ from pipelines.alerting.kinds import KINDS, Kind, Severity
 from pipelines.alerting.message import Message, Record, message, over, record
 from pipelines.settings import Settings
 from pipelines.stores import Stores
-from pipelines.stores.alerts import Kept, Telling
+from pipelines.stores.watching.alerts import Kept, Telling
 
 LOG = logging.getLogger(__name__)
 SECONDS = 10.0

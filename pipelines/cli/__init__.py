@@ -111,7 +111,7 @@ def ingest(
     from pipelines.ingestion.faults import in_turn
     from pipelines.ingestion.ingest import ingest_dataset
     from pipelines.loop.costs.measured import accounted
-    from pipelines.stores.costs import DATASET
+    from pipelines.stores.watching.costs import DATASET
 
     with explained():
         names = [dataset] if dataset else list(catalog.datasets())
@@ -248,7 +248,7 @@ def score(
     from pipelines.cli.tables import scored
     from pipelines.loop.costs.measured import measured
     from pipelines.serving.tables.scoring import score as run
-    from pipelines.stores.costs import MODEL
+    from pipelines.stores.watching.costs import MODEL
 
     with explained(), measured("score", MODEL, model) as step:
         step.answer = done = run(catalog.model(model), file, Stores(settings()), datetime.now(UTC))

@@ -12,7 +12,7 @@ from pipelines.stores import Stores
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from pipelines.stores.alerts import Kept
+    from pipelines.stores.watching.alerts import Kept
 
 app = typer.Typer(help=__doc__)
 

@@ -99,7 +99,7 @@ def backfill(
     from pipelines.cli.tables import computed
     from pipelines.features.compute import backfill as run
     from pipelines.loop.costs.measured import measured
-    from pipelines.stores.costs import VIEWS
+    from pipelines.stores.watching.costs import VIEWS
 
     with explained():
         stores = Stores(settings())

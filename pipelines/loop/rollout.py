@@ -7,7 +7,7 @@ from pipelines.contracts import EvergreenError, Promotion, as_json
 from pipelines.loop.costs.measured import accounted
 from pipelines.loop.steps import clock, moment, stores
 from pipelines.stores.audit import events
-from pipelines.stores.costs import MODEL
+from pipelines.stores.watching.costs import MODEL
 
 
 @accounted(MODEL, "rollout")

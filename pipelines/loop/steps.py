@@ -17,7 +17,7 @@ from pipelines.places import whole
 from pipelines.settings import settings
 from pipelines.stores import Stores
 from pipelines.stores.audit import events
-from pipelines.stores.costs import DATASET, MODEL, VIEWS
+from pipelines.stores.watching.costs import DATASET, MODEL, VIEWS
 
 ENDED = {state.value for state in BatchState if state.ended}
 

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from pipelines.catalog import ModelSpec
 from pipelines.loop.costs import bill
-from pipelines.monitoring.performance import metric_of
+from pipelines.monitoring.performance.days import metric_of
 from pipelines.site import sources, versions, watching
 from pipelines.site.facts import Alerted, Callers, Costs, ModelFacts
 from pipelines.site.told import told

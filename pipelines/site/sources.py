@@ -11,7 +11,7 @@ from pipelines.site.facts import DatasetFacts, Held, ViewFacts
 from pipelines.stores import Stores
 from pipelines.stores.feature_store.health import Health, ViewHealth
 from pipelines.stores.feature_store.views import Views, ViewVersion
-from pipelines.stores.totals import Landed, Totals
+from pipelines.stores.watching.totals import Landed, Totals
 
 NOTHING = Landed({}, {}, None, None)
 HELD = 20

@@ -4,7 +4,7 @@ from pipelines.catalog import ModelSpec
 from pipelines.contracts import Decision, EvergreenError, Verdict
 from pipelines.gate import record
 from pipelines.gate.record import VERDICT
-from pipelines.monitoring.performance import metric_of
+from pipelines.monitoring.performance.days import metric_of
 from pipelines.promotion import champions
 from pipelines.promotion.champions import Tenure
 from pipelines.promotion.overview import ALIASES, overridden

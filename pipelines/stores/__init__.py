@@ -9,20 +9,20 @@ from pipelines.acting import acting
 
 if TYPE_CHECKING:
     from pipelines.settings import Settings
-    from pipelines.stores.alerts import Alerts
     from pipelines.stores.answers.archive import Archive
     from pipelines.stores.answers.comparisons import Comparisons
     from pipelines.stores.answers.predictions import Predictions
     from pipelines.stores.api_keys import ApiKeys
     from pipelines.stores.audit.keys import Keys
     from pipelines.stores.audit.log import Audit
-    from pipelines.stores.costs import Costs
     from pipelines.stores.feature_store.features import Features
     from pipelines.stores.ledger import Ledger
     from pipelines.stores.progress import Progress
     from pipelines.stores.signals import Signals
     from pipelines.stores.tables import Tables
     from pipelines.stores.tracking.registry import Tracking
+    from pipelines.stores.watching.alerts import Alerts
+    from pipelines.stores.watching.costs import Costs
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Stores:
 
     @cached_property
     def alerts(self) -> "Alerts":
-        from pipelines.stores.alerts import Alerts
+        from pipelines.stores.watching.alerts import Alerts
 
         return Alerts(self.settings.database, timedelta(hours=self.settings.alert_reminder_hours))
 
@@ -112,6 +112,6 @@ class Stores:
 
     @cached_property
     def costs(self) -> "Costs":
-        from pipelines.stores.costs import Costs
+        from pipelines.stores.watching.costs import Costs
 
         return Costs(self.settings.database)

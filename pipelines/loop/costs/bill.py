@@ -12,7 +12,7 @@ from pipelines.loop.costs.findings import Asked, Finding
 from pipelines.loop.costs.shares import RULE, Users, shares, users
 from pipelines.settings import Settings
 from pipelines.stores import Stores
-from pipelines.stores.costs import FAILED, MODEL, NOTHING, SEVERAL, WAITING, Figure
+from pipelines.stores.watching.costs import FAILED, MODEL, NOTHING, SEVERAL, WAITING, Figure
 
 BYS = ("stage", "model", "run", "day")
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pipelines.stores.costs import Figure
+from pipelines.stores.watching.costs import Figure
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from pipelines.loop.costs.findings import Asked, Finding, said
 from pipelines.loop.costs.shares import Users, alone
 from pipelines.promotion import champions
 from pipelines.stores import Stores
-from pipelines.stores.costs import OK, Figure
 from pipelines.stores.tracking.registry import CHAMPION
+from pipelines.stores.watching.costs import OK, Figure
 
 IDLE = "idle model"
 WEEK = timedelta(days=7)

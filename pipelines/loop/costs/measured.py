@@ -21,7 +21,7 @@ from pipelines.contracts import NothingToDo, Waiting
 from pipelines.loop.costs.meter import Meter
 from pipelines.settings import settings
 from pipelines.stores import Stores
-from pipelines.stores.costs import FAILED, NOTHING, OK, WAITING, Figure
+from pipelines.stores.watching.costs import FAILED, NOTHING, OK, WAITING, Figure
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -9,9 +9,9 @@ from pipelines.gate.record import VERDICT
 from pipelines.loop.costs.findings import Asked, Finding, said, seconds
 from pipelines.promotion import champions
 from pipelines.stores import Stores
-from pipelines.stores.costs import MODEL, Figure
 from pipelines.stores.signals import Training
 from pipelines.stores.tracking.registry import CHALLENGER
+from pipelines.stores.watching.costs import MODEL, Figure
 
 WASTEFUL = "wasteful schedule"
 WEEK = timedelta(days=7)

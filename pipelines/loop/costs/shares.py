@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from pipelines import catalog
-from pipelines.stores.costs import DATASET, MODEL, Figure
+from pipelines.stores.watching.costs import DATASET, MODEL, Figure
 
 NOBODY = "(nobody)"
 RULE = (

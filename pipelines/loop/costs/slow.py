@@ -5,7 +5,7 @@ from statistics import median
 
 from pipelines.loop.costs.findings import Finding, said, seconds
 from pipelines.loop.costs.shares import NOBODY, Users, shares
-from pipelines.stores.costs import FAILED, OK, Figure
+from pipelines.stores.watching.costs import FAILED, OK, Figure
 
 WAITS, IMPORTS = "waiting stage", "importing stage"
 FEWEST, LEAST_SECONDS, BUSY = 3, 10.0, 0.3

@@ -15,7 +15,7 @@ from pipelines.loop.gauges.decisions import Decisions
 from pipelines.loop.gauges.names import Sample, families
 from pipelines.stores import Stores
 from pipelines.stores.feature_store.views import Views
-from pipelines.stores.totals import Totals
+from pipelines.stores.watching.totals import Totals
 
 LOG = logging.getLogger("evergreen.metrics")
 Part = Callable[[], Iterable[Sample]]

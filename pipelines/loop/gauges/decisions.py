@@ -8,7 +8,7 @@ from typing import Any
 
 from pipelines.contracts import Decision
 from pipelines.loop.gauges.names import Sample
-from pipelines.stores.totals import Totals
+from pipelines.stores.watching.totals import Totals
 
 GATE, MOVES = "gate", ("promote", "rollback")
 

@@ -7,7 +7,7 @@ from pipelines import catalog
 from pipelines.contracts import BatchState
 from pipelines.loop.gauges.names import Sample
 from pipelines.stores.feature_store.views import Views, ViewVersion
-from pipelines.stores.totals import Landed, Totals
+from pipelines.stores.watching.totals import Landed, Totals
 
 NOTHING = Landed({}, dict.fromkeys(("silver", "quarantined", "superseded"), 0), None, None)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pipelines import catalog
 from pipelines.contracts import Cause
 from pipelines.loop.gauges.names import Sample
-from pipelines.stores.totals import Totals
+from pipelines.stores.watching.totals import Totals
 
 if TYPE_CHECKING:
     from pipelines.stores.tracking.registry import Version

@@ -20,8 +20,8 @@ from pipelines.loop.replay import replay
 from pipelines.prove.promotion.world import World
 from pipelines.stores import Stores
 from pipelines.stores.answers.predictions import Prediction
-from pipelines.stores.costs import DATASET, MODEL, NOTHING, OK, VIEWS, Figure
 from pipelines.stores.signals import Training
+from pipelines.stores.watching.costs import DATASET, MODEL, NOTHING, OK, VIEWS, Figure
 from tests import champions, retrainings
 
 NAME = "flight_delays"

@@ -17,7 +17,7 @@ from pipelines.settings import Settings
 from pipelines.stores import Stores
 from pipelines.stores.audit.log import AUDIT
 from pipelines.stores.audit.unlogged import Decisions
-from pipelines.stores.costs import NOTHING, OK, Figure
+from pipelines.stores.watching.costs import NOTHING, OK, Figure
 from tests.integration.ingestion.test_ingest import DATA, GOOD, SPEC, land
 
 AT = datetime(2026, 1, 5, 12, tzinfo=UTC)

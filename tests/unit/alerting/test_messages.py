@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pipelines.alerting.alert import Alert
 from pipelines.alerting.kinds import Kind
 from pipelines.alerting.message import LONGEST_LINE, Message, message, more, plain, record
-from pipelines.stores.alerts import Telling
+from pipelines.stores.watching.alerts import Telling
 
 SINCE = datetime(2013, 4, 1, 6, 30, tzinfo=UTC)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pipelines.places import sqlite_url
 from pipelines.prove.servers import postgresql_missing, postgresql_server
-from pipelines.stores.alerts import RETRY, Alerts, Telling
+from pipelines.stores.watching.alerts import RETRY, Alerts, Telling
 
 START, HOUR = datetime(2013, 4, 1, tzinfo=UTC), timedelta(hours=1)
 REMINDER = 24 * HOUR

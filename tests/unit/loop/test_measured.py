@@ -18,7 +18,7 @@ from pipelines.loop import rollout, steps
 from pipelines.loop.costs import meter
 from pipelines.loop.costs.measured import accounted, command, measured, started
 from pipelines.stores import Stores
-from pipelines.stores.costs import FAILED, NOTHING, OK, WAITING, Figure
+from pipelines.stores.watching.costs import FAILED, NOTHING, OK, WAITING, Figure
 
 NOT_STEPS = {"stores", "moment", "clock", "newest", "something_new", "all_computed"}
 """What only looks at its arguments, or at one record."""

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.loop.costs.shares import NOBODY, Users, alone, shares, users
-from pipelines.stores.costs import DATASET, MODEL, OK, VIEWS, Figure
+from pipelines.stores.watching.costs import DATASET, MODEL, OK, VIEWS, Figure
 
 NAMES = st.sampled_from(["a", "b", "c", "d"])
 MODELS = st.lists(st.sampled_from(["m", "n", "o"]), unique=True).map(tuple)

@@ -20,7 +20,7 @@ from pipelines.site.model import facts
 from pipelines.site.told import told
 from pipelines.stores import Stores
 from pipelines.stores.audit.log import Entry
-from pipelines.stores.costs import DATASET, MODEL, OK, Figure
+from pipelines.stores.watching.costs import DATASET, MODEL, OK, Figure
 from tests.champions import copied, crowned, entries
 
 NOW = datetime(2013, 5, 1, tzinfo=UTC)
