@@ -51,7 +51,7 @@ def _share(axes: "Axes", found: Looked) -> None:
     days: list[Any] = [each.day for each in found.days]
     axes.fill_between(days, [100 * each.share for each in found.days], color="tab:orange", alpha=0.5)
     axes.set_ylabel("moved, %")
-    axes.set_ylim(0, 100)
+    axes.set_ylim(bottom=0)
     axes.set_title("Inputs that moved, by what the answers hang on")
 
 

@@ -49,7 +49,7 @@ def prove(days: int, columns: int, rows: int, stock: int, seed: int, say: Say) -
     failures = (
         [f"{alarms} alarms in {days} quiet days, {MOST} may be"] if alarms > MOST * days / 365 + 1e-9 else []
     )
-    first = {"what": f"{days} quiet days", "alarms": alarms, "of": f"{looks:,} looks", "Evidently": ""}
+    first = {"what": f"{days} quiet days", "alarms": alarms, "of": f"{looks:,} looks"}
     table = [first, _caught(columns, rows, seed, say, failures)]
     table += [
         _rung(name, rung, columns, rows, [seed, 2 + n], say, failures)
@@ -144,9 +144,9 @@ def _rung(
     return {
         "what": name,
         "caught": caught,
-        "half after, days": half,
-        "last after": delays[-1] if found_in == len(delays) else "",
-        "of the other kind": others,
+        "half after (days)": half,
+        "all after": delays[-1] if found_in == len(delays) else "",
+        "of another kind": others,
     }
 
 
