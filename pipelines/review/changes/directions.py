@@ -120,6 +120,9 @@ MODEL: tuple[tuple[str, Direction], ...] = (
     ("monitor.schedule", no_rule),
     ("monitor.window", no_rule),
     ("monitor.drift_share", UP),
+    ("monitor.false_alarms", DOWN),
+    ("monitor.difference", UP),
+    ("monitor.weekdays", OTHER),
     ("monitor.decay.metric", OTHER),
     ("monitor.decay.confidence", UP),  # it must be surer before it says so
     ("monitor.decay.*", UP),

@@ -225,7 +225,7 @@ def test_what_is_no_file_of_ours_is_never_opened(stores: Stores, caplog: pytest.
     for name in (".flights_2.csv", "flights_2.csv.tmp", "flights_2.csv.part", "other.csv"):
         shutil.copy(good, folder / name)
     assert [batch.name for batch in discover(SPEC, stores)] == ["flights_1.csv"]
-    assert len([record for record in caplog.records if "refused unopened" in record.message]) == 7
+    assert len([record for record in caplog.records if "refused unopened" in record.getMessage()]) == 7
 
 
 def test_what_is_never_opened_or_claimed_by_no_dataset_is_told_once(

@@ -28,7 +28,7 @@ class Two:
 
     def ask(self, many: int) -> list[Reply]:
         with ThreadPoolExecutor(8) as pool:
-            return list(pool.map(lambda n: asked(self.server.port, question(n), n), range(many)))
+            return list(pool.map(lambda n: asked(self.server.port, question(n)), range(many)))
 
     def counted(self) -> float:
         """Good answers, by the metrics of whichever process is asked."""
@@ -50,7 +50,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Two]:
 
 @pytest.mark.timeout(300)
 def test_once_anybody_was_answered_by_the_new_version_nobody_is_by_the_old(two: Two) -> None:
-    row, failures = serving._moved(two.world, two.server, 4, lambda _: None)
+    row, failures = serving._moved(two.world, two.server, 4, 0.7, lambda _: None)
     assert row["asked"] > 20
     assert failures == []
 

@@ -231,6 +231,8 @@ def test_who_started_a_run_is_airflows_run_or_a_command_without_its_words(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["/somewhere/evergreen", "train", "--reason", "a secret"])
+    for name in ("AIRFLOW_CTX_DAG_ID", "AIRFLOW_CTX_DAG_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
     assert command() == "evergreen train"
     assert started().startswith("evergreen train, process ")
     monkeypatch.setenv("AIRFLOW_CTX_DAG_ID", "retrain_m")
