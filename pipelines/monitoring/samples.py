@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipelines.monitoring.drift.bins import BINS, LEVELS, effect
+from pipelines.monitoring.drift.bins import BINS, LEVELS, edges, effect
 from pipelines.monitoring.drift.rows import DAY, numbers
 from pipelines.monitoring.drift.sketch import Kind
 from pipelines.training.answers import NOT_INPUT
@@ -109,21 +109,19 @@ def _numbers(values: "pd.Series[Any]") -> "tuple[NDArray[np.int64], int]":
     import numpy as np
 
     plain = values.to_numpy("float64", na_value=np.nan) if values.dtype.kind in "iufb" else numbers(values)
-    edges = _edges(plain[:: max(1, len(plain) // CUT_BY)])
-    codes = np.searchsorted(edges, plain, side="right")
-    return np.where(np.isnan(plain), len(edges) + 1, codes), len(edges) + 2
+    cuts = _edges(plain[:: max(1, len(plain) // CUT_BY)])
+    codes = np.searchsorted(cuts, plain, side="right")
+    return np.where(np.isnan(plain), len(cuts) + 1, codes), len(cuts) + 2
 
 
 def _edges(values: "NDArray[np.float64]") -> "NDArray[np.float64]":
-    """Bins of about equal shares; a value that many rows have is one of its own. A sketch would cut by chance."""
+    """Bins of about equal shares. A sketch would cut by chance."""
     import numpy as np
 
     known = values[~np.isnan(values)]
     if not len(known):
         return known
-    cuts = np.quantile(known, np.arange(1, BINS) / BINS, method="lower")
-    edges, times = np.unique(cuts, return_counts=True)
-    return np.union1d(edges, np.nextafter(edges[times > 1], np.inf))
+    return edges(np.quantile(known, np.arange(1, BINS) / BINS, method="lower"))
 
 
 def _levels(values: "pd.Series[Any]") -> "tuple[NDArray[np.int64], int]":

@@ -62,10 +62,15 @@ def cut(kind: Kind, column: Any) -> Bins:
         return Bins(kind)
     ranks = [BEYOND, *np.arange(1, BINS) / BINS, 1 - BEYOND]
     cuts = np.asarray(column.kept.get_quantiles(ranks))
+    return Bins(kind, edges=tuple(float(each) for each in edges(cuts) if np.isfinite(each)))
+
+
+def edges(cuts: "NDArray[np.float64]") -> "NDArray[np.float64]":
+    """Where bins begin that quantiles cut; a value that several of them fall on is a bin of its own."""
+    import numpy as np
+
     values, times = np.unique(cuts, return_counts=True)
-    after = np.nextafter(values[times > 1], np.inf)
-    edges = np.union1d(values, after)
-    return Bins(kind, edges=tuple(float(each) for each in edges if np.isfinite(each)))
+    return np.union1d(values, np.nextafter(values[times > 1], np.inf))
 
 
 def directions(kind: Kind, shares: "NDArray[np.float64]") -> "NDArray[np.float64]":

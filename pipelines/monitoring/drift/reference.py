@@ -6,7 +6,7 @@ It is made once per model version from the sketches of its training rows, and is
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.monitoring.drift import bins as binned
 from pipelines.monitoring.drift import null
@@ -122,6 +122,15 @@ PRIOR = 2.0
 """A bin with few labels is thought to have the share of all, as if so many rows of it said so."""
 
 
+class Apart(NamedTuple):
+    """How far `days` are from what is expected, (days, directions), and their rows; in each direction `doubt` is the
+    deviation of what was taken off because the place moved, which few past days tell well."""
+
+    days: "NDArray[np.float64]"
+    rows: "NDArray[np.float64]"
+    doubt: "NDArray[np.float64]"
+
+
 @dataclass(frozen=True)
 class Reference:
     """The columns of a reference by name, over the same days; `window` days are looked at together.
@@ -169,27 +178,19 @@ class Reference:
         ]
         return np.asarray([of[day % WEEK] for day in days])
 
-    def apart(
-        self, name: str, family: str, counts: "NDArray[np.float64]", days: Sequence[int]
-    ) -> "tuple[NDArray[np.float64], NDArray[np.float64]]":
-        """How far each of these days is from what is expected, (days, directions), and its rows.
+    def apart(self, name: str, family: str, counts: "NDArray[np.float64]", days: Sequence[int]) -> "Apart":
+        """How far each of these days is from what is expected.
 
         Where numbers move from their place, the other directions follow its square and cube; what past days show of
         that is taken off, or one shift would be found twice, and an ordinary one seem to be of a kind that never was.
         """
-        means, rows = self.columns[name].means(family, counts)
+        column = self.columns[name]
+        means, rows = column.means(family, counts)
         expected = self.expected(name, family, days)
-        return means - expected - _powers(means, expected) @ self._follows[name, family], rows
-
-    def doubt(
-        self, name: str, family: str, counts: "NDArray[np.float64]", days: Sequence[int]
-    ) -> "NDArray[np.float64]":
-        """The deviation of what was taken off because the place moved, which few past days tell well."""
-        import numpy as np
-
-        means, rows = self.columns[name].means(family, counts)
-        moved = rows @ _powers(means, self.expected(name, family, days))[:, 0] / max(rows.sum(), 1.0)
-        return np.asarray(DOUBT * abs(moved) * self.columns[name].follows)
+        powers = _powers(means, expected)
+        moved = rows @ powers[:, 0] / max(rows.sum(), 1.0)
+        days_apart = means - expected - powers @ self._follows[name, family]
+        return Apart(days_apart, rows, DOUBT * abs(moved) * column.follows)
 
     @cached_property
     def _own(self) -> "dict[tuple[str, str], tuple[NDArray[np.float64], NDArray[np.float64]]]":
@@ -221,8 +222,8 @@ class Reference:
         if length not in self._lengths:
             spreads = {}
             for name, family in self.families():
-                apart, rows = self.apart(name, family, self.columns[name].counts, self.days)
-                own = null.spread(apart, rows, length)
+                known = self.apart(name, family, self.columns[name].counts, self.days)
+                own = null.spread(known.days, known.rows, length)
                 spreads[name, family] = replace(own, inflation=own.inflation * self._fitted)
             self._lengths[length] = Past(self, length, spreads)
         return self._lengths[length]

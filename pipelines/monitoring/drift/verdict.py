@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from pipelines.contracts import DriftFinding
 from pipelines.monitoring.drift import bins as binned
 from pipelines.monitoring.drift.null import moderated
-from pipelines.monitoring.drift.reference import INPUT, Column, Reference, counted
+from pipelines.monitoring.drift.reference import INPUT, WEEK, Column, Reference, counted
 from pipelines.monitoring.drift.sketch import Sketches
 
 if TYPE_CHECKING:
@@ -37,12 +37,12 @@ def _finding(
     name, family = asked
     column, days = reference.columns[name], window.days()
     counts = counted(window, name, column.bins, days)
-    each_day, rows = reference.apart(name, family, counts, days)
+    each_day, rows, doubt = reference.apart(name, family, counts, days)
     if not rows.sum():
         return None
     apart = rows @ each_day / rows.sum()
     variance, df = _variance(reference, asked, rows)
-    variance = variance * column.louder(family, counts) + reference.doubt(name, family, counts, days) ** 2
+    variance = variance * column.louder(family, counts) + doubt**2
     each = 2 * stdtr(df, -np.abs(apart) / np.sqrt(variance))  # Student's t, both tails
     each = np.minimum(each / _parts(column), 1.0)
     pvalue = float(each.min())
@@ -86,10 +86,10 @@ def _compared(
     column = reference.columns[name]
     if not reference.weekdays:
         return column.shares
-    own, counts = np.asarray(reference.days) % 7, column.counts.sum(axis=0)
+    own, counts = np.asarray(reference.days) % WEEK, column.counts.sum(axis=0)
     found = np.zeros(len(column.bins))
     for day, many in zip(days, rows, strict=True):
-        of = counts[own == day % 7].sum(axis=0)
+        of = counts[own == day % WEEK].sum(axis=0)
         found += many * (of / of.sum() if of.sum() else column.shares)
     return np.asarray(found / found.sum())
 

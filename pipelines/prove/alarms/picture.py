@@ -1,12 +1,11 @@
 """The frozen model's loss and the alarms of a year as a picture."""
 
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.monitoring.drift.reference import INPUT
-from pipelines.places import whole
 from pipelines.prove.alarms.days import Looked
+from pipelines.prove.pictures import saved
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,13 +23,7 @@ def drawn(found: Looked, path: Path) -> Path:
     _losses(above, found)
     _share(middle, found)
     _alarms(below, found)
-    figure.autofmt_xdate()
-    out = BytesIO()
-    figure.savefig(out, format="png", dpi=110)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole(path) as part:
-        part.write_bytes(out.getvalue())
-    return path
+    return saved(figure, path)
 
 
 def _losses(axes: "Axes", found: Looked) -> None:

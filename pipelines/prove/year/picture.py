@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.gate.intervals import Improvement
 from pipelines.monitoring.truth import KNOWN
-from pipelines.places import whole
+from pipelines.prove.pictures import saved
 from pipelines.prove.year.findings import CONFIDENCE, compared
 
 if TYPE_CHECKING:
@@ -30,13 +29,7 @@ def drawn(rows: "pd.DataFrame", retrainings: Sequence[dict[str, Any]], path: Pat
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
     _losses(above, spans(rows, WEEK), retrainings)
     _gains(below, spans(rows, MONTH))
-    figure.autofmt_xdate()
-    out = BytesIO()
-    figure.savefig(out, format="png", dpi=110)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole(path) as part:
-        part.write_bytes(out.getvalue())
-    return path
+    return saved(figure, path)
 
 
 def spans(rows: "pd.DataFrame", length: timedelta) -> list[Span]:
