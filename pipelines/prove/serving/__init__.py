@@ -35,6 +35,7 @@ PROMISE = (
     "no request fails while champions move or back ends are gone, each answer is one version's,"
     " and every answer that left is in the log"
 )
+ENOUGH = 10  # answers at least of each outage, and of each life of the server
 Outage = Callable[[World], Any]
 
 
@@ -145,6 +146,7 @@ def _killed(world: World, server: Server, kills: int, chance: random.Random, say
         callers = Callers(server.port, pause=0.0)
         with callers.asking():
             time.sleep(chance.uniform(0.05, 0.5))
+            _answered(callers)
             server.kill()
         replies += callers.replies
         server.start()
@@ -193,10 +195,12 @@ def _without(
     with before or nullcontext(), callers.asking(), outage:
         time.sleep(seconds)
         noticed = _until(lambda: _without_something(server, callers.replies))
+        enough = _answered(callers)
     back = _until(lambda: not _without_something(server, [asked(server.port, question(0))]))
     lost = _not_logged(world, callers.replies)
     row = _row(f"{name}, {seconds:g} s", callers.replies, lost=len(lost))
     broken = [] if noticed else [f"{name}: nothing said so, and nothing is proved"]
+    broken += [] if enough else [f"{name}: so few asked that nothing is proved"]
     broken += [] if back else [f"{name}: it was over, and serving went on to say so"]
     return row, broken + _failed(name, callers.replies) + _said(lost, f"left and are not in the log ({name})")
 
@@ -275,6 +279,11 @@ def _until(condition: Callable[[], bool]) -> bool:
     while not (found := condition()) and time.monotonic() < end:
         time.sleep(0.05)
     return found
+
+
+def _answered(callers: Callers) -> bool:
+    """Whether they were answered often enough to prove something."""
+    return _until(lambda: len(callers.replies) >= ENOUGH)
 
 
 def _not_logged(world: World, replies: Sequence[Reply]) -> list[Reply]:

@@ -21,7 +21,8 @@ def test_under_load_nothing_fails_and_nothing_is_lost_whatever_goes_away(world: 
     wanted = [] if redis_missing() else ["Redis"]
     proof = serving.prove(4, 1, 0.5, 0, lambda _: None, world=world, servers=wanted)
     assert proof.holds, proof.failures
-    assert [row["asked"] > 5 for row in proof.rows] == [True] * (3 + len(serving.OUTAGES) + 3 * len(wanted))
+    assert len(proof.rows) == 3 + len(serving.OUTAGES) + 3 * len(wanted)
+    assert min(row["asked"] for row in proof.rows) >= serving.ENOUGH
 
 
 def test_a_request_that_failed_an_answer_that_is_lost_and_one_of_no_version_break_it(world: World) -> None:
