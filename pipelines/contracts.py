@@ -304,7 +304,8 @@ class DecayFinding:
 
 @dataclass(frozen=True)
 class DriftFinding:
-    """What the newest rows say of one column: `family` is its own values, or the answers that the same values have.
+    """What the newest rows say of one column. `family` is `input`, its own values; `relation`, the labels that the same
+    values have; or `prediction`, the champion's answers.
 
     `pvalue` is calibrated by the reference's past windows and corrected for the directions looked at; `level` is what
     it must not exceed; `effect` is from 0 to 1; `moved` asks both. `towards` is the direction that moved most, and

@@ -22,7 +22,11 @@ from pipelines.places import whole
 
 log = logging.getLogger(__name__)
 PLAIN = '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Drift</title></head><body></body></html>'
-WHAT = {"input": "its values", "relation": "what it says of the label"}
+WHAT = {
+    "input": "its values",
+    "relation": "what it says of the label",
+    "prediction": "the champion's answers",
+}
 YES = {True: "yes", False: "no"}
 SHOWN = 20
 STYLE = "font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 1rem auto; padding: 0 1rem"

@@ -9,10 +9,11 @@ from pipelines.catalog import ModelSpec
 from pipelines.contracts import Cause, DecayFinding, MonitorReport, NothingToDo, Signal
 from pipelines.monitoring import history
 from pipelines.monitoring.decay import at_gate, decay, decay_of_given
-from pipelines.monitoring.drift.reference import INPUT
+from pipelines.monitoring.drift.reference import RELATION
 from pipelines.monitoring.drift_page import Drawn, reported
 from pipelines.monitoring.evidently import workspace
-from pipelines.monitoring.moved import Moved, moved
+from pipelines.monitoring.moved import Moved, alarms, moved
+from pipelines.monitoring.predictions import predictions_moved
 from pipelines.monitoring.samples import sample
 from pipelines.monitoring.watched import LEAST, Watched, watched
 from pipelines.stores import Stores
@@ -42,6 +43,9 @@ def monitor(
     seen = watched(spec, then.rows, now.rows)
     model = stores.tracking.load(spec.name, champion.version)
     drift = moved(spec, champion, model, seen, reference, current, stores)
+    rate = alarms(spec, seen)[1]
+    of_answers = predictions_moved(spec, champion, model, current, as_of, rate, drift.reference, stores)
+    drift = drift.also(of_answers)
     worn, given, metrics = _against_truth(spec, champion, model, current, as_of, stores)
     asks = drift.share >= spec.monitor.drift_share
     look = _look(champion, drift, asks, worn.decayed or given.decayed)
@@ -74,7 +78,7 @@ def monitor(
 def _look(champion: Version, drift: Moved, asks: bool, decayed: bool) -> dict[str, Any]:
     """What the history tells of this look."""
     moved = [
-        each.column if each.family == INPUT else f"{each.column} (label)"
+        f"{each.column} (label)" if each.family == RELATION else each.column
         for each in drift.findings
         if each.moved
     ]

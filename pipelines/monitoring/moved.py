@@ -1,7 +1,7 @@
 """What of a model's inputs moved since its training: all rows against all rows, by its version's reference."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pipelines.catalog import ModelSpec
@@ -11,6 +11,7 @@ from pipelines.monitoring.drift.importance import importance
 from pipelines.monitoring.drift.reference import INPUT, LABEL, Reference, made
 from pipelines.monitoring.drift.rows import middle, sketched
 from pipelines.monitoring.drift.verdict import look
+from pipelines.monitoring.predictions import PREDICTION
 from pipelines.monitoring.watched import LEAST, Watched
 from pipelines.stores import Stores
 from pipelines.stores.tracking.registry import Version
@@ -23,11 +24,20 @@ NAMED = 3
 
 @dataclass(frozen=True)
 class Moved:
-    """What the tests say, the surest first, and the `share` of the columns that moved, by what the answers hang on."""
+    """What the tests say, the surest first, and the `share` of the columns that moved, by what the answers hang on.
+
+    `reference` is what they held the columns against.
+    """
 
     findings: tuple[DriftFinding, ...] = ()
     share: float = 0.0
     calibrated: bool = True
+    reference: Reference | None = field(default=None, repr=False, compare=False)
+
+    def also(self, finding: DriftFinding | None) -> "Moved":
+        """The same, and what else a test says."""
+        both = self.findings if finding is None else (*self.findings, finding)
+        return replace(self, findings=tuple(sorted(both, key=lambda each: (each.pvalue, each.column))))
 
     def effects(self) -> dict[str, float]:
         """How far each column's own values are from those at training."""
@@ -43,6 +53,8 @@ class Moved:
 
 
 def _told(each: DriftFinding) -> str:
+    if each.family == PREDICTION:
+        return f"the answers ({each.towards}, {each.effect:.2f})"
     what = each.column if each.family == INPUT else f"what {each.column} says of the label"
     return f"{what} ({each.towards}, {each.effect:.2f})"
 
@@ -73,9 +85,16 @@ def moved(
         weights = importance(spec, model, old)
         reference = made(sketched(old, kinds, half), _days(spec), rule.weekdays, weights)
         kept.write(reference, of, path)
-    found = look(reference, sketched(new, kinds, half), rule.false_alarms, rule.difference)
+    found = look(reference, sketched(new, kinds, half), alarms(spec, seen)[0], rule.difference)
     told = tuple(_gone(each) if each.column in seen.gone and each.family == INPUT else each for each in found)
-    return Moved(told, _share(told, reference), reference.calibrated)
+    return Moved(told, _share(told, reference), reference.calibrated, reference)
+
+
+def alarms(spec: ModelSpec, seen: Watched) -> tuple[float, float]:
+    """The false alarms a year that the tests of the columns may raise, and that of the predictions: as one column."""
+    columns = len(seen.kinds) + len(seen.gone)
+    each = spec.monitor.false_alarms / (columns + 1)
+    return columns * each, each
 
 
 def _days(spec: ModelSpec) -> int:

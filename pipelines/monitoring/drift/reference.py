@@ -136,7 +136,8 @@ class Reference:
     """The columns of a reference by name, over the same days; `window` days are looked at together.
 
     With `weekdays` each day is held against those of the same weekday. `weights` are how much the model's answers hang
-    on each input, as shares; empty if nobody asked it.
+    on each input, as shares; empty if nobody asked it. `like` is another reference, of more days or columns, of which
+    what is usual among columns is taken too.
     """
 
     days: tuple[int, ...]
@@ -144,6 +145,7 @@ class Reference:
     window: int
     weekdays: bool = False
     weights: Mapping[str, float] = field(default_factory=dict)
+    like: "Reference | None" = None
 
     def matters(self, name: str) -> bool:
         """Whether a drift of a column can hurt: it is the label, or the model reads it more than hardly at all."""
@@ -248,11 +250,17 @@ class Past:
         import numpy as np
 
         found = dict[tuple[str, str], list[tuple[float, float, float]]]()
-        for (name, family), own in self.spreads.items():
-            for place, towards in enumerate(self.reference.columns[name].towards):
-                each = (own.inflation[place], own.df[place], own.memory[place])
-                found.setdefault((family, towards), []).append(each)
+        for past in self._all:
+            for (name, family), own in past.spreads.items():
+                for place, towards in enumerate(past.reference.columns[name].towards):
+                    each = (own.inflation[place], own.df[place], own.memory[place])
+                    found.setdefault((family, towards), []).append(each)
         return {key: null.usual(*np.asarray(each).T) for key, each in found.items()}
+
+    @property
+    def _all(self) -> "list[Past]":
+        like = self.reference.like
+        return [self] if like is None else [self, like.past(self.days)]
 
     def usual(self, name: str, family: str) -> list[Usual]:
         """What is usual in each direction of a column."""

@@ -21,7 +21,7 @@ def sketched(rows: "pd.DataFrame", kinds: Mapping[str, Kind], middle: float) -> 
     import numpy as np
     import pandas as pd
 
-    days = np.asarray(rows["event_timestamp"].astype("datetime64[ns, UTC]").astype("int64")) // DAY
+    days = days_of(rows["event_timestamp"])
     labels = pd.to_numeric(rows["label"]).to_numpy("float64", na_value=np.nan)
     halves = np.where(np.isnan(labels), WHOLE, labels >= middle)
     whole = {
@@ -32,6 +32,13 @@ def sketched(rows: "pd.DataFrame", kinds: Mapping[str, Kind], middle: float) -> 
         for name, kind in kinds.items()
     }
     return taken(kinds, columns, days, halves)
+
+
+def days_of(moments: "pd.Series[Any]") -> "NDArray[np.int64]":
+    """The UTC day of each moment, counted from 1970."""
+    import numpy as np
+
+    return np.asarray(moments.astype("datetime64[ns, UTC]").astype("int64")) // DAY
 
 
 def middle(labels: "pd.Series[Any]") -> float:

@@ -22,9 +22,9 @@ from pipelines.monitoring.decay import at_gate, compared, decay, decay_of_given,
 from pipelines.monitoring.monitor import monitor, signal
 from pipelines.settings import PROJECT
 from pipelines.stores import Stores
-from pipelines.stores.answers.predictions import Prediction
 from pipelines.stores.tracking.registry import MODEL_FILE
 from pipelines.training.answers import answers
+from tests.logged import logged
 from tests.retrainings import HOUR, MODEL, NOW, copied, crowned
 from tests.training_sets import AS_OF, frame, spec
 
@@ -245,31 +245,6 @@ def test_rows_of_the_gate_that_are_gone_are_an_error_that_names_the_remedy(watch
         path.unlink()
     with pytest.raises(EvergreenError, match=f"evergreen train {MODEL} --as-of"):
         judged(watched, arrived(2000, signal=-2.0))
-
-
-def logged(
-    stores: Stores, rows: pd.DataFrame, said: object, degraded: object = False, version: int = 1
-) -> list[str]:
-    """The rows as questions that serving answered; their ids."""
-    from uuid import uuid4
-
-    values, gone = np.broadcast_to(said, len(rows)), np.broadcast_to(degraded, len(rows))
-    of = model()
-    answers = [
-        Prediction(
-            prediction_id=str(uuid4()), model=MODEL, version=version, digest="d", answer=float(value), threshold=0.4,
-            entities={name: getattr(row, name) for name in of.entities},
-            request={
-                "scheduled_departure": row.scheduled_departure.to_pydatetime(),
-                "scheduled_arrival": row.scheduled_arrival.to_pydatetime(), "distance": int(row.distance),
-            },
-            features={}, degraded=bool(lost), asked_at=row.event_timestamp.to_pydatetime(),
-            event_time=row.scheduled_departure.to_pydatetime(),
-        )
-        for row, value, lost in zip(rows.itertuples(), values, gone, strict=True)
-    ]  # fmt: skip
-    stores.predictions.record(*answers)
-    return [each.prediction_id for each in answers]
 
 
 @pytest.fixture
