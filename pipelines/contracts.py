@@ -1,7 +1,7 @@
 """The small typed values that pass between stages. Ids, addresses, counts and times; never data."""
 
 from dataclasses import asdict, dataclass, field, is_dataclass
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NoReturn
@@ -355,7 +355,7 @@ PLAIN = {str, int, float, bool, type(None)}
 
 
 def as_json(value: Any) -> Any:
-    """Plain JSON types of a contract: enums by value, times as ISO 8601."""
+    """Plain JSON types of a contract: enums by value, days and times as ISO 8601."""
     if type(value) in PLAIN:
         return value
     if is_dataclass(value) and not isinstance(value, type):
@@ -364,6 +364,6 @@ def as_json(value: Any) -> Any:
         return {str(k): as_json(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [as_json(v) for v in value]
-    if isinstance(value, datetime):
+    if isinstance(value, date):
         return value.isoformat()
     return value.value if isinstance(value, StrEnum) else value

@@ -15,7 +15,7 @@ import typer
 
 from pipelines.catalog import REFERENCE
 from pipelines.cli import alerts, audit, costs, features, keys, metrics, prove, quarantine, schema
-from pipelines.cli.models import diff, own, record, rollout, scorecard, search, site, versions
+from pipelines.cli.models import diff, drift, own, record, rollout, scorecard, search, site, versions
 from pipelines.cli.output import GATE, MENDED, REFUSED, AsJson, console, explained, settings, show
 from pipelines.contracts import EvergreenError
 from pipelines.stores import Stores
@@ -46,6 +46,7 @@ app.command()(own.new)
 app.command()(own.check)
 app.command()(own.upgrade)
 app.command()(diff.diff)
+app.command()(drift.drift)
 app.command()(scorecard.scorecard)
 app.command("try")(own.try_model)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from pipelines.monitoring.heat import NAME as HEAT
 from pipelines.places import whole
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,7 @@ div.wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 td, th { padding: .1rem .6rem; text-align: left; vertical-align: top; border-bottom: 1px solid #8884; }
 td.yes { font-weight: 600; } td:first-child { white-space: nowrap; }
+img { max-width: 100%; background: #fff; }
 svg { width: 100%; height: auto; font: 12px system-ui, sans-serif; fill: currentColor; }
 svg polyline { fill: none; stroke: var(--line); stroke-width: 2; } svg circle { fill: var(--line); }
 svg line { stroke: currentColor; opacity: .35; } svg line.asks { stroke-dasharray: 6 4; opacity: .7; }
@@ -57,7 +59,7 @@ def written(folder: Path, model: str, asks: float, kept: int = KEPT) -> Path | N
         looks = [look for name in names[:kept] if (look := _look(folder / f"{name}.json"))]
         path = folder / "index.html"
         with whole(path) as part:
-            part.write_text(_page(model, looks, asks), errors="replace")
+            part.write_text(_page(model, looks, asks, (folder / HEAT).exists()), errors="replace")
     except OSError as error:
         log.warning("the history of %s was not written (%s)", model, type(error).__name__)
         return None
@@ -75,14 +77,15 @@ def _look(path: Path) -> Look | None:
     return Look(moment, path.stem, said if isinstance(said, dict) else {})
 
 
-def _page(model: str, looks: Sequence[Look], asks: float) -> str:
+def _page(model: str, looks: Sequence[Look], asks: float, heat: bool = False) -> str:
+    weeks = f'<img src="{HEAT}" alt="distance of each column from the training, by week">' if heat else ""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(model)}: what moved</title><style>{STYLE}</style></head><body>"
         f"<h1>{escape(model)}: what moved</h1><p>The newest {len(looks)} looks of the monitor; {KEPT} are kept."
         f" <em>share</em> is of the columns that moved, by what the answers hang on; from {asks:.0%} on it asks for"
-        f" a training.</p>{_picture(looks, asks)}{_table(looks)}</body></html>"
+        f" a training.</p>{_picture(looks, asks)}{weeks}{_table(looks)}</body></html>"
     )
 
 

@@ -1,18 +1,19 @@
 """Watches what arrives against what the champion learned from, and the champion against the truth."""
 
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.catalog import ModelSpec
 from pipelines.contracts import Cause, DecayFinding, MonitorReport, NothingToDo, Signal
-from pipelines.monitoring import history
+from pipelines.monitoring import heat, history
 from pipelines.monitoring.decay import at_gate, decay, decay_of_given
+from pipelines.monitoring.drift import days
 from pipelines.monitoring.drift.reference import RELATION
 from pipelines.monitoring.drift_page import Drawn, reported
 from pipelines.monitoring.evidently import workspace
-from pipelines.monitoring.moved import Moved, alarms, moved
+from pipelines.monitoring.moved import Moved, alarms_of, moved
 from pipelines.monitoring.predictions import predictions_moved
 from pipelines.monitoring.samples import sample
 from pipelines.monitoring.watched import LEAST, Watched, watched
@@ -43,9 +44,10 @@ def monitor(
     seen = watched(spec, then.rows, now.rows)
     model = stores.tracking.load(spec.name, champion.version)
     drift = moved(spec, champion, model, seen, reference, current, stores)
-    rate = alarms(spec, seen)[1]
+    rate = alarms_of(spec, len(seen.kinds) + len(seen.gone))[1]
     of_answers = predictions_moved(spec, champion, model, current, as_of, rate, drift.reference, stores)
     drift = drift.also(of_answers)
+    _keep_days(spec, champion, drift, as_of, stores)
     worn, given, metrics = _against_truth(spec, champion, model, current, as_of, stores)
     asks = drift.share >= spec.monitor.drift_share
     look = _look(champion, drift, asks, worn.decayed or given.decayed)
@@ -75,6 +77,13 @@ def monitor(
     )
 
 
+def _keep_days(spec: ModelSpec, champion: Version, drift: Moved, as_of: datetime, stores: Stores) -> None:
+    """Keep the sketches of the window's days, of its first only if it is all inside."""
+    if drift.window is not None:
+        since = (as_of - spec.monitor.window - timedelta(microseconds=1)).date() + timedelta(days=1)
+        days.keep(spec.name, champion.version, drift.window, since, stores.tables)
+
+
 def _look(champion: Version, drift: Moved, asks: bool, decayed: bool) -> dict[str, Any]:
     """What the history tells of this look."""
     moved = [
@@ -100,6 +109,8 @@ def _kept(spec: ModelSpec, drawn: Drawn, drift: Moved, as_of: datetime, stores: 
     home = stores.settings.home
     folder = home / "reports" / "monitor" / spec.name
     html, plain, run = reported(spec, drawn, drift, folder, as_of)
+    if drift.reference is not None:
+        heat.written(spec.name, drawn.version, drift.reference, stores.tables, folder)
     history.written(folder, spec.name, spec.monitor.drift_share)
     if run is not None:
         workspace.keep(run, spec, home / "evidently", as_of, drawn.version)

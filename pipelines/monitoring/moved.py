@@ -1,7 +1,8 @@
 """What of a model's inputs moved since its training: all rows against all rows, by its version's reference."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.catalog import ModelSpec
@@ -10,6 +11,7 @@ from pipelines.monitoring.drift import kept
 from pipelines.monitoring.drift.importance import importance
 from pipelines.monitoring.drift.reference import INPUT, LABEL, Reference, made
 from pipelines.monitoring.drift.rows import middle, sketched
+from pipelines.monitoring.drift.sketch import Sketches
 from pipelines.monitoring.drift.verdict import look
 from pipelines.monitoring.predictions import PREDICTION
 from pipelines.monitoring.watched import LEAST, Watched
@@ -26,13 +28,14 @@ NAMED = 3
 class Moved:
     """What the tests say, the surest first, and the `share` of the columns that moved, by what the answers hang on.
 
-    `reference` is what they held the columns against.
+    `reference` is what they held the columns against, `window` the sketches of its rows.
     """
 
     findings: tuple[DriftFinding, ...] = ()
     share: float = 0.0
     calibrated: bool = True
     reference: Reference | None = field(default=None, repr=False, compare=False)
+    window: Sketches | None = field(default=None, repr=False, compare=False)
 
     def also(self, finding: DriftFinding | None) -> "Moved":
         """The same, and what else a test says."""
@@ -79,20 +82,25 @@ def moved(
         "days": _days(spec),
         "weekdays": rule.weekdays,
     }
-    path = stores.settings.home / "reports" / "monitor" / spec.name / f"reference_{champion.version}.parquet"
+    path = reference_path(spec.name, champion.version, stores)
     reference = kept.read(of, path)
     if reference is None:
         weights = importance(spec, model, old)
         reference = made(sketched(old, kinds, half), _days(spec), rule.weekdays, weights)
         kept.write(reference, of, path)
-    found = look(reference, sketched(new, kinds, half), alarms(spec, seen)[0], rule.difference)
+    window = sketched(new, kinds, half)
+    found = look(reference, window, alarms_of(spec, len(kinds))[0], rule.difference)
     told = tuple(_gone(each) if each.column in seen.gone and each.family == INPUT else each for each in found)
-    return Moved(told, _share(told, reference), reference.calibrated, reference)
+    return Moved(told, share(told, reference), reference.calibrated, reference, window)
 
 
-def alarms(spec: ModelSpec, seen: Watched) -> tuple[float, float]:
-    """The false alarms a year that the tests of the columns may raise, and that of the predictions: as one column."""
-    columns = len(seen.kinds) + len(seen.gone)
+def reference_path(model: str, version: int, stores: Stores) -> Path:
+    """Where the reference of a version is kept."""
+    return stores.settings.home / "reports" / "monitor" / model / f"reference_{version}.parquet"
+
+
+def alarms_of(spec: ModelSpec, columns: int) -> tuple[float, float]:
+    """The false alarms a year that tests of so many columns may raise, and that of the predictions: as one column."""
     each = spec.monitor.false_alarms / (columns + 1)
     return columns * each, each
 
@@ -106,7 +114,7 @@ def _gone(each: DriftFinding) -> DriftFinding:
     return DriftFinding(each.column, INPUT, 0.0, each.level, 1.0, True, "missing values", each.matters)
 
 
-def _share(found: tuple[DriftFinding, ...], reference: Reference) -> float:
+def share(found: Sequence[DriftFinding], reference: Reference) -> float:
     """Of what the answers hang on, the share of the inputs that moved; of the inputs, where nobody asked the model."""
     inputs = [each for each in found if each.family == INPUT and each.column != LABEL]
     weights: Mapping[str, float] = reference.weights or {each.column: 1.0 for each in inputs}

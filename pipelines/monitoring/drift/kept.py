@@ -42,8 +42,8 @@ def _schema() -> Any:
     return pa.schema(kinds | more)
 
 
-def read(of: dict[str, Any], path: Path) -> Reference | None:
-    """The reference that was kept, if it is of the same."""
+def read(of: dict[str, Any] | None, path: Path) -> Reference | None:
+    """The reference that was kept, if it is of the same; of whatever it is, if None."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -53,7 +53,7 @@ def read(of: dict[str, Any], path: Path) -> Reference | None:
         facts = json.loads((table.schema.metadata or {})[b"evergreen"])
     except (OSError, ValueError, KeyError, pa.ArrowException):
         return None
-    if (facts["format"], facts["of"]) != (FORMAT, json.loads(json.dumps(of))):
+    if facts["format"] != FORMAT or (of is not None and facts["of"] != json.loads(json.dumps(of))):
         return None
     days, columns, weights = tuple(facts["days"]), {}, {}
     for row in table.to_pylist():

@@ -310,6 +310,6 @@ def counted(sketches: Sketches, name: str, cut: Bins, days: Sequence[int]) -> "N
     for half in (WHOLE, 0, 1):
         for place, day in enumerate(days):
             part = sketches.parts.get(Part(day, half))
-            if part is not None:
+            if part is not None and name in part:
                 found[half + 1, place] = cut.counts(part[name])
     return found

@@ -45,6 +45,13 @@ class Numbers:
         self.kept = self.kept or _kll()
         self.kept.update(np.sort(values))  # a third of the time: KLL need not sort what is in order
 
+    @classmethod
+    def kept_as(cls, rows: int, missing: int, kept: bytes) -> "Numbers":
+        """The sketch that was kept as these bytes."""
+        from datasketches import kll_doubles_sketch
+
+        return cls(rows, missing, kll_doubles_sketch.deserialize(kept))
+
     def merge(self, other: "Numbers") -> None:
         self.rows, self.missing = self.rows + other.rows, self.missing + other.missing
         self.kept = self.kept or _kll()
@@ -70,6 +77,13 @@ class Words:
         for word, many in zip(counted.field("values").to_pylist(), counted.field("counts"), strict=True):
             if word is not None:
                 self.kept.update(str(word), int(many.as_py()))
+
+    @classmethod
+    def kept_as(cls, rows: int, missing: int, kept: bytes) -> "Words":
+        """The sketch that was kept as these bytes."""
+        from datasketches import frequent_strings_sketch
+
+        return cls(rows, missing, frequent_strings_sketch.deserialize(kept))
 
     def merge(self, other: "Words") -> None:
         self.rows, self.missing = self.rows + other.rows, self.missing + other.missing
@@ -127,8 +141,14 @@ class Sketches:
         """One column over some parts, or over all."""
         whole = KINDS[self.kinds[name]]()
         for part in self.parts if parts is None else parts:
-            whole.merge(self.parts[part][name])  # type: ignore[arg-type]
+            if name in self.parts[part]:
+                whole.merge(self.parts[part][name])  # type: ignore[arg-type]
         return whole
+
+    def between(self, first: int, last: int) -> "Sketches":
+        """The same of the days from one to another, both counted in."""
+        those = {part: columns for part, columns in self.parts.items() if first <= part.day <= last}
+        return Sketches(self.kinds, those)
 
     def days(self) -> list[int]:
         return sorted({part.day for part in self.parts})
