@@ -13,7 +13,9 @@ __all__ = [
     "drift",
     "figures",
     "monitor",
+    "pages",
     "performance",
     "policy",
+    "ranges",
     "truth",
 ]

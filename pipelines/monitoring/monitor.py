@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.catalog import ModelSpec
 from pipelines.contracts import Cause, DecayFinding, MonitorReport, NothingToDo, Signal
-from pipelines.monitoring import heat, history
 from pipelines.monitoring.decay import at_gate, decay, decay_of_given
 from pipelines.monitoring.drift import days
 from pipelines.monitoring.drift.reference import RELATION
-from pipelines.monitoring.drift_page import Drawn, reported
 from pipelines.monitoring.evidently import workspace
 from pipelines.monitoring.moved import Moved, alarms_of, moved
+from pipelines.monitoring.pages import heat, history
+from pipelines.monitoring.pages.drift import Drawn, reported
 from pipelines.monitoring.predictions import predictions_moved
 from pipelines.monitoring.samples import sample
 from pipelines.monitoring.watched import LEAST, Watched, watched

@@ -5,4 +5,4 @@ column, a p-value that the ordinary days of the reference calibrate, the size of
 counts.
 """
 
-__all__ = ["bins", "importance", "kept", "null", "reference", "rows", "sketch", "verdict"]
+__all__ = ["bins", "days", "importance", "kept", "null", "reference", "rows", "sketch", "verdict"]

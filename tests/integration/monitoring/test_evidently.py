@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 
 from pipelines.contracts import DriftFinding, EvergreenError
-from pipelines.monitoring.drift_page import Drawn, reported
 from pipelines.monitoring.evidently import ui, workspace
 from pipelines.monitoring.evidently.snapshot import snapshot
 from pipelines.monitoring.moved import Moved
+from pipelines.monitoring.pages.drift import Drawn, reported
 from pipelines.monitoring.watched import watched
 from tests.training_sets import AS_OF, frame, spec
 

@@ -17,9 +17,9 @@ from pipelines import catalog
 from pipelines.catalog import Decay, ModelSpec
 from pipelines.contracts import Cause, DecayFinding, EvergreenError, NothingToDo
 from pipelines.gate.intervals import Improvement, improvement
-from pipelines.monitoring import drift_page
 from pipelines.monitoring.decay import at_gate, compared, decay, decay_of_given, held_out
 from pipelines.monitoring.monitor import monitor, signal
+from pipelines.monitoring.pages import drift as drift_page
 from pipelines.settings import PROJECT
 from pipelines.stores import Stores
 from pipelines.stores.tracking.registry import MODEL_FILE

@@ -14,13 +14,13 @@ from typer.testing import CliRunner
 from pipelines.catalog import ModelSpec
 from pipelines.cli import app
 from pipelines.contracts import EvergreenError, NothingToDo
-from pipelines.monitoring import heat
 from pipelines.monitoring.drift import days
 from pipelines.monitoring.drift.reference import made
 from pipelines.monitoring.drift.rows import sketched
 from pipelines.monitoring.drift.sketch import Sketches
 from pipelines.monitoring.drift.verdict import look
 from pipelines.monitoring.monitor import monitor
+from pipelines.monitoring.pages import heat
 from pipelines.monitoring.ranges import ranged
 from pipelines.stores import Stores
 from pipelines.stores.tables import Tables

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.monitoring import history
+from pipelines.monitoring.pages import history
 
 START = datetime(2013, 4, 1, tzinfo=UTC)
 

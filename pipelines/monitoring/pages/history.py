@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from pipelines.monitoring.heat import NAME as HEAT
+from pipelines.monitoring.pages.heat import NAME as HEAT
 from pipelines.places import whole
 
 log = logging.getLogger(__name__)
