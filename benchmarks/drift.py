@@ -94,9 +94,9 @@ def peak() -> float:
 
 
 def ours(path: str, columns: int) -> dict[str, Any]:
-    """Half of the columns here, the other half in a process of its own."""
+    """Half of the columns here, the other half in a process of its own, forked before anything was imported."""
     names = [f"c{n:03d}" for n in range(columns)]
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool:
         other = pool.submit(judged, path, names[1::2])
         parts = [judged(path, names[::2]), other.result()]
     found = {name: said for part in parts for name, said in part["found"].items()}
