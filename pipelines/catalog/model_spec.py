@@ -154,8 +154,10 @@ class Monitor(Spec):
     difference: Share = Field(
         0.05, gt=0, lt=1, description="the least distance of two distributions (0 to 1) that counts as moved"
     )
-    weekdays: bool = Field(
-        False, description="hold each day against the same weekdays of the training; for windows below a week"
+    seasons: tuple[Literal["weekday", "month"], ...] = Field(
+        (),
+        description="hold each day against the days of the training of the same weekday, calendar month, or both",
+        examples=[["month"]],
     )
     decay: Decay | None = Field(None, description="left out: decay is not judged")
 

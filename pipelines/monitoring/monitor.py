@@ -9,7 +9,7 @@ from pipelines.catalog import ModelSpec
 from pipelines.contracts import Cause, DecayFinding, MonitorReport, NothingToDo, Signal
 from pipelines.monitoring.decay import at_gate, decay, decay_of_given
 from pipelines.monitoring.drift import days
-from pipelines.monitoring.drift.reference import RELATION
+from pipelines.monitoring.drift.column import RELATION
 from pipelines.monitoring.evidently import workspace
 from pipelines.monitoring.moved import Moved, alarms_of, moved
 from pipelines.monitoring.pages import heat, history

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from pipelines.catalog import ModelSpec
 from pipelines.contracts import DriftFinding
 from pipelines.monitoring.drift import kept
+from pipelines.monitoring.drift.column import INPUT
 from pipelines.monitoring.drift.importance import importance
-from pipelines.monitoring.drift.reference import INPUT, LABEL, Reference, made
+from pipelines.monitoring.drift.reference import LABEL, Reference, made
 from pipelines.monitoring.drift.rows import middle, sketched
 from pipelines.monitoring.drift.sketch import Sketches
 from pipelines.monitoring.drift.verdict import look
@@ -80,13 +81,13 @@ def moved(
         "training_set": champion.tags.get("training_set"),
         "kinds": kinds,
         "days": _days(spec),
-        "weekdays": rule.weekdays,
+        "seasons": rule.seasons,
     }
     path = reference_path(spec.name, champion.version, stores)
     reference = kept.read(of, path)
     if reference is None:
         weights = importance(spec, model, old)
-        reference = made(sketched(old, kinds, half), _days(spec), rule.weekdays, weights)
+        reference = made(sketched(old, kinds, half), _days(spec), rule.seasons, weights)
         kept.write(reference, of, path)
     window = sketched(new, kinds, half)
     found = look(reference, window, alarms_of(spec, len(kinds))[0], rule.difference)

@@ -82,15 +82,19 @@ def _asked(spec: ModelSpec, model: Any, rows: "pd.DataFrame") -> "NDArray[Any] |
 def _reference(spec: ModelSpec, champion: Version, model: Any, stores: Stores) -> Reference:
     """The champion's answers to the rows of its gate, found out once per version."""
     days = max(1, round(spec.monitor.window.total_seconds() / 86400))
-    of = {"model": champion.digest, "training_set": champion.tags.get("training_set"), "days": days}
-    of |= {"weekdays": spec.monitor.weekdays}
+    of: dict[str, Any] = {
+        "model": champion.digest,
+        "training_set": champion.tags.get("training_set"),
+        "days": days,
+    }
+    of |= {"seasons": spec.monitor.seasons}
     folder = stores.settings.home / "reports" / "monitor" / spec.name
     path = folder / f"predictions_{champion.version}.parquet"
     found = kept.read(of, path)
     if found is None:
         rows = held_out(spec, champion, stores)
         sketches = _sketched(spec, rows["event_timestamp"], answers(model, rows, spec.outputs))
-        found = made(sketches, days, spec.monitor.weekdays)
+        found = made(sketches, days, spec.monitor.seasons)
         kept.write(found, of, path)
     return found
 

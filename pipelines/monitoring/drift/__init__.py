@@ -5,4 +5,16 @@ column, a p-value that the ordinary days of the reference calibrate, the size of
 counts.
 """
 
-__all__ = ["bins", "days", "importance", "kept", "null", "reference", "rows", "sketch", "verdict"]
+__all__ = [
+    "bins",
+    "column",
+    "days",
+    "importance",
+    "kept",
+    "null",
+    "reference",
+    "rows",
+    "seasons",
+    "sketch",
+    "verdict",
+]

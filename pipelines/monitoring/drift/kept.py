@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.monitoring.drift.bins import Bins
-from pipelines.monitoring.drift.reference import Column, Reference
+from pipelines.monitoring.drift.column import Column
+from pipelines.monitoring.drift.reference import Reference
 from pipelines.places import whole
 
-FORMAT = 1
+FORMAT = 2
 
 
 def write(reference: Reference, of: dict[str, Any], path: Path) -> None:
@@ -28,7 +29,7 @@ def write(reference: Reference, of: dict[str, Any], path: Path) -> None:
         for name, each in reference.columns.items()
     ]
     facts = {"format": FORMAT, "of": of, "days": reference.days, "window": reference.window}
-    told = {b"evergreen": json.dumps(facts | {"weekdays": reference.weekdays}).encode()}
+    told = {b"evergreen": json.dumps(facts | {"seasons": reference.seasons}).encode()}
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path) as part:
         pq.write_table(pa.Table.from_pylist(rows, _schema()).replace_schema_metadata(told), part)
@@ -62,4 +63,4 @@ def read(of: dict[str, Any] | None, path: Path) -> Reference | None:
         columns[row["column"]] = Column(cut, counts)
         if row["weight"] is not None:
             weights[row["column"]] = row["weight"]
-    return Reference(days, columns, facts["window"], facts["weekdays"], weights)
+    return Reference(days, columns, facts["window"], tuple(facts["seasons"]), weights)

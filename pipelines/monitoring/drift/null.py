@@ -6,8 +6,12 @@ independent rows would is added to the variance of the test. A few weeks tell th
 column, so what they tell is drawn towards what is usual among all (Smyth's moderated variances, 2004).
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
+
+from pipelines.monitoring.drift.seasons import Groups, runs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,11 +40,14 @@ class Spread:
     windows: float
 
 
-def spread(values: "NDArray[np.float64]", rows: "NDArray[np.float64]", days: int) -> Spread:
+def spread(
+    values: "NDArray[np.float64]", rows: "NDArray[np.float64]", days: int, groups: Groups | None = None
+) -> Spread:
     """From the mean of each day in each direction, (days, directions), and the rows of each day: of windows of `days`.
 
     Where the history has fewer than five windows, shorter ones stand for them: they vary more, so it errs on the side
-    of silence.
+    of silence. Days are apart from the mean of their group, if there are `groups` of those that have rows: a mean fits
+    its own days, so windows vary by more than they seem to.
     """
     import numpy as np
 
@@ -50,17 +57,18 @@ def spread(values: "NDArray[np.float64]", rows: "NDArray[np.float64]", days: int
         ones = np.ones(values.shape[1])
         return Spread(UNKNOWN * ones, 0 * ones, UNKNOWN_DF * ones, 0.0, 1.0)
     length = max(1, min(days, len(rows) // 5))
-    many = _windows(rows[:, None], length)
+    many = runs(rows[:, None], length)
     whole = (values * rows[:, None]).sum(axis=0) / rows.sum()
-    apart = _windows(values * rows[:, None], length) / many - whole
+    apart = runs(values * rows[:, None], length) / many - whole
     windows, independent = len(rows) / length, float((1 / many).mean())
+    fitted = groups.fitted(length) if groups else 1 / windows
     raw = (apart**2).mean(axis=0) / independent
     memory = np.where(
-        raw > 1, _memory(apart, length, windows), 0.0
+        raw > 1, _memory(apart, length, fitted), 0.0
     )  # of what varies less than chance there is none
-    share = np.maximum(1 - longer(memory) / windows, LEAST_SHARE)
+    share = np.maximum(1 - longer(memory) * fitted, LEAST_SHARE)
     inflation = raw / share
-    df = np.maximum((windows - 1) * (1 - memory**2) / (1 + memory**2), 1.0)
+    df = np.maximum(windows * (1 - fitted) * (1 - memory**2) / (1 + memory**2), 1.0)
     return Spread(inflation, memory, df, independent, windows)
 
 
@@ -68,28 +76,20 @@ LEAST_SHARE = 0.2
 MOST_MEMORY = 0.9
 
 
-def _memory(apart: "NDArray[np.float64]", length: int, windows: float) -> "NDArray[np.float64]":
-    """The correlation of windows that follow one another, less what so few of them make it too small by."""
+def _memory(apart: "NDArray[np.float64]", length: int, fitted: float) -> "NDArray[np.float64]":
+    """The correlation of windows that follow one another, less what a mean that fits them makes it too small by."""
     import numpy as np
 
     if len(apart) <= length:
         return np.zeros(apart.shape[1])
     together = (apart[length:] * apart[:-length]).mean(axis=0)
     found = together / np.maximum((apart**2).mean(axis=0), 1e-300)
-    return np.asarray(np.clip(found + (1 + 3 * found) / windows, 0.0, MOST_MEMORY))
+    return np.asarray(np.clip(found + (1 + 3 * found) * fitted, 0.0, MOST_MEMORY))
 
 
 def longer(memory: "NDArray[np.float64]") -> "NDArray[np.float64]":
     """As how many independent windows one counts, in what a mean of many of them is sure of."""
     return (1 + memory) / (1 - memory)
-
-
-def _windows(values: "NDArray[np.float64]", length: int) -> "NDArray[np.float64]":
-    """The sum of each run of so many days."""
-    import numpy as np
-
-    sums = np.cumsum(np.vstack([np.zeros((1, values.shape[1])), values]), axis=0)
-    return np.asarray(sums[length:] - sums[:-length])
 
 
 @dataclass(frozen=True)
@@ -141,3 +141,39 @@ def moderated(own: Spread, among: "list[Usual]") -> "tuple[NDArray[np.float64], 
     df = own.df + prior
     drawn = (own.df * own.inflation + prior * middle) / np.maximum(df, 1e-9)
     return np.maximum(drawn, 1.0), np.clip(df, 1.0, MOST_DF)
+
+
+@dataclass(frozen=True)
+class Past:
+    """What past windows of some length show: the spread of each test of each column, whose directions are `towards`.
+
+    What is usual is so among these columns and those of another reference, which is `like` it.
+    """
+
+    spreads: Mapping[tuple[str, str], Spread]
+    towards: Mapping[str, Sequence[str]]
+    like: "Past | None" = None
+
+    @cached_property
+    def _usual(self) -> dict[tuple[str, str], Usual]:
+        """What is usual among all columns, by family and direction."""
+        import numpy as np
+
+        found = dict[tuple[str, str], list[tuple[float, float, float]]]()
+        for past in [self] if self.like is None else [self, self.like]:
+            for (name, family), own in past.spreads.items():
+                for place, towards in enumerate(past.towards[name]):
+                    each = (own.inflation[place], own.df[place], own.memory[place])
+                    found.setdefault((family, towards), []).append(each)
+        return {key: usual(*np.asarray(each).T) for key, each in found.items()}
+
+    def usual(self, name: str, family: str) -> list[Usual]:
+        """What is usual in each direction of a column."""
+        return [self._usual[family, towards] for towards in self.towards[name]]
+
+    def longer(self, name: str, family: str) -> "NDArray[np.float64]":
+        """As how many independent windows one counts in each direction, in what a mean of many is sure of."""
+        import numpy as np
+
+        own = self.spreads[name, family].memory
+        return longer(np.maximum(own, [each.memory for each in self.usual(name, family)]))

@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING
 
 from pipelines.contracts import DriftFinding
 from pipelines.monitoring.drift import bins as binned
+from pipelines.monitoring.drift.column import INPUT, Column
 from pipelines.monitoring.drift.null import moderated
-from pipelines.monitoring.drift.reference import INPUT, WEEK, Column, Reference, counted
+from pipelines.monitoring.drift.reference import Reference, counted
 from pipelines.monitoring.drift.sketch import Sketches
 
 if TYPE_CHECKING:
@@ -41,14 +42,14 @@ def _finding(
     if not rows.sum():
         return None
     apart = rows @ each_day / rows.sum()
-    variance, df = _variance(reference, asked, rows)
+    variance, df = _variance(reference, asked, rows, days)
     variance = variance * column.louder(family, counts) + doubt**2
     each = 2 * stdtr(df, -np.abs(apart) / np.sqrt(variance))  # Student's t, both tails
     each = np.minimum(each / _parts(column), 1.0)
     pvalue = float(each.min())
     if family == INPUT:
         now = counts.sum(axis=(0, 1))
-        effect = binned.effect(column.bins.kind, _compared(reference, name, days, rows), now / now.sum())
+        effect = binned.effect(column.bins.kind, reference.shares(name, days, rows), now / now.sum())
     else:
         effect = float(np.sqrt(((apart * column.scale) ** 2).sum()))
     towards = _said(column, int(each.argmin()))
@@ -67,31 +68,17 @@ def _parts(column: Column) -> "NDArray[np.float64]":
 
 
 def _variance(
-    reference: Reference, asked: tuple[str, str], rows: "NDArray[np.float64]"
+    reference: Reference, asked: tuple[str, str], rows: "NDArray[np.float64]", days: list[int]
 ) -> "tuple[NDArray[np.float64], NDArray[np.float64]]":
     """The variance of what such a window differs by from what is expected, in each direction; and how sure that is."""
-    past = reference.past(int((rows > 0).sum()))
+    there = [day for day, many in zip(days, rows, strict=True) if many > 0]
+    past, groups = reference.past(len(there)), reference.groups(*asked)
     own = past.spreads[asked]
     inflation, df = moderated(own, past.usual(*asked))
-    days = (inflation - 1) * (own.independent or 1 / rows.sum())
-    return (1 / rows.sum() + days) * (1 + past.uncertain(*asked)), df
-
-
-def _compared(
-    reference: Reference, name: str, days: list[int], rows: "NDArray[np.float64]"
-) -> "NDArray[np.float64]":
-    """The shares of the reference's rows that a window of these days is held against."""
-    import numpy as np
-
-    column = reference.columns[name]
-    if not reference.weekdays:
-        return column.shares
-    own, counts = np.asarray(reference.days) % WEEK, column.counts.sum(axis=0)
-    found = np.zeros(len(column.bins))
-    for day, many in zip(days, rows, strict=True):
-        of = counts[own == day % WEEK].sum(axis=0)
-        found += many * (of / of.sum() if of.sum() else column.shares)
-    return np.asarray(found / found.sum())
+    more = (inflation - 1) * (own.independent or 1 / rows.sum())
+    expected = groups.uncertain(there) * past.longer(*asked)
+    known = expected * min(1.0, reference.window / len(there))  # what windows vary by is that of as many days
+    return (1 + expected) / rows.sum() + (1 + known) * more, df
 
 
 def _said(column: Column, place: int) -> str:

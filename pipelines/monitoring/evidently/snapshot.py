@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pipelines.catalog import ModelSpec
-from pipelines.monitoring.drift.reference import INPUT, LABEL
+from pipelines.monitoring.drift.column import INPUT
+from pipelines.monitoring.drift.reference import LABEL
 from pipelines.monitoring.evidently.conditions import conditions
 from pipelines.monitoring.evidently.quality import quality
 from pipelines.monitoring.moved import Moved

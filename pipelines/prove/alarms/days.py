@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from pipelines.catalog import ModelSpec
 from pipelines.contracts import DriftFinding
 from pipelines.gate.estimates import losses
+from pipelines.monitoring.drift.column import INPUT
 from pipelines.monitoring.drift.importance import importance
-from pipelines.monitoring.drift.reference import INPUT, LABEL, Reference, made
+from pipelines.monitoring.drift.reference import LABEL, Reference, made
 from pipelines.monitoring.drift.rows import middle, sketched
 from pipelines.monitoring.drift.verdict import look
 from pipelines.monitoring.watched import watched
@@ -71,7 +72,7 @@ def looked(
     )
     kinds, half, length = watched(spec, *some).kinds, middle(learned[LABEL]), spec.monitor.window
     reference = made(
-        sketched(learned, kinds, half), length.days, spec.monitor.weekdays, importance(spec, model, learned)
+        sketched(learned, kinds, half), length.days, spec.monitor.seasons, importance(spec, model, learned)
     )
     found, until = Looked(float(lost.mean()), reference.calibrated), dict[tuple[str, str], date]()
     end = begun + timedelta(days=1)

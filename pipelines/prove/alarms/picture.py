@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.monitoring.drift.reference import INPUT
+from pipelines.monitoring.drift.column import INPUT
 from pipelines.prove.alarms.days import Looked
 from pipelines.prove.pictures import saved
 

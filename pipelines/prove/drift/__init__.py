@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.monitoring.drift.reference import INPUT, RELATION, Reference, made
+from pipelines.monitoring.drift.column import INPUT, RELATION
+from pipelines.monitoring.drift.reference import Reference, made
+from pipelines.monitoring.drift.seasons import Seasons
 from pipelines.monitoring.drift.sketch import Sketches
 from pipelines.monitoring.drift.verdict import look
 from pipelines.prove import Proof, Say
@@ -12,12 +14,14 @@ from pipelines.prove.drift.stock import called
 from pipelines.prove.drift.worlds import LABEL, RELATED, Day, Shift, World, together
 
 PROMISE = (
-    "a quiet year has at most four alarms; a shift of a quarter of a deviation is caught in a week of 1,000 rows,"
-    " and each kind of shift is found for what it is"
+    "a quiet year has at most four alarms, and so has one whose months differ if they are held apart; a shift of a"
+    " quarter of a deviation is caught in a week of 1,000 rows, and each kind of shift is found for what it is"
 )
 HISTORY, WINDOW = 120, 7
 """Days of the reference, and of a window, which is looked at once a day."""
 FALSE, LEAST, MOST, CAUGHT = 2.0, 0.05, 4, 0.95
+SEASONED, YEARLY = 730, 1.0
+"""Days of the reference of a source whose months differ, and by how many deviations they do."""
 LONG = 60
 """So many days a shift has to be found in."""
 Where = Sequence[tuple[str, str]]
@@ -44,13 +48,13 @@ LADDER = {
 
 def prove(days: int, columns: int, rows: int, stock: int, seed: int, say: Say) -> Proof:
     """A quiet year of so many days, columns and rows a day, each rung of shifts, and Evidently on so many weeks."""
+    failures = list[str]()
     quiet, known, reference = _begun(columns, rows, [seed, 0])
-    alarms, looks = _year(quiet, reference, days, say)
-    failures = (
-        [f"{alarms} alarms in {days} quiet days, {MOST} may be"] if alarms > MOST * days / 365 + 1e-9 else []
-    )
-    first = {"what": f"{days} quiet days", "alarms": alarms, "of": f"{looks:,} looks"}
-    table = [first, _caught(columns, rows, seed, say, failures)]
+    table = [
+        _year(quiet, reference, days, f"{days} quiet days", say, failures),
+        _caught(columns, rows, seed, say, failures),
+        *_months(columns, rows, days, seed, say, failures),
+    ]
     table += [
         _rung(name, rung, columns, rows, [seed, 2 + n], say, failures)
         for n, (name, rung) in enumerate(LADDER.items())
@@ -60,19 +64,24 @@ def prove(days: int, columns: int, rows: int, stock: int, seed: int, say: Say) -
     return Proof(PROMISE, table, failures)
 
 
-def _begun(columns: int, rows: int, seed: list[int]) -> tuple[World, list[Day], Reference]:
+def _begun(
+    columns: int, rows: int, seed: list[int], yearly: float = 0.0, seasons: Seasons = ()
+) -> tuple[World, list[Day], Reference]:
     """A world, the days that a model learned from, and the reference that they are."""
     import numpy as np
 
-    world = World(columns, rows, int(np.random.SeedSequence(seed).generate_state(1)[0]))
-    known = [world.day(day) for day in range(HISTORY)]
-    return world, known, made(together([each.sketches() for each in known]), WINDOW)
+    world = World(columns, rows, int(np.random.SeedSequence(seed).generate_state(1)[0]), yearly=yearly)
+    known = [world.day(day) for day in range(SEASONED if seasons else HISTORY)]
+    return world, known, made(together([each.sketches() for each in known]), WINDOW, seasons)
 
 
-def _year(world: World, reference: Reference, days: int, say: Say) -> tuple[int, int]:
+def _year(
+    world: World, reference: Reference, days: int, what: str, say: Say, failures: list[str]
+) -> dict[str, Any]:
     """How often an alarm began in so many quiet days, and how many tests were looked at."""
     window, open_until, alarms, looks = list[Sketches](), dict[tuple[str, str], int](), 0, 0
-    for day in range(HISTORY, HISTORY + days):
+    begun = len(reference.days)
+    for day in range(begun, begun + days):
         window = [*window[-WINDOW + 1 :], world.day(day).sketches()]
         for found in look(reference, together(window), FALSE, LEAST):
             key, looks = (found.column, found.family), looks + 1
@@ -80,31 +89,45 @@ def _year(world: World, reference: Reference, days: int, say: Say) -> tuple[int,
                 alarms += day > open_until.get(key, -1)
                 open_until[key] = day + WINDOW
         if day % 50 == 0:
-            say(f"day {day - HISTORY} of {days}: {alarms} alarms")
-    return alarms, looks
+            say(f"{what}: {alarms} alarms in {day - begun}")
+    if alarms > MOST * days / 365 + 1e-9:
+        failures.append(f"{alarms} alarms in {what}, {MOST} a year may be")
+    return {"what": what, "alarms": alarms, "of": f"{looks:,} looks"}
 
 
 def _caught(columns: int, rows: int, seed: int, say: Say, failures: list[str]) -> dict[str, Any]:
     """The share of the columns in which a week of a shift of 0.25 deviations is found, week by week anew."""
     world, _, reference = _begun(columns, rows, [seed, 1])
-    hits = asked = 0
-    for start in range(HISTORY, HISTORY + 10 * WINDOW, WINDOW):
-        week = [world.day(day, Shift(place=0.25)).sketches() for day in range(start, start + WINDOW)]
-        found = [
-            each for each in look(reference, together(week), FALSE, LEAST) if _numbers(world, each.column)
-        ]
-        own = [each for each in found if each.family == INPUT]
-        hits, asked = hits + sum(each.moved for each in own), asked + len(own)
+    hits, asked = _hits(world, reference, HISTORY)
     say(f"0.25 deviations in {rows * WINDOW:,} rows: {hits} of {asked} caught")
     if rows * WINDOW >= 1000 and hits < CAUGHT * asked:
         failures.append(
             f"a shift of 0.25 deviations was caught in {hits / asked:.1%}, {CAUGHT:.0%} were promised"
         )
-    return {
-        "what": f"0.25 deviations in {rows * WINDOW:,} rows",
-        "caught": f"{hits / asked:.1%}",
-        "of": f"{asked:,} weeks",
-    }
+    what = f"0.25 deviations in {rows * WINDOW:,} rows"
+    return {"what": what, "caught": f"{hits / asked:.1%}", "of": f"{asked:,} weeks"}
+
+
+def _months(
+    columns: int, rows: int, days: int, seed: int, say: Say, failures: list[str]
+) -> list[dict[str, Any]]:
+    """A source whose months differ, two years of which are known, month by month: quiet days, and then shifts."""
+    world, _, reference = _begun(columns, rows, [seed, 100], YEARLY, ("month",))
+    quiet = _year(world, reference, days, f"{days} quiet days, months apart", say, failures)
+    hits, asked = _hits(world, reference, SEASONED + days)
+    what = f"0.25 deviations in {rows * WINDOW:,} rows, months apart"
+    return [quiet, {"what": what, "caught": f"{hits / asked:.1%}", "of": f"{asked:,} weeks"}]
+
+
+def _hits(world: World, reference: Reference, begun: int) -> tuple[int, int]:
+    """In how many of ten weeks a shift of 0.25 deviations is found, over all columns of numbers."""
+    hits = asked = 0
+    for start in range(begun, begun + 10 * WINDOW, WINDOW):
+        week = [world.day(day, Shift(place=0.25)).sketches() for day in range(start, start + WINDOW)]
+        found = look(reference, together(week), FALSE, LEAST)
+        own = [each for each in found if each.family == INPUT and _numbers(world, each.column)]
+        hits, asked = hits + sum(each.moved for each in own), asked + len(own)
+    return hits, asked
 
 
 def _numbers(world: World, name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 from pipelines.monitoring.drift.sketch import Sketches, taken
@@ -49,7 +50,7 @@ class World:
     """So many rows a day of so many columns, beside a label; the same seed is the same world.
 
     Of each column's variance 0.0009 belongs to the day, correlated 0.5 with that of the day before, and the weekdays
-    differ by 0.3 deviations.
+    differ by 0.3 deviations; the months by `yearly`. Days are counted from 1970.
     """
 
     columns: int
@@ -58,8 +59,10 @@ class World:
     memory: float = 0.5
     daily: float = 0.03
     weekly: float = 0.3
+    yearly: float = 0.0
     _state: Any = field(init=False, repr=False)
     _rhythm: Any = field(init=False, repr=False)
+    _months: Any = field(init=False, repr=False)
     _chance: Any = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -67,8 +70,8 @@ class World:
 
         self._chance = np.random.default_rng(self.seed)
         self._state = np.zeros(self.columns)
-        rhythm = self._chance.normal(0, self.weekly, (self.columns, 7))
-        self._rhythm = rhythm - rhythm.mean(axis=1, keepdims=True)
+        self._rhythm = _places(self._chance, self.weekly, (self.columns, 7))
+        self._months = _places(np.random.default_rng([self.seed, 12]), self.yearly, (self.columns, 12))
 
     @property
     def kinds(self) -> dict[str, str]:
@@ -90,7 +93,7 @@ class World:
         self._state = self.memory * self._state + fresh
         place = now.place + now.daily * (day - since + 1) if shift else 0.0
         noise = chance.normal(size=(self.rows, self.columns)) * now.spread
-        latent = noise + self._state + self._rhythm[:, day % 7] + place
+        latent = noise + self._state + self._rhythm[:, day % 7] + self._months[:, month(day)] + place
         odds = (1 - now.turned) * noise[:, :RELATED].sum(axis=1) * 0.6 + now.prior
         found = {name: self._shaped(number, latent[:, number]) for number, name in enumerate(self.names)}
         gone = chance.random((self.rows, self.columns)) < now.missing
@@ -117,6 +120,19 @@ class World:
 
     def day(self, day: int, shift: Shift | None = None, since: int = 0) -> "Day":
         return Day(day, self.rows_of(day, shift, since), self.kinds)
+
+
+def month(day: int) -> int:
+    """The calendar month of a day, from 0."""
+    return (date(1970, 1, 1) + timedelta(days=day)).month - 1
+
+
+def _places(chance: Any, apart: float, shape: tuple[int, int]) -> "NDArray[np.float64]":
+    """Of each column the places of so many parts of a rhythm, which are 0 on average."""
+    import numpy as np
+
+    found = chance.normal(0, apart, shape)
+    return np.asarray(found - found.mean(axis=1, keepdims=True))
 
 
 def _without(values: "NDArray[Any]", gone: "NDArray[np.bool_]") -> "NDArray[Any]":

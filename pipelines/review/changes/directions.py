@@ -122,7 +122,7 @@ MODEL: tuple[tuple[str, Direction], ...] = (
     ("monitor.drift_share", UP),
     ("monitor.false_alarms", DOWN),
     ("monitor.difference", UP),
-    ("monitor.weekdays", OTHER),
+    ("monitor.seasons*", OTHER),
     ("monitor.decay.metric", OTHER),
     ("monitor.decay.confidence", UP),  # it must be surer before it says so
     ("monitor.decay.*", UP),

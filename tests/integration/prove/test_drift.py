@@ -18,8 +18,10 @@ def small(**told: Any) -> Any:
 def test_a_quiet_time_is_quiet_and_each_kind_of_shift_is_found() -> None:
     proof = small(stock=1)
     assert proof.holds, proof.failures
-    assert len(proof.rows) == 2 + len(drift.LADDER) + 3
-    assert proof.rows[0]["of"] == f"{40 * (2 * 10 + 1):,} looks"
+    assert len(proof.rows) == 4 + len(drift.LADDER) + 3
+    quiet = [row for row in proof.rows if "quiet days" in row["what"]]
+    assert [row["what"] for row in quiet] == ["40 quiet days", "40 quiet days, months apart"]
+    assert {row["of"] for row in quiet} == {f"{40 * (2 * 10 + 1):,} looks"}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.monitoring.drift import bins, kept, null
-from pipelines.monitoring.drift.reference import INPUT, RELATION, Reference, made
+from pipelines.monitoring.drift.column import INPUT, RELATION
+from pipelines.monitoring.drift.reference import Reference, made
 from pipelines.monitoring.drift.rows import middle, sketched
 from pipelines.monitoring.drift.sketch import K, Numbers, Part, Sketches, Words, taken
 from pipelines.monitoring.drift.verdict import look
@@ -40,8 +41,8 @@ KINDS = {"x": "numeric", "w": "categorical", "quiet": "numeric", "label": "numer
 OLD = days(0, 90, 150)
 
 
-def reference(weekdays: bool = False) -> Reference:
-    return made(sketched(OLD, KINDS, middle(OLD["label"])), 7, weekdays)
+def reference(*seasons: str) -> Reference:
+    return made(sketched(OLD, KINDS, middle(OLD["label"])), 7, seasons)
 
 
 def moved(new: pd.DataFrame, of: Reference | None = None) -> set[tuple[str, str]]:
@@ -74,8 +75,10 @@ def test_each_kind_of_shift_is_found_where_it_is(change: dict[str, float], first
         assert not {("quiet", INPUT)} & said
 
 
-@pytest.mark.parametrize("weekdays", [False, True])
-def test_days_that_are_unlike_one_another_are_no_drift_and_a_shift_beyond_them_is(weekdays: bool) -> None:
+@pytest.mark.parametrize("seasons", [(), ("weekday",)])
+def test_days_that_are_unlike_one_another_are_no_drift_and_a_shift_beyond_them_is(
+    seasons: tuple[str, ...],
+) -> None:
     """Each day has weather of its own, which lasts for some days: seven times the variance of as many single rows."""
 
     def weather(first: int, last: int, seed: int, place: float = 0.0) -> pd.DataFrame:
@@ -85,12 +88,12 @@ def test_days_that_are_unlike_one_another_are_no_drift_and_a_shift_beyond_them_i
             parts.append(days(day, day + 1, 150, 1000 * seed + day, place=now + place))
         return pd.concat(parts)
 
-    known = made(sketched(weather(0, 120, 1), KINDS, 0.5), 7, weekdays)
+    known = made(sketched(weather(0, 120, 1), KINDS, 0.5), 7, seasons)
     calm = [("x", INPUT) in moved(weather(200, 207, seed), known) for seed in range(2, 40)]
     assert sum(calm) == 0
     assert all(("x", INPUT) in moved(weather(200, 207, seed, 2.0), known) for seed in range(2, 6))
     assert known.past(7).spreads["x", INPUT].inflation[0] > 3
-    assert made(sketched(OLD, KINDS, 0.5), 7, weekdays).past(7).spreads["x", INPUT].inflation[0] < 3
+    assert made(sketched(OLD, KINDS, 0.5), 7, seasons).past(7).spreads["x", INPUT].inflation[0] < 3
 
 
 def test_a_rhythm_of_the_week_is_no_drift_of_a_single_day_that_is_held_against_its_own() -> None:
@@ -102,15 +105,17 @@ def test_a_rhythm_of_the_week_is_no_drift_of_a_single_day_that_is_held_against_i
             ]
         )
 
-    known = {each: made(sketched(week(0, 84, 1), KINDS, 0.5), 1, each) for each in (False, True)}
+    known = {each: made(sketched(week(0, 84, 1), KINDS, 0.5), 1, each) for each in ((), ("weekday",))}
     ends = [sketched(week(day, day + 1, 3), KINDS, 0.5) for day in range(84, 112)]
     said = {
         each: [any(f.moved for f in look(of, day, 2.0, 0.05)) for day in ends] for each, of in known.items()
     }
-    assert sum(said[True]) == 0
+    assert sum(said["weekday",]) == 0
     single = sketched(days(113, 114, 300, 9, place=0.6), KINDS, 0.5)
     assert 113 % 7 != 5
-    assert [f.column for f in look(known[True], single, 2.0, 0.05) if f.moved and f.family == INPUT] == [
+    assert [
+        f.column for f in look(known["weekday",], single, 2.0, 0.05) if f.moved and f.family == INPUT
+    ] == [
         "x",
         "label",
     ]
@@ -193,13 +198,14 @@ def test_a_reference_that_was_kept_says_the_same_and_one_of_something_else_is_no
     tmp_path: Path,
 ) -> None:
     was, path = (
-        made(sketched(OLD, KINDS, 0.5), 7, True, {"x": 0.9, "w": 0.1, "quiet": 0.0}),
+        made(sketched(OLD, KINDS, 0.5), 7, ("weekday", "month"), {"x": 0.9, "w": 0.1, "quiet": 0.0}),
         tmp_path / "r.parquet",
     )
     kept.write(was, {"training_set": "a", "kinds": KINDS}, path)
     again = kept.read({"training_set": "a", "kinds": KINDS}, path)
     new = sketched(days(90, 97, 150, 1, place=0.3), KINDS, 0.5)
     assert look(was, new, 2.0, 0.05) == look(again, new, 2.0, 0.05)
+    assert (again.days, again.window, again.seasons) == (was.days, was.window, was.seasons)
     assert kept.read({"training_set": "b", "kinds": KINDS}, path) is None
     path.write_bytes(b"no Parquet")
     assert kept.read({"training_set": "a", "kinds": KINDS}, path) is None
@@ -207,7 +213,7 @@ def test_a_reference_that_was_kept_says_the_same_and_one_of_something_else_is_no
 
 
 def test_a_column_that_the_model_hardly_reads_is_told_and_matters_not() -> None:
-    of = made(sketched(OLD, KINDS, 0.5), 7, False, {"x": 1.0, "w": 0.0, "quiet": 0.0})
+    of = made(sketched(OLD, KINDS, 0.5), 7, (), {"x": 1.0, "w": 0.0, "quiet": 0.0})
     said = look(of, sketched(days(90, 97, 150, 1, word=0.6, place=0.5), KINDS, 0.5), 2.0, 0.05)
     assert {each.column: each.matters for each in said if each.moved and each.family == INPUT} == {
         "x": True,
