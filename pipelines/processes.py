@@ -1,4 +1,4 @@
-"""Which process this is, and whether another still lives. A pid alone is reused; its birth is not."""
+"""Which process this is, what it holds, and whether another still lives. A pid alone is reused; its birth is not."""
 
 import os
 import socket
@@ -14,6 +14,15 @@ from pathlib import Path
 def identity() -> str:
     """This process on this machine: host, pid, and when it was born."""
     return f"{socket.gethostname()}:{os.getpid()}:{born(os.getpid())}"
+
+
+def status(name: str) -> int:
+    """A number of this process from /proc, in KiB; 0 without. ru_maxrss would count what the parent had before exec."""
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith(f"{name}:"):
+                return int(line.split()[1])
+    return 0
 
 
 def died(who: str) -> bool:

@@ -57,14 +57,16 @@ def _day(text: str | None) -> datetime | None:
 
 
 def _billed(found: dict[str, Any]) -> Any:
-    """The table, what models share, the answers, the findings, and the rule."""
+    """The table, what models share, what answers took and how many are logged, the findings, and the rule."""
     if found["whole"] is None:
         return "Nothing was measured yet: the next step that runs is."
     whose = f" of {found['model']}" if found["model"] else ""
     title = f"What steps{whose} took from {found['since'][:10]} to {found['until'][:10]}, by {found['by']}"
     parts: list[Any] = [_table(title, found["lines"], [] if found["model"] else [found["whole"]])]
     if found["shared"]:
-        parts.append(_table("Of that, datasets and features, whole", found["shared"], []))
+        parts.append(_table("Of that, what models share, whole", found["shared"], []))
+    if found["answers"]:
+        parts.append(_answering(found["answers"]))
     parts += [Text(""), *map(Text, _answers(found["traffic"])), Text(found["rule"])]
     parts.append(Text(f"Money at {found['price']}." if found["price"] else NO_PRICE))
     parts += [Text(""), *(_told(each) for each in found["findings"])]
@@ -106,6 +108,21 @@ def _cells(line: dict[str, Any], whole: bool) -> list[str]:
     share = "" if whole else f"{line['share']:.1%}"
     return [name, runs, f"{line['cpu']:,.2f}", f"{line['wall']:,.2f}", peak,
             _gigabytes(line["read"]), _gigabytes(line["written"]), share]  # fmt: skip
+
+
+def _answering(versions: list[dict[str, Any]]) -> Table:
+    table = Table(title="What answers took where they are served", title_justify="left", title_style="bold")
+    table.add_column("", overflow="fold")
+    for name in ("requests", "answers", "CPU s", "CPU ms an answer", "peak MB"):
+        table.add_column(name, justify="right")
+    for each in versions:
+        name = each["name"] + ("" if each["version"] is None else f"@{each['version']}")
+        each_ms = "?" if each["cpu_ms"] is None else f"{each['cpu_ms']:,.2f}"
+        peak = "?" if each["peak"] is None else f"{each['peak'] / 1e6:,.0f}"
+        table.add_row(
+            name, f"{each['requests']:,}", f"{each['answers']:,}", f"{each['cpu']:,.2f}", each_ms, peak
+        )
+    return table
 
 
 def _gigabytes(count: float | None) -> str:

@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import uvicorn
@@ -64,7 +65,7 @@ def app(shared: Path | None = None) -> FastAPI:
     return create_app(
         current, models, registry, features, spool, entrance(current, lambda: stores.api_keys), stores.tracking,
         stores.comparisons, lambda: _notes(registry, spool), _backgrounds(stores, current.serving_backend_seconds),
-        this(shared, [spool]),
+        this(shared, [spool], lambda figures: stores.costs.add_up(figures, timedelta(days=current.cost_log_days))),
     )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """From a question to an answer that lies in the log."""
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from uuid import uuid4
 from fastapi import HTTPException, Request
 from pydantic import BaseModel
 
+from pipelines.serving.accounts.account import Account
 from pipelines.serving.arms.challenger import Arm, Challenger
 from pipelines.serving.arms.mirror import Mirror, Mirrored
 from pipelines.serving.causes import passed
@@ -36,11 +38,12 @@ class Service:
     challengers: Mapping[str, Challenger] = field(default_factory=dict)
     mirror: Mirror | None = None
     notes: Callable[[], list[str]] = list
+    account: Account = field(default_factory=Account)
 
     @cached_property
     def together(self) -> dict[str, Together]:
         """What answers some questions of a model at once."""
-        return {name: partial(_answered, self, each) for name, each in self.predictors.items()}
+        return {name: partial(_accounted, self, each) for name, each in self.predictors.items()}
 
     def predictor(self, name: str) -> Predictor:
         if name not in self.predictors:
@@ -77,10 +80,26 @@ class _Asked:
     version: str | None
 
 
-def _answered(
+def _accounted(
     service: Service, predictor: Predictor, requests: Sequence[_Asked]
 ) -> list[list[Answered] | HTTPException]:
-    """What each request is told: the champion's answers, once they are in the log, or why there are none."""
+    """What each request is told, and in the account what that took."""
+    begun, given = time.perf_counter(), dict[int, tuple[int, int]]()
+    service.account.enter()
+    try:
+        return _answered(service, predictor, requests, given)
+    finally:
+        service.account.turned(predictor.spec.name, given, time.perf_counter() - begun)
+        service.account.leave()
+
+
+def _answered(
+    service: Service, predictor: Predictor, requests: Sequence[_Asked], given: dict[int, tuple[int, int]]
+) -> list[list[Answered] | HTTPException]:
+    """What each request is told: the champion's answers, once they are in the log, or why there are none.
+
+    Of those that are answered `given` has, by version, how many there are and how many questions.
+    """
     try:
         served = predictor.champion()
     except NoChampion as error:
@@ -92,12 +111,24 @@ def _answered(
     refused = [_refused(served, each, group) for each, group in zip(requests, groups, strict=True)]
     left = [one for group, no in zip(groups, refused, strict=True) if no is None for one in group]
     withheld = _log(service, predictor.spec.name, [one.prediction for one in left if one.prediction])
+    if not withheld:
+        given |= _given([group for group, no in zip(groups, refused, strict=True) if group and no is None])
     if arm and service.mirror and not withheld:
         service.mirror.offer(predictor, served, arm, [one.mirrored for one in left])
     return [
         no or withheld or [_told(service, predictor, one, arm) for one in group]
         for group, no in zip(groups, refused, strict=True)
     ]
+
+
+def _given(groups: Sequence[Sequence["_Made"]]) -> dict[int, tuple[int, int]]:
+    """By version how many requests it answered, and how many questions they asked."""
+    found: dict[int, tuple[int, int]] = {}
+    for group in groups:
+        version = group[0].served.version
+        requests, rows = found.get(version, (0, 0))
+        found[version] = requests + 1, rows + len(group)
+    return found
 
 
 @dataclass(frozen=True)

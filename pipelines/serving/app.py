@@ -9,6 +9,8 @@ from fastapi.responses import HTMLResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from pipelines.catalog import ModelSpec
+from pipelines.serving.accounts.account import Account
+from pipelines.serving.accounts.bookkeeper import Bookkeeper
 from pipelines.serving.answering import Service, in_turn
 from pipelines.serving.arms.challenger import Challenger
 from pipelines.serving.arms.mirror import ComparisonLog, Mirror
@@ -60,7 +62,7 @@ def create_app(
     With a `door`, callers must be known for all but the probes. With `rollouts` and a log of `comparisons`, a model
     whose spec has a rollout is asked as champion and as challenger while there are both. `notes` says what is amiss,
     `backgrounds` gives the rows that answers are explained by. A `process` is one of several that answer at one port,
-    or has threads that run as long as the app.
+    has threads that run as long as the app, or keeps what it takes.
     """
     process = process or Process(Alone())
     metrics = Metrics(process.counted)
@@ -72,16 +74,20 @@ def create_app(
         for name, spec in specs.items()
     }
     lane = Lane(settings.serving_threads, settings.serving_patience_seconds, settings.serving_turn_seconds)
-    challengers, mirror = _arms(predictors, metrics, rollouts, comparisons)
-    service = Service(predictors, predictions, metrics, lane, challengers, mirror, notes)
+    account = Account(process.since)
+    challengers, mirror = _arms(predictors, metrics, rollouts, comparisons, account)
+    service = Service(predictors, predictions, metrics, lane, challengers, mirror, notes, account)
     crowd = Crowd(service)
     explainer = explanations.Explainer(service, backgrounds, settings.serving_explanation_seconds)
 
     @asynccontextmanager
     async def followed(_: FastAPI) -> AsyncIterator[dict[str, Crowd]]:
         beside = (rollouts, list(challengers.values())) if rollouts and challengers else None
-        follower = Follower(list(predictors.values()), models, settings.serving_poll_seconds, beside)
-        looking = [thread for thread in (*process.threads, follower, door, mirror) if thread]
+        follower = Follower(
+            list(predictors.values()), models, settings.serving_poll_seconds, beside, account.beside
+        )
+        books = Bookkeeper(account, metrics, specs, process.kept)
+        looking = [thread for thread in (books, *process.threads, follower, door, mirror) if thread]
         for thread in looking:
             thread.start()
         yield {CROWD: crowd}
@@ -122,13 +128,14 @@ def _arms(
     metrics: Metrics,
     rollouts: Rollouts | None,
     comparisons: ComparisonLog | None,
+    account: Account,
 ) -> tuple[dict[str, Challenger], Mirror | None]:
     """What follows the versions that are rolled out, and what compares them; nothing where nothing can be."""
     models = [each for each in predictors.values() if each.spec.rollout]
     if not models or rollouts is None or comparisons is None:
         return {}, None
     challengers = {each.spec.name: Challenger(each.spec.name, rollouts, each.warmed) for each in models}
-    return challengers, Mirror(comparisons, metrics)
+    return challengers, Mirror(comparisons, metrics, account.beside)
 
 
 def _add_predictions(app: FastAPI, service: Service, predictor: Predictor) -> None:

@@ -2,7 +2,9 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
+from pipelines.serving.accounts.account import Beside as Apart
 from pipelines.serving.arms.challenger import Challenger
 from pipelines.serving.predictor import Predictor
 from pipelines.serving.sources import Champions, Registry, Rollouts
@@ -14,28 +16,37 @@ Beside = tuple[Rollouts, Sequence[Challenger]]
 class Follower(threading.Thread):
     """Looks for new champions of all models every `seconds`, with one question for all of them, until stopped.
 
-    For what is rolled out beside them with another, where something may be.
+    For what is rolled out beside them with another, where something may be. Whatever it does is done inside `apart`.
     """
 
     def __init__(
-        self, predictors: Sequence[Predictor], models: Registry, seconds: float, beside: Beside | None = None
+        self,
+        predictors: Sequence[Predictor],
+        models: Registry,
+        seconds: float,
+        beside: Beside | None = None,
+        apart: Apart = nullcontext,
     ) -> None:
         super().__init__(name="champion-follower", daemon=True)
         self._predictors, self._models, self._seconds = predictors, models, seconds
-        self._beside = beside
+        self._beside, self._apart = beside, apart
         self._ended = threading.Event()
 
     def run(self) -> None:
         while not self._ended.is_set():
-            champions = _named(self._models.champions)
-            for predictor in self._predictors:
-                predictor.follow(champions)
-            if self._beside:
-                rollouts, challengers = self._beside
-                named = _named(rollouts.challengers)
-                for challenger in challengers:
-                    challenger.follow(named)
+            with self._apart():
+                self._look()
             self._ended.wait(self._seconds)
+
+    def _look(self) -> None:
+        champions = _named(self._models.champions)
+        for predictor in self._predictors:
+            predictor.follow(champions)
+        if self._beside:
+            rollouts, challengers = self._beside
+            named = _named(rollouts.challengers)
+            for challenger in challengers:
+                challenger.follow(named)
 
     def stop(self) -> None:
         self._ended.set()

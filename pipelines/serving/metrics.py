@@ -11,6 +11,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from pipelines.processes import born
 from pipelines.stores.feature_store.health import Health, ViewHealth
 
 LOG = logging.getLogger("evergreen.serving")
@@ -27,6 +28,10 @@ class Metrics:
         self.answers = self._counter("answers", "answers that were given and logged", ["model"])
         self.degraded = self._counter("degraded_answers", "answers given without all features", ["model"])
         self.missing = self._counter("missing_features", "features without a value", ["model", "feature"])
+        self.answer_cpu = self._counter(
+            "answer_cpu_seconds", "processor seconds in which answers were made, shared by time", ["model"]
+        )
+        self.idle_cpu = self._counter("idle_cpu_seconds", "processor seconds in which none was made", [])
         self.refused = self._counter("refused_requests", "questions refused as serving was busy", ["model"])
         self.feature_errors = self._counter("feature_errors", "feature store could not be read", ["model"])
         self.log_errors = self._counter("log_errors", "answers withheld, the log failed", ["model"])
@@ -55,6 +60,12 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="mostrecent",
         )
+        self.memory = Gauge(
+            "evergreen_resident_memory_bytes",
+            "memory of the processes that answer, what they share counted in each",
+            registry=self.registry,
+            multiprocess_mode="livesum",
+        )
 
     def add(self, collector: Collector) -> None:
         """Show what another collects, too."""
@@ -67,6 +78,7 @@ class Metrics:
             told.register(each)
         if self._counted is None:
             return generate_latest(self.registry) + generate_latest(told)
+        _without_the_dead(self._counted)
         MultiProcessCollector(told, path=str(self._counted))  # type: ignore[no-untyped-call]
         return generate_latest(told)
 
@@ -78,6 +90,7 @@ class Metrics:
         for counter in (
             self.answers,
             self.degraded,
+            self.answer_cpu,
             self.refused,
             self.feature_errors,
             self.log_errors,
@@ -86,6 +99,13 @@ class Metrics:
         ):
             counter.labels(model)
         self.seconds.labels(model)
+
+
+def _without_the_dead(counted: Path) -> None:
+    """What a process held is gone with it; what it counted stays."""
+    for path in counted.glob("gauge_live*.db"):
+        if born(int(path.stem.rpartition("_")[2])) is None:
+            path.unlink(missing_ok=True)
 
 
 class FeatureHealth(Collector):

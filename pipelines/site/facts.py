@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from pipelines.contracts import DriftFinding, MonitorReport
+from pipelines.loop.costs.answers import Answering
 from pipelines.loop.costs.bill import Line
 from pipelines.promotion.champions import Tenure
 from pipelines.site.told import Told
@@ -141,9 +142,10 @@ class Alerted:
 
 @dataclass(frozen=True)
 class Costs:
-    """What a week took, by step, and in all; what models share counts in parts."""
+    """What a week took, by step, in all, and by answer; what models share counts in parts."""
 
     lines: tuple[Line, ...]
+    answers: tuple[Answering, ...]
     cpu: float
     wall: float
     money: float | None

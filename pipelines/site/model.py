@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 from pipelines.catalog import ModelSpec
 from pipelines.loop.costs import bill
+from pipelines.loop.costs.answers import answering
 from pipelines.monitoring.performance.days import metric_of
 from pipelines.site import sources, versions, watching
 from pipelines.site.facts import Alerted, Callers, Costs, ModelFacts
@@ -51,6 +52,7 @@ def _cost(name: str, stores: Stores, now: datetime) -> Costs:
     prices = [line.money for line in lines if line.money is not None]
     return Costs(
         lines=lines,
+        answers=tuple(answering(stores.costs.between(now - WEEK, now), name)),
         cpu=sum(line.cpu for line in lines),
         wall=sum(line.wall for line in lines),
         money=sum(prices) if prices else None,

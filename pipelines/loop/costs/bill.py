@@ -8,6 +8,7 @@ from typing import Any
 
 from pipelines.contracts import as_json
 from pipelines.loop.costs import idle, schedules, slow
+from pipelines.loop.costs.answers import answering
 from pipelines.loop.costs.findings import Asked, Finding
 from pipelines.loop.costs.shares import RULE, Users, shares, users
 from pipelines.settings import Settings
@@ -66,6 +67,7 @@ def bill(
         "lines": [as_json(line) for line in mine],
         "whole": as_json(whole[0]) if whole else None,
         "shared": [as_json(line) for line in _common(figures, known, model, stores.settings)],
+        "answers": [as_json(each) for each in answering(figures, model)],
         "traffic": _traffic(stores, since, model),
         "findings": [as_json(each) for each in _findings(ever, known, stores, now, model, asked)],
         "rule": RULE,

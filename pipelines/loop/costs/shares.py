@@ -1,8 +1,8 @@
 """Whose a figure is: a model's own steps are its own, and what models share is theirs in equal parts.
 
 The ingestion of a dataset is shared by the models whose spec names the dataset. A computation of the features is first
-parted among the views by the seconds each took, and each view among the models whose spec names it. What no model asks
-for is nobody's.
+parted among the views by the seconds each took, and each view among the models whose spec names it. What serving takes
+while it answers nobody is shared by the models that it serves. What no model asks for is nobody's.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from pipelines import catalog
-from pipelines.stores.watching.costs import DATASET, MODEL, Figure
+from pipelines.stores.watching.costs import DATASET, MODEL, SERVING, Figure
 
 NOBODY = "(nobody)"
 RULE = (
     "What models share is divided equally: a dataset's ingestion among the models whose spec names it, and of the"
-    " features each view, by the seconds it took, among the models whose spec names the view."
+    " features each view, by the seconds it took, among the models whose spec names the view; and what serving took"
+    " while it answered nobody, among the models that it serves."
 )
 Shares = Mapping[str, Fraction]
 """Of each model its part; together they are one."""
@@ -44,6 +45,8 @@ def shares(figure: Figure, known: Users) -> dict[str, Fraction]:
         return {figure.subject: Fraction(1)}
     if figure.kind == DATASET:
         return _equal(known.datasets.get(figure.subject, ()))
+    if figure.kind == SERVING:
+        return _equal(sorted(figure.parts))
     found: dict[str, Fraction] = {}
     for view, weight in weights(figure, known).items():
         for model, part in _equal(known.views.get(view, ())).items():
@@ -68,6 +71,8 @@ def alone(figure: Figure, model: str, known: Users) -> Fraction:
         return Fraction(figure.subject == model)
     if figure.kind == DATASET:
         return Fraction(known.datasets.get(figure.subject, ()) == (model,))
+    if figure.kind == SERVING:
+        return Fraction(set(figure.parts) == {model})
     parts = weights(figure, known).items()
     return sum((part for view, part in parts if known.views.get(view, ()) == (model,)), Fraction(0))
 

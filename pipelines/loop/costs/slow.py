@@ -5,7 +5,7 @@ from statistics import median
 
 from pipelines.loop.costs.findings import Finding, said, seconds
 from pipelines.loop.costs.shares import NOBODY, Users, shares
-from pipelines.stores.watching.costs import FAILED, OK, Figure
+from pipelines.stores.watching.costs import FAILED, OK, SERVE, SERVE_IDLE, Figure
 
 WAITS, IMPORTS = "waiting stage", "importing stage"
 FEWEST, LEAST_SECONDS, BUSY = 3, 10.0, 0.3
@@ -15,9 +15,10 @@ MODULES = 500
 
 
 def findings(figures: list[Figure], known: Users) -> Iterator[Finding]:
+    """Of the steps alone: serving is there to wait for questions."""
     groups: dict[tuple[str, str], list[Figure]] = {}
     for figure in figures:
-        if figure.outcome in (OK, FAILED):
+        if figure.outcome in (OK, FAILED) and figure.stage not in (SERVE, SERVE_IDLE):
             groups.setdefault((figure.stage, figure.subject), []).append(figure)
     for (stage, subject), group in groups.items():
         models = tuple(sorted({m for each in group for m in shares(each, known) if m != NOBODY}))

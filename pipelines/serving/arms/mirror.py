@@ -9,10 +9,12 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from pipelines.serving.accounts.account import Beside
 from pipelines.serving.arms.challenger import Arm
 from pipelines.serving.causes import passed
 from pipelines.serving.metrics import Metrics
@@ -54,9 +56,9 @@ class _Waiting:
 class Mirror(threading.Thread):
     """Compares what it is offered every EVERY seconds until stopped; whatever fails in it, nobody waits for it."""
 
-    def __init__(self, kept: ComparisonLog, metrics: Metrics) -> None:
+    def __init__(self, kept: ComparisonLog, metrics: Metrics, beside: Beside = nullcontext) -> None:
         super().__init__(name="mirror", daemon=True)
-        self._kept, self._metrics = kept, metrics
+        self._kept, self._metrics, self._beside = kept, metrics, beside
         self._lock, self._ended = threading.Lock(), threading.Event()
         self._waiting: dict[str, _Waiting] = {}
         self._turns = 0
@@ -74,7 +76,8 @@ class Mirror(threading.Thread):
 
     def run(self) -> None:
         while not self._ended.wait(EVERY):
-            self.compare()
+            with self._beside():
+                self.compare()
 
     def compare(self) -> None:
         """Ask both what waits."""

@@ -4,8 +4,10 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TypeVar
+
+from pipelines.serving.accounts.account import Beside
 
 T = TypeVar("T")
 Work = Callable[[Callable[[], None]], T]
@@ -27,11 +29,14 @@ class TooLong(Exception):
 class Apart:
     """One thread, and a turn that one request has; who comes meanwhile is refused, so that nothing waits for it.
 
-    While `answering`, the work stands still where it calls: of two threads that compute, each is slower.
+    While `answering`, the work stands still where it calls: of two threads that compute, each is slower. It is done
+    inside `beside`.
     """
 
-    def __init__(self, seconds: float, answering: Callable[[], bool] = lambda: False) -> None:
-        self.seconds, self._answering = seconds, answering
+    def __init__(
+        self, seconds: float, answering: Callable[[], bool] = lambda: False, beside: Beside = nullcontext
+    ) -> None:
+        self.seconds, self._answering, self._beside = seconds, answering, beside
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="explain")
         self._taken = self._ended = False
 
@@ -57,7 +62,11 @@ class Apart:
             if self._ended or time.monotonic() > until:
                 raise TooLong
 
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work, go_on)
+        def done() -> T:
+            with self._beside():
+                return work(go_on)
+
+        return await asyncio.get_running_loop().run_in_executor(self._pool, done)
 
     def close(self) -> None:
         """End what is being made, and make nothing more."""

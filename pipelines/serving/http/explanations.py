@@ -65,7 +65,7 @@ class Explainer:
 
     def __init__(self, service: Service, backgrounds: Backgrounds | None, seconds: float) -> None:
         self._service, self._backgrounds = service, backgrounds
-        self._apart = Apart(seconds, lambda: service.lane.within > 0)
+        self._apart = Apart(seconds, lambda: service.lane.within > 0, service.account.beside)
         self._kept: dict[tuple[str, int, str], pd.DataFrame] = {}
         self.close = self._apart.close
 

@@ -47,6 +47,14 @@ class Crowd:
         busy = self._service.lane.busy()
         return str(busy), {"Retry-After": str(busy.retry_after)}
 
+    def asked(self) -> None:
+        """Somebody asks; what is used until `left` is for an answer."""
+        self._service.account.enter()
+
+    def left(self) -> None:
+        """Whoever asked was told."""
+        self._service.account.leave()
+
     def answered(self, model: str, version: str, status: int, seconds: float) -> None:
         """Count a request, whatever became of it."""
         # A name from outside never becomes a label: labels live as long as the process.
@@ -67,6 +75,7 @@ class Observed:
             await self._app(scope, receive, send)
             return
         begun, status = time.perf_counter(), 500
+        self._crowd.asked()
         state = scope["state"] = dict(scope.get("state") or {})
 
         async def noted(message: Message) -> None:
@@ -80,4 +89,5 @@ class Observed:
             else:
                 await self._app(scope, receive, noted)
         finally:
+            self._crowd.left()
             self._crowd.answered(model, state.get("version", "none"), status, time.perf_counter() - begun)

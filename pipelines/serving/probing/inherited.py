@@ -3,10 +3,11 @@
 import os
 import resource
 import time
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
+
+from pipelines.processes import status
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -14,15 +15,6 @@ if TYPE_CHECKING:
 PAGE = resource.getpagesize()
 FILE_IN_MEMORY = 0b101
 """The upper three bits of an entry of /proc/self/pagemap: present, not swapped, of a file."""
-
-
-def status(name: str) -> int:
-    """A number of this process from /proc, in KiB. ru_maxrss would count what the parent had before exec."""
-    with suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith(f"{name}:"):
-                return int(line.split()[1])
-    return 0
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING, Any
 from pipelines import catalog
 from pipelines.catalog import ModelSpec
 from pipelines.contracts import EvergreenError
+from pipelines.processes import status
 from pipelines.serving.metrics import Metrics
 from pipelines.serving.predictor import Predictor
-from pipelines.serving.probing.inherited import NOTHING, Inherited, status
+from pipelines.serving.probing.inherited import NOTHING, Inherited
 from pipelines.serving.schemas import example
 from pipelines.serving.served import Said, Served
 from pipelines.serving.sources import OneByOne

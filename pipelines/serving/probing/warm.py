@@ -17,9 +17,9 @@ import time
 from contextlib import closing, suppress
 from pathlib import Path
 
-from pipelines.processes import private, same_user
+from pipelines.processes import private, same_user, status
 from pipelines.serving.probing.askers import END, Asked, Server
-from pipelines.serving.probing.inherited import Inherited, status
+from pipelines.serving.probing.inherited import Inherited
 
 IDLE = 300.0
 """So many seconds without a question, and it ends."""

@@ -15,6 +15,7 @@ from multiprocessing import connection, parent_process
 from pathlib import Path
 from typing import Any
 
+from pipelines.serving.accounts.bookkeeper import Kept
 from pipelines.serving.workers.turns import Alone, Together, Turns
 
 COUNTED, HELD = "counted", "held"
@@ -24,22 +25,25 @@ UNHEARD = 30
 
 @dataclass(frozen=True)
 class Process:
-    """One that answers: its `turns`, the folder in which all of its server count (None: it is alone), and the threads
-    that run as long as its app."""
+    """One that answers: its `turns`, the folder in which all of its server count (None: it is alone), the threads that
+    run as long as its app, where what it takes is `kept`, and `since` which of its processor seconds (unset: from now).
+    """
 
     turns: Turns
     counted: Path | None = None
     threads: Sequence[Any] = ()
+    kept: Kept | None = None
+    since: float | None = None
 
 
-def this(shared: Path | None, threads: Sequence[Any]) -> Process:
-    """This process, alone or among those that share a folder; then it ends with its keeper."""
+def this(shared: Path | None, threads: Sequence[Any], kept: Kept) -> Process:
+    """This process from its first moment, alone or among those that share a folder; then it ends with its keeper."""
     if shared is None:
-        return Process(Alone(), None, threads)
+        return Process(Alone(), None, threads, kept, 0.0)
     keeper = parent_process()
     if keeper is not None:
         _end_with(keeper.sentinel)
-    return Process(Together(shared), shared / COUNTED, threads)
+    return Process(Together(shared), shared / COUNTED, threads, kept, 0.0)
 
 
 def keep(app: str, workers: int, listening: socket.socket, folders: Path, **given: Any) -> None:

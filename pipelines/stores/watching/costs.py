@@ -1,7 +1,8 @@
-"""What the steps of the loop took: a row for each run that did something, one per day for those that did not."""
+"""What the steps of the loop took: a row for each run that did something, one per day for those that did not, and one
+per hour of what serving took."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any
@@ -37,8 +38,10 @@ COSTS = sa.Table(
     sa.Index("costs_by_time", "began_at"),
 )
 OK, NOTHING, WAITING, FAILED = "ok", "nothing to do", "waiting", "failed"
-MODEL, DATASET, VIEWS = "model", "dataset", "views"
-"""Whose a step is: a model's, a dataset's, or all feature views'."""
+MODEL, DATASET, VIEWS, SERVING = "model", "dataset", "views", "serving"
+"""Whose a step is: a model's, a dataset's, all feature views', or that of all models that are served together."""
+SERVE, SERVE_IDLE = "serve", "serve, idle"
+"""What answers took, and what the processes that give them took besides."""
 SEVERAL = ""
 """The run of a row that stands for several."""
 PATIENCE_MS = 200
@@ -54,6 +57,8 @@ class Figure:
     `wall` and `cpu` are seconds, `peak`, `read` and `written` bytes; what this system does not tell is None. `peak_of`
     says whether the peak is the step's or the process's until then. `imported` counts the modules that were loaded
     meanwhile. `parts` are the seconds of each feature view. `run` is Airflow's `dag/run`, or a command and its process.
+    Of SERVE, `runs` are requests that were answered, `rows` their answers, `wall` the seconds in which they were made;
+    SERVE_IDLE has no runs, and its `parts` name the models that share it.
     """
 
     stage: str
@@ -106,14 +111,17 @@ class Costs:
         """
         row, single = {each: getattr(figure, each) for each in NAMES}, figure.outcome == OK
         row |= {"id": name} if single else {"id": _day_of(figure), "run": SEVERAL}
-        row |= {"before": figure.began_at - keep}
-        try:
-            self._write(ONCE if single else ADDED, row)
-        except DBAPIError:
-            if self._there():
-                raise
-            self._create()
-            self._write(ONCE if single else ADDED, row)
+        self._keep(ONCE if single else ADDED, [row], figure.began_at - keep)
+
+    def add_up(self, figures: Sequence[Figure], keep: timedelta) -> None:
+        """Add each figure to the row of its hour, whichever process began that; all of them, or none. Else as `add`."""
+        rows = [
+            {each: getattr(figure, each) for each in NAMES} | {"id": _hour_of(figure), "run": SEVERAL}
+            for figure in figures
+        ]
+        if rows:  # in one order, so that of two who add at once none waits for the other
+            oldest = min(figure.began_at for figure in figures)
+            self._keep(ADDED, sorted(rows, key=lambda row: str(row["id"])), oldest - keep)
 
     def between(self, since: datetime | None, until: datetime) -> list[Figure]:
         """What began from one moment to another, the oldest first."""
@@ -131,10 +139,20 @@ class Costs:
                 connection.exec_driver_sql("PRAGMA journal_mode=WAL")
             METADATA.create_all(connection)
 
-    def _write(self, statement: sa.TextClause, row: dict[str, Any]) -> None:
+    def _keep(self, statement: sa.TextClause, rows: list[dict[str, Any]], before: datetime) -> None:
+        """What began before a moment is forgotten with it; the table is made if it is not there."""
+        try:
+            self._write(statement, rows, before)
+        except DBAPIError:
+            if self._there():
+                raise
+            self._create()
+            self._write(statement, rows, before)
+
+    def _write(self, statement: sa.TextClause, rows: list[dict[str, Any]], before: datetime) -> None:
         with self._engine.begin() as connection:
-            connection.execute(statement, row)
-            connection.execute(FORGOTTEN, row)
+            connection.execute(statement, rows)
+            connection.execute(FORGOTTEN, {"before": before})
 
     def _there(self) -> bool:
         return bool(sa.inspect(self._engine).has_table(COSTS.name))
@@ -149,6 +167,11 @@ def total(figures: Iterable[Figure], name: str) -> float | None:
 def _day_of(figure: Figure) -> str:
     day = f"{figure.began_at:%Y-%m-%d}"
     return "/".join((day, figure.stage, figure.subject, figure.outcome, figure.error or ""))
+
+
+def _hour_of(figure: Figure) -> str:
+    hour = f"{figure.began_at:%Y-%m-%dT%H}"
+    return "/".join((hour, figure.stage, figure.subject, str(figure.version or "")))
 
 
 _OPEN: dict[tuple[Any, ...], sa.Engine] = {}

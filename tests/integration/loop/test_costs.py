@@ -21,7 +21,17 @@ from pipelines.prove.promotion.world import World
 from pipelines.stores import Stores
 from pipelines.stores.answers.predictions import Prediction
 from pipelines.stores.signals import Training
-from pipelines.stores.watching.costs import DATASET, MODEL, NOTHING, OK, VIEWS, Figure
+from pipelines.stores.watching.costs import (
+    DATASET,
+    MODEL,
+    NOTHING,
+    OK,
+    SERVE,
+    SERVE_IDLE,
+    SERVING,
+    VIEWS,
+    Figure,
+)
 from tests import champions, retrainings
 
 NAME = "flight_delays"
@@ -111,6 +121,74 @@ def test_a_model_without_answers_is_idle_and_saves_what_no_other_model_needs(sho
     assert found.saves == pytest.approx((100 + 40) / 2)
     assert "no answer is logged" in found.evidence
     assert "spec.yaml:" in found.remedy
+
+
+def served(stores: Stores, at: datetime, *models: str, answers: int = 0, cpu: float = 2.0) -> None:
+    """What one server of these models took in a few minutes, in which the first of them gave some answers."""
+    made = Figure(
+        SERVE, MODEL, models[0], OK, at, 3.0, cpu, runs=answers, rows=answers, version=4, peak=300_000_000
+    )
+    rest = Figure(
+        SERVE_IDLE,
+        SERVING,
+        "",
+        OK,
+        at,
+        300.0,
+        30.0,
+        runs=0,
+        peak=300_000_000,
+        parts=dict.fromkeys(models, 1.0),
+    )
+    stores.costs.add_up([made, rest] if answers else [rest], YEAR)
+
+
+def test_an_idle_model_is_told_what_serving_took_that_waits_for_its_questions(shop: Stores) -> None:
+    now = datetime.now(UTC) + 14 * DAY
+    keep(shop, now - 14 * DAY, 100.0)
+    for hours in range(4):
+        served(shop, now - 3 * DAY + timedelta(hours=hours), NAME, "airport_hours")
+    [shared] = idle.findings(figures(shop), users(), shop, now, Asked())
+    assert shared.saves == pytest.approx(100 / 2)  # the other model keeps the server
+    assert "serving stood idle for 0.3 hours" in shared.evidence
+    assert "up to 300 MB each, which took 60.0 CPU s, its part beside airport_hours, which" in shared.evidence
+    served(shop, now - 2 * DAY, NAME)
+    [some] = idle.findings(figures(shop), users(), shop, now, Asked())
+    assert some.saves == pytest.approx((100 + 30) / 2)
+
+
+def test_answers_that_a_model_gave_before_it_was_idle_are_nothing_to_save(shop: Stores) -> None:
+    now = datetime.now(UTC) + 14 * DAY
+    answered(shop, now - 9 * DAY)
+    keep(shop, now - 14 * DAY, 100.0)
+    served(shop, now - 10 * DAY, NAME, "airport_hours", answers=50)
+    [found] = idle.findings(figures(shop), users(), shop, now, Asked())
+    assert found.saves == pytest.approx(100 / 2)
+    assert "serving stood idle" not in found.evidence, "it answered after that"
+
+
+def test_what_serving_takes_is_a_stage_of_the_bill_and_each_version_has_the_cost_of_an_answer(
+    stores: Stores,
+) -> None:
+    at = datetime.now(UTC).replace(minute=10)
+    for minutes in (0, 5, 10):
+        served(stores, at + timedelta(minutes=minutes), NAME, "airport_hours", answers=400)
+    assert len(figures(stores)) == 2, "a row of the hour is added to"
+    found = bill(stores, at + DAY, None, None, "stage", Asked())
+    lines = {line["name"]: line for line in found["lines"]}
+    assert (lines[SERVE]["runs"], lines[SERVE]["cpu"], lines[SERVE]["wall"]) == (1200, 6.0, 9.0)
+    assert (lines[SERVE_IDLE]["runs"], lines[SERVE_IDLE]["cpu"]) == (0, 90.0)
+    [each] = found["answers"]
+    assert (each["name"], each["version"], each["answers"]) == (NAME, 4, 1200)
+    assert each["cpu_ms"] == pytest.approx(5.0)
+    by_model = bill(stores, at + DAY, None, None, "model", Asked())["lines"]
+    assert {line["name"]: line["cpu"] for line in by_model} == {NAME: 51.0, "airport_hours": 45.0}
+    assert list(slow.findings(figures(stores), users())) == []
+    shown = CliRunner().invoke(app, ["cost"])
+    assert shown.exit_code == 0, shown.output
+    assert "serve, idle" in shown.output
+    assert f"{NAME}@4" in " ".join(shown.output.split())
+    assert " 5.00 " in shown.output
 
 
 @pytest.mark.parametrize("use", ["an answer", "a file scored", "a young champion"])

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.loop.costs.shares import NOBODY, Users, alone, shares, users
-from pipelines.stores.watching.costs import DATASET, MODEL, OK, VIEWS, Figure
+from pipelines.stores.watching.costs import DATASET, MODEL, OK, SERVING, VIEWS, Figure
 
 NAMES = st.sampled_from(["a", "b", "c", "d"])
 MODELS = st.lists(st.sampled_from(["m", "n", "o"]), unique=True).map(tuple)
@@ -19,7 +19,7 @@ def figure(kind: str, subject: str = "", parts: dict[str, float] | None = None) 
 
 
 @given(
-    kind=st.sampled_from([MODEL, DATASET, VIEWS]),
+    kind=st.sampled_from([MODEL, DATASET, VIEWS, SERVING]),
     subject=NAMES,
     parts=st.dictionaries(st.one_of(NAMES, NAMES.map("{}@v2".format)), SECONDS),
     known=st.builds(Users, st.dictionaries(NAMES, MODELS), st.dictionaries(NAMES, MODELS)),
@@ -45,6 +45,14 @@ def test_views_count_by_the_seconds_that_each_took() -> None:
     each = figure(VIEWS, parts={"shared": 1.0, "own": 3.0})
     assert shares(each, known) == {"m": Fraction(7, 8), "n": Fraction(1, 8)}
     assert alone(each, "m", known) == Fraction(3, 4)
+
+
+def test_what_serving_takes_for_nobody_is_shared_by_the_models_that_it_serves() -> None:
+    known = Users({}, {})
+    both, one = figure(SERVING, parts={"m": 1.0, "n": 1.0}), figure(SERVING, parts={"m": 1.0})
+    assert shares(both, known) == {"m": Fraction(1, 2), "n": Fraction(1, 2)}
+    assert (alone(both, "m", known), alone(one, "m", known), alone(one, "n", known)) == (0, 1, 0)
+    assert shares(figure(SERVING), known) == {NOBODY: 1}
 
 
 def test_what_no_model_asks_for_is_nobodys() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from pipelines.serving.accounts.account import Account
 from pipelines.serving.http.observed import Crowd, Observed
 from pipelines.serving.http.turnstile import CROWD, Turnstile, whole_question
 from pipelines.serving.lane import Busy
@@ -81,6 +82,7 @@ class Stub:
     def __init__(self, crowded: list[bool]) -> None:
         self.turns, self.predictors, self.metrics = list(crowded), {MODEL: None}, Metrics()
         self.lane = SimpleNamespace(crowded=self._crowded, busy=lambda: Busy(2))
+        self.account = Account()
 
     def _crowded(self) -> bool:
         return self.turns.pop(0) if len(self.turns) > 1 else self.turns[0]

@@ -20,7 +20,7 @@ from pipelines.site.model import facts
 from pipelines.site.told import told
 from pipelines.stores import Stores
 from pipelines.stores.audit.log import Entry
-from pipelines.stores.watching.costs import DATASET, MODEL, OK, Figure
+from pipelines.stores.watching.costs import DATASET, MODEL, OK, SERVE, Figure
 from tests.champions import copied, crowned, entries
 
 NOW = datetime(2013, 5, 1, tzinfo=UTC)
@@ -147,6 +147,16 @@ def test_cost_and_answers_are_those_of_the_last_seven_days(world: World, tmp_pat
     )
     _, model = pages(stores, world, tmp_path / "site")
     assert "85.0 s" in model.text
+
+
+def test_the_cost_of_an_answer_stands_beside_that_of_the_steps(world: World, tmp_path: Path) -> None:
+    stores, at = world.stores, NOW - timedelta(days=1)
+    stores.costs.add_up(
+        [Figure(SERVE, MODEL, world.spec.name, OK, at, 2.0, 3.0, runs=600, rows=1200, version=2)],
+        timedelta(days=90),
+    )
+    _, model = pages(stores, world, tmp_path / "site")
+    assert re.search(r"Version 2 gave 1,200 answers\s+at 2.50 ms of processors each", model.text)
 
 
 def test_open_alerts_about_the_model_or_its_datasets_are_shown_and_no_others(
