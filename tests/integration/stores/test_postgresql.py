@@ -17,7 +17,7 @@ from pipelines.settings import Settings
 from pipelines.stores import Stores
 from pipelines.stores.audit.log import AUDIT
 from pipelines.stores.audit.unlogged import Decisions
-from pipelines.stores.watching.costs import NOTHING, OK, Figure
+from pipelines.stores.watching.costs import NOTHING, OK, SERVE, Figure
 from tests.integration.ingestion.test_ingest import DATA, GOOD, SPEC, land
 
 AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -158,3 +158,15 @@ def test_what_steps_took_is_kept_once_a_days_empty_runs_in_one_row_and_nobody_wa
         with pytest.raises(sa.exc.DBAPIError):
             costs.add(done, "two", year)
         assert time.monotonic() - begun < 3
+
+
+def test_what_processes_of_serving_add_at_once_is_all_in_the_rows_of_the_hour(on_postgresql: Stores) -> None:
+    models, year = ("a", "b", "c"), timedelta(days=365)
+    made = [Figure(SERVE, "model", each, OK, AT, 2.0, 1.0, runs=3, rows=5, version=1) for each in models]
+    on_postgresql.costs.add_up(made, year)
+    with ThreadPoolExecutor(4) as pool:
+        turned = [made, made[::-1]] * 10
+        list(pool.map(lambda figures: on_postgresql.costs.add_up(figures, year), turned))
+    found = on_postgresql.costs.between(None, AT)
+    assert sorted(each.subject for each in found) == [*models]
+    assert {(each.runs, each.rows, each.cpu) for each in found} == {(63, 105, 21.0)}
