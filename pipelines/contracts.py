@@ -323,12 +323,32 @@ class DriftFinding:
 
 
 @dataclass(frozen=True)
+class DomainFinding:
+    """Whether a classifier tells the window's rows from those that the champion learned from, by all columns together.
+
+    `auc` (0.5 is to guess) stands beside those of `past` windows of the reference; `pvalue` is its rank among them, and
+    `told` says that it exceeds them all. `columns` are those it goes by, at most three. It compares `rows` rows of each
+    side, of the window's newest `days`. Where it is not judged `auc` is None and `why` says so.
+    """
+
+    auc: float | None = None
+    past: tuple[float, ...] = ()
+    pvalue: float | None = None
+    told: bool = False
+    columns: tuple[str, ...] = ()
+    days: int = 0
+    rows: int = 0
+    why: str = ""
+
+
+@dataclass(frozen=True)
 class MonitorReport:
     """Drift of the features since the champion's training, and how the champion does on arrived truth.
 
     `decay` is of the champion asked the newest labelled rows, `given` of the answers that it gave; either makes it
-    `decayed`. `findings` are what the tests of drift say, the surest first. Each input column is in `columns` (its
-    effect), `vanished` (no value any more) or `left_out`, which says why.
+    `decayed`. `findings` are what the tests of drift say, the surest first, and `domain` what all columns say
+    together, which asks for nothing. Each input column is in `columns` (its effect), `vanished` (no value any more) or
+    `left_out`, which says why.
     """
 
     model: str
@@ -349,6 +369,7 @@ class MonitorReport:
     vanished: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     findings: tuple[DriftFinding, ...] = ()
+    domain: DomainFinding | None = None
 
 
 PLAIN = {str, int, float, bool, type(None)}

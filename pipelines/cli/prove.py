@@ -291,6 +291,7 @@ def drift(
     columns: Annotated[int, typer.Option(min=10, help="how many columns")] = 50,
     rows: Annotated[int, typer.Option(min=20, help="rows a day; a week is looked at together")] = 143,
     stock: Annotated[int, typer.Option(min=0, help="quiet weeks that Evidently's preset is asked of")] = 10,
+    worlds: Annotated[int, typer.Option(min=0, help="worlds in which two columns begin to go together")] = 20,
     seed: Seed = 0,
     as_json_text: AsJson = False,
 ) -> None:
@@ -298,7 +299,7 @@ def drift(
     from pipelines.prove.drift import prove
 
     with explained():
-        _conclude("drift", prove(days, columns, rows, stock, seed, _say), as_json_text)
+        _conclude("drift", prove(days, columns, rows, stock, worlds, seed, _say), as_json_text)
 
 
 @app.command()

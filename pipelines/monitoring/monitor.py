@@ -10,6 +10,7 @@ from pipelines.contracts import Cause, DecayFinding, MonitorReport, NothingToDo,
 from pipelines.monitoring.decay import at_gate, decay, decay_of_given
 from pipelines.monitoring.drift import days
 from pipelines.monitoring.drift.column import RELATION
+from pipelines.monitoring.drift.domain import in_words
 from pipelines.monitoring.evidently import workspace
 from pipelines.monitoring.moved import Moved, alarms_of, moved
 from pipelines.monitoring.pages import heat, history
@@ -70,10 +71,13 @@ def monitor(
         decayed=worn.decayed or given.decayed,
         decay=worn,
         given=given,
-        explanation="; ".join([*_gone(seen), _moved(spec, seen, drift), worn.explanation, given.explanation]),
+        explanation="; ".join(
+            [*_gone(seen), _moved(spec, seen, drift), *_told(drift), worn.explanation, given.explanation]
+        ),
         vanished=seen.vanished,
         left_out=seen.left_out,
         findings=drift.findings,
+        domain=drift.domain,
     )
 
 
@@ -159,6 +163,10 @@ def _moved(spec: ModelSpec, seen: Watched, drift: Moved) -> str:
     said = "drifted" if drift.share >= spec.monitor.drift_share else "not drifted"
     share = f"{drift.share:.0%} of the columns, by what the answers hang on, moved"
     return f"{said}: {share}, {spec.monitor.drift_share:.0%} ask for a training{drift.named()}"
+
+
+def _told(drift: Moved) -> list[str]:
+    return [in_words(drift.domain)] if drift.domain.told else []
 
 
 def signal(report: MonitorReport, now: datetime, stores: Stores) -> None:

@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.catalog import ModelSpec
-from pipelines.contracts import DriftFinding
-from pipelines.monitoring.drift import kept
+from pipelines.contracts import DomainFinding, DriftFinding
+from pipelines.monitoring.drift import domain, kept
 from pipelines.monitoring.drift.column import INPUT
 from pipelines.monitoring.drift.importance import importance
 from pipelines.monitoring.drift.reference import LABEL, Reference, made
-from pipelines.monitoring.drift.rows import middle, sketched
+from pipelines.monitoring.drift.rows import days_of, middle, sketched
 from pipelines.monitoring.drift.sketch import Sketches
 from pipelines.monitoring.drift.verdict import look
 from pipelines.monitoring.predictions import PREDICTION
-from pipelines.monitoring.watched import LEAST, Watched
+from pipelines.monitoring.watched import LEAST, Watched, plain
 from pipelines.stores import Stores
 from pipelines.stores.tracking.registry import Version
 
@@ -29,7 +29,8 @@ NAMED = 3
 class Moved:
     """What the tests say, the surest first, and the `share` of the columns that moved, by what the answers hang on.
 
-    `reference` is what they held the columns against, `window` the sketches of its rows.
+    `reference` is what they held the columns against, `window` the sketches of its rows. `domain` is what all columns say
+    together, which is in no share.
     """
 
     findings: tuple[DriftFinding, ...] = ()
@@ -37,6 +38,9 @@ class Moved:
     calibrated: bool = True
     reference: Reference | None = field(default=None, repr=False, compare=False)
     window: Sketches | None = field(default=None, repr=False, compare=False)
+    domain: DomainFinding = field(
+        default_factory=lambda: DomainFinding(why=f"{LEAST} rows needed on each side")
+    )
 
     def also(self, finding: DriftFinding | None) -> "Moved":
         """The same, and what else a test says."""
@@ -92,7 +96,8 @@ def moved(
     window = sketched(new, kinds, half)
     found = look(reference, window, alarms_of(spec, len(kinds))[0], rule.difference)
     told = tuple(_gone(each) if each.column in seen.gone and each.family == INPUT else each for each in found)
-    return Moved(told, share(told, reference), reference.calibrated, reference, window)
+    together = _together(spec, champion, seen, old, new, stores)
+    return Moved(told, share(told, reference), reference.calibrated, reference, window, together)
 
 
 def reference_path(model: str, version: int, stores: Stores) -> Path:
@@ -104,6 +109,27 @@ def alarms_of(spec: ModelSpec, columns: int) -> tuple[float, float]:
     """The false alarms a year that tests of so many columns may raise, and that of the predictions: as one column."""
     each = spec.monitor.false_alarms / (columns + 1)
     return columns * each, each
+
+
+def _together(
+    spec: ModelSpec,
+    champion: Version,
+    seen: Watched,
+    old: "pd.DataFrame",
+    new: "pd.DataFrame",
+    stores: Stores,
+) -> DomainFinding:
+    """What the columns that can be compared say together; how past windows are told is kept beside the reference."""
+    kinds = {name: kind for name, kind in seen.kinds.items() if name != LABEL}
+    then = domain.Rows(days_of(old["event_timestamp"]), lambda at: plain(old.iloc[at], kinds))
+    now = domain.Rows(days_of(new["event_timestamp"]), lambda at: plain(new.iloc[at], kinds))
+    like = domain.shape(then, now, _days(spec))
+    if isinstance(like, str) or not kinds:
+        return DomainFinding(why=like if isinstance(like, str) else "no column can be compared")
+    of = {"training_set": champion.tags.get("training_set"), "kinds": kinds}
+    path = stores.settings.home / "reports" / "monitor" / spec.name / f"domain_{champion.version}.json"
+    before = kept.past(of, like, path, lambda: domain.past(then, kinds, like))
+    return domain.judged(then, now, kinds, like, before)
 
 
 def _days(spec: ModelSpec) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipelines.monitoring.drift.bins import BINS, LEVELS, edges, effect
-from pipelines.monitoring.drift.rows import DAY, numbers
+from pipelines.monitoring.drift.rows import days_of, numbers
 from pipelines.monitoring.drift.sketch import Kind
 from pipelines.training.answers import NOT_INPUT
 
@@ -71,7 +71,7 @@ def _order(rows: "pd.DataFrame") -> "NDArray[np.int64]":
 
     key = np.zeros(len(rows), "int64")
     if "event_timestamp" in rows:
-        key = np.asarray(rows["event_timestamp"].astype("datetime64[ns, UTC]").astype("int64")) // DAY
+        key = days_of(rows["event_timestamp"])
     if "label" in rows:
         known = pd.to_numeric(rows["label"], errors="coerce").to_numpy("float64", na_value=np.nan)
         strata = pd.factorize(known, sort=True)[0]

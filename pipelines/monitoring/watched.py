@@ -3,6 +3,7 @@
 Pandas' nullable types, small integers, booleans and objects are compared as what they mean: numbers or categories.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,16 @@ def watched(spec: ModelSpec, old: "pd.DataFrame", new: "pd.DataFrame") -> Watche
         pd.DataFrame(side, index=rows.index) for side, rows in zip(columns, (old, new), strict=True)
     )
     return found
+
+
+def plain(rows: "pd.DataFrame", kinds: Mapping[str, str]) -> "pd.DataFrame":
+    """Columns of any rows as they are compared: numbers as floats, categories as text; one they lack is missing."""
+    import pandas as pd
+
+    there = {
+        name: rows[name] if name in rows else pd.Series(None, rows.index, dtype="object") for name in kinds
+    }
+    return pd.DataFrame({name: _plain(there[name], kind) for name, kind in kinds.items()}, rows.index)
 
 
 def _placed(found: Watched, name: str, kind: str, had: int, has: int) -> None:

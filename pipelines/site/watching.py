@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.catalog import ModelSpec
-from pipelines.contracts import DecayFinding, DriftFinding, MonitorReport
+from pipelines.contracts import DecayFinding, DomainFinding, DriftFinding, MonitorReport
 from pipelines.site.facts import Feature, Watched
 from pipelines.stores import Stores
 from pipelines.stores.tracking.registry import CHAMPION
@@ -28,9 +28,15 @@ def report(said: dict[str, Any]) -> MonitorReport:
     plain = {name: value for name, value in said.items() if name in known}
     findings = tuple(DriftFinding(**each) for each in plain.get("findings", ()))
     decays = {name: DecayFinding(**said[name]) for name in ("decay", "given") if said.get(name)}
-    return MonitorReport(
-        **plain | {"as_of": datetime.fromisoformat(said["as_of"]), "findings": findings} | decays
-    )
+    typed = {"as_of": datetime.fromisoformat(said["as_of"]), "findings": findings, "domain": _domain(said)}
+    return MonitorReport(**plain | typed | decays)
+
+
+def _domain(said: dict[str, Any]) -> DomainFinding | None:
+    told = said.get("domain")
+    if not told:
+        return None
+    return DomainFinding(**told | {name: tuple(told[name]) for name in ("past", "columns")})
 
 
 def features(spec: ModelSpec, stores: Stores) -> tuple[Feature, ...]:

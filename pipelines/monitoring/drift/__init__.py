@@ -2,13 +2,15 @@
 
 In come the columns of the rows, day by day; they are kept as sketches, small and mergeable. Out come, for each
 column, a p-value that the ordinary days of the reference calibrate, the size of the difference, and whether it
-counts.
+counts; and of all columns together whether a classifier tells the newest rows.
 """
 
 __all__ = [
     "bins",
+    "classifier",
     "column",
     "days",
+    "domain",
     "importance",
     "kept",
     "null",

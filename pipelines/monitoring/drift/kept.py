@@ -1,11 +1,13 @@
-"""The reference of a model version as a file: Parquet, a row per column."""
+"""The reference of a model version as a file: Parquet, a row per column. Beside it: how well past windows are told."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pipelines.monitoring.drift.bins import Bins
 from pipelines.monitoring.drift.column import Column
+from pipelines.monitoring.drift.domain import Shape
 from pipelines.monitoring.drift.reference import Reference
 from pipelines.places import whole
 
@@ -64,3 +66,27 @@ def read(of: dict[str, Any] | None, path: Path) -> Reference | None:
         if row["weight"] is not None:
             weights[row["column"]] = row["weight"]
     return Reference(days, columns, facts["window"], tuple(facts["seasons"]), weights)
+
+
+def past(
+    of: dict[str, Any], like: Shape, path: Path, made: Callable[[], tuple[float, ...]]
+) -> tuple[float, ...]:
+    """The AUCs of a reference's past windows that were kept of the same; else they are `made`, and kept as JSON."""
+    same = json.loads(json.dumps({"format": FORMAT, "of": of}))
+    known, key = _known(path, same), f"{like.days} days, {like.rows} rows"
+    if key not in known:
+        known[key] = list(made())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole(path) as part:
+            part.write_text(json.dumps(same | {"past": known}))
+    return tuple(known[key])
+
+
+def _known(path: Path, same: dict[str, Any]) -> dict[str, list[float]]:
+    """What a file has by shape, if it is of the same."""
+    try:
+        found = json.loads(path.read_text())
+        told = {str(key): [float(each) for each in aucs] for key, aucs in found.pop("past").items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+    return told if found == same else {}

@@ -15,6 +15,7 @@ from typing import Any
 
 from pipelines.catalog import ModelSpec
 from pipelines.contracts import as_json
+from pipelines.monitoring.drift.domain import in_words
 from pipelines.monitoring.evidently.snapshot import bare, snapshot
 from pipelines.monitoring.moved import Moved
 from pipelines.monitoring.watched import Watched
@@ -55,7 +56,8 @@ def reported(
     page, facts, failed, run = _compared(spec, drawn, drift, as_of)
     seen = drawn.seen
     said = {"vanished": seen.vanished, "left_out": seen.left_out, "not_drawn": failed, "near": drawn.near}
-    ours = said | {"drift": as_json(drift.findings), "look": drawn.look}
+    tested = {"drift": as_json(drift.findings), "domain": as_json(drift.domain)}
+    ours = said | tested | {"look": drawn.look}
     with whole(plain) as part:
         part.write_text(json.dumps(ours | facts, indent=2))
     with whole(html) as part:
@@ -96,6 +98,7 @@ def _section(drawn: Drawn, drift: Moved, failed: str | None) -> str:
         + _table("Vanished", "every row lacks it", seen.vanished)
         + told
         + _moved(drift)
+        + _together(drift)
         + _table("Not compared", "why", seen.left_out)
         + _near(drawn.near)
         + "</section>"
@@ -117,6 +120,15 @@ def _moved(drift: Moved) -> str:
     )
     head = "".join(f"<th>{each}</th>" for each in heads)
     return f"<h2>All rows, the surest first</h2><table><tr>{head}</tr>{rows}</table>" if rows else ""
+
+
+def _together(drift: Moved) -> str:
+    """Whether a classifier tells the rows; it asks for nothing."""
+    found = drift.domain
+    of = f" {found.rows:,} rows of each side, of {found.days} days." if found.auc is not None else ""
+    chance = f" Of windows in which nothing changed {found.pvalue:.0%} are" if found.told else ""
+    rest = " told so by chance; this asks for no training." if found.told else ""
+    return f"<h2>All columns together</h2><p>{escape(in_words(found))}.{of}{chance}{rest}</p>"
 
 
 def _near(near: Sequence[str]) -> str:

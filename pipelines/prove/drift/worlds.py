@@ -25,6 +25,8 @@ SHAPES = (
 )
 RELATED = 5
 """So many columns say something of the label."""
+TIED = (6, 8)
+"""Two columns of normal values that say nothing of the label."""
 WORDS = 6
 LABEL = "label"
 
@@ -34,7 +36,8 @@ class Shift:
     """What is otherwise from some day on, in standard deviations of each column or of the label's log odds.
 
     `place` comes at once, `daily` grows by as much each day; `spread` is a factor; `missing` a share of values;
-    `prior` moves the label alone; `turned` weakens what columns say of it, to nothing at 1 and to the opposite at 2.
+    `prior` moves the label alone; `turned` weakens what columns say of it, to nothing at 1 and to the opposite at 2;
+    `tied` is the correlation of two columns that had none.
     """
 
     place: float = 0.0
@@ -43,6 +46,7 @@ class Shift:
     missing: float = 0.0
     prior: float = 0.0
     turned: float = 0.0
+    tied: float = 0.0
 
 
 @dataclass
@@ -93,6 +97,9 @@ class World:
         self._state = self.memory * self._state + fresh
         place = now.place + now.daily * (day - since + 1) if shift else 0.0
         noise = chance.normal(size=(self.rows, self.columns)) * now.spread
+        one, other = TIED
+        if now.tied:
+            noise[:, other] = now.tied * noise[:, one] + np.sqrt(1 - now.tied**2) * noise[:, other]
         latent = noise + self._state + self._rhythm[:, day % 7] + self._months[:, month(day)] + place
         odds = (1 - now.turned) * noise[:, :RELATED].sum(axis=1) * 0.6 + now.prior
         found = {name: self._shaped(number, latent[:, number]) for number, name in enumerate(self.names)}

@@ -15,7 +15,7 @@ import pytest
 
 from pipelines import catalog
 from pipelines.catalog import Decay, ModelSpec
-from pipelines.contracts import Cause, DecayFinding, EvergreenError, NothingToDo
+from pipelines.contracts import Cause, DecayFinding, EvergreenError, NothingToDo, as_json
 from pipelines.gate.intervals import Improvement, improvement
 from pipelines.monitoring.decay import at_gate, compared, decay, decay_of_given, held_out
 from pipelines.monitoring.monitor import monitor, signal
@@ -165,6 +165,49 @@ def test_drift_is_called_when_the_share_of_moved_columns_reaches_the_spec(
     signal(most, NOW + HOUR, watched)
     assert Cause.DRIFT in {s.cause for s in watched.signals.pending(MODEL)}
     assert Path(most.html).exists()
+
+
+def test_columns_that_go_together_as_they_did_not_are_told_in_report_and_page_and_ask_for_nothing(
+    watched: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Distance and congestion had nothing to do with each other; each alone has the values that it had."""
+    monkeypatch.setattr(drift_page, "_compared", lambda *_: (drift_page.PLAIN, {}, None, None))
+    old, new = frame(4000, 0, 2.0), arrived(4000)
+    new["distance"] = np.sort(new["distance"])[new[DEAD].rank(method="first").astype(int) - 1]
+    report = monitor(model(), LATER, watched, old, new)
+    found = report.domain
+    assert found is not None
+    assert (found.told, set(found.columns[:2])) == (True, {"distance", DEAD})
+    assert (len(found.past) >= 9, report.drifted, report.drift_share) == (True, False, 0.0)
+    assert not any(
+        each.moved for each in report.findings if each.column == "distance" and each.family == "input"
+    )
+    assert (
+        "by all columns together the newest rows can be told from those at training, by "
+        in report.explanation
+    )
+    body = Path(report.html).read_text()
+    assert "All columns together" in body
+    assert f"(AUC {found.auc:.2f}, {max(found.past):.2f} at most in {len(found.past)} past windows)" in body
+    assert json.loads(Path(report.json).read_text())["domain"] == as_json(found)
+    kept = watched.settings.home / "reports" / "monitor" / MODEL / f"domain_{report.version}.json"
+    before = kept.read_bytes()
+    again = monitor(model(), LATER + HOUR, watched, old, arrived(4000))
+    assert again.domain is not None
+    assert (again.domain.past, kept.read_bytes()) == (found.past, before)
+    assert "all columns together" not in again.explanation or again.domain.told
+
+
+def test_too_few_days_do_not_judge_all_columns_together_and_the_page_says_so(
+    watched: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drift_page, "_compared", lambda *_: (drift_page.PLAIN, {}, None, None))
+    new = arrived(2000).assign(event_timestamp=pd.Timestamp(LATER) - timedelta(hours=3))
+    report = monitor(model(), LATER, watched, frame(2000, 0, 2.0), new)
+    assert report.domain is not None
+    assert (report.domain.auc, report.domain.told) == (None, False)
+    said = "all columns together are not judged: the window has rows of 1 days"
+    assert said in Path(report.html).read_text()
 
 
 DEAD = "origin_congestion__mean_departure_delay_1h"

@@ -10,7 +10,14 @@ from typing import Any
 
 import pytest
 
-from pipelines.contracts import DecayFinding, DriftFinding, EvergreenError, MonitorReport, as_json
+from pipelines.contracts import (
+    DecayFinding,
+    DomainFinding,
+    DriftFinding,
+    EvergreenError,
+    MonitorReport,
+    as_json,
+)
 from pipelines.gate import record
 from pipelines.loop.costs.bill import lines
 from pipelines.prove.promotion.world import World, opened
@@ -337,3 +344,15 @@ def test_how_far_a_champion_is_behind_goes_by_the_datas_own_time(world: World) -
         for name, reference, days in (("a", False, 3), ("b", False, 5), ("c", True, -90))
     ]
     assert replace(found, datasets=told("d", lambda: tuple(landed))).behind == timedelta(days=3)
+
+
+def test_a_report_is_read_as_it_was_written_and_one_of_an_older_release_too(world: World) -> None:
+    from pipelines.site import watching
+
+    domain = DomainFinding(0.7, (0.5, 0.52), 1 / 3, True, ("distance",), 7, 1000)
+    for told in (domain, None):
+        written = report(world, domain=told)
+        assert watching.report(as_json(written)) == written
+    older = as_json(written)
+    del older["domain"]
+    assert watching.report(older) == written
