@@ -103,7 +103,7 @@ def sides(
 def _finite(values: "pd.Series[Any]") -> "NDArray[np.float64]":
     import numpy as np
 
-    return np.clip(values.to_numpy("float64"), -ENDLESS, ENDLESS)
+    return np.asarray(np.clip(values.to_numpy("float64"), -ENDLESS, ENDLESS))
 
 
 def _coded(values: "pd.Series[Any]") -> "NDArray[np.float64]":
@@ -112,7 +112,7 @@ def _coded(values: "pd.Series[Any]") -> "NDArray[np.float64]":
 
     often = values.value_counts().sort_index(kind="stable").sort_values(ascending=False, kind="stable")
     codes = pd.Index(often.index[:LEVELS]).get_indexer(pd.Index(values))
-    return np.asarray(np.where(codes < 0, float(LEVELS), codes))
+    return np.where(codes < 0, float(LEVELS), codes)
 
 
 def classified(of: Sides) -> Classified:
@@ -124,9 +124,12 @@ def classified(of: Sides) -> Classified:
 
 
 def _asked(of: Sides) -> Iterator[Asked]:
+    import numpy as np
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     for learn, ask in folds(of):
+        none = np.isnan(of.values[learn]).all(axis=0)
+        values = np.where(none, 0.0, of.values)  # it refuses a column that has no value at all
         model = HistGradientBoostingClassifier(
             max_iter=ITERATIONS,
             max_leaf_nodes=LEAVES,
@@ -135,7 +138,7 @@ def _asked(of: Sides) -> Iterator[Asked]:
             early_stopping=False,
             random_state=0,
         )
-        yield Asked(model.fit(of.values[learn], of.side[learn]), of.values[ask], of.side[ask])
+        yield Asked(model.fit(values[learn], of.side[learn]), values[ask], of.side[ask])
 
 
 def folds(of: Sides) -> "Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]":

@@ -86,8 +86,8 @@ def past(old: Rows, kinds: Mapping[str, Kind], like: Shape) -> tuple[float, ...]
         for run in _windows(np.unique(old.days), like.days)
         if np.isin(old.days, run).sum() >= like.rows and len(_far(old.days, run))
     ]
-    chosen = np.unique(np.linspace(0, len(runs) - 1, PAST).round().astype(int)) if runs else []
-    return tuple(_told(old, old, runs[place], kinds, like).auc() for place in chosen)
+    chosen = np.unique(np.linspace(0, len(runs) - 1, PAST).round().astype(int))
+    return tuple(_told(old, old, runs[place], kinds, like).auc() for place in chosen if runs)
 
 
 def _far(days: "NDArray[np.int64]", run: "NDArray[np.int64]") -> "NDArray[np.int64]":

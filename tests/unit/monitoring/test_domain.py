@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipelines.contracts import DomainFinding
 from pipelines.monitoring.drift import kept
-from pipelines.monitoring.drift.classifier import FOLDS, Sides, folds, sides
+from pipelines.monitoring.drift.classifier import FOLDS, Sides, classified, folds, sides
 from pipelines.monitoring.drift.domain import LEAST_PAST, Rows, Shape, in_words, judged, past, shape
 from pipelines.monitoring.drift.reference import made
 from pipelines.monitoring.drift.rows import sketched
@@ -98,9 +98,12 @@ def test_columns_without_any_value_or_with_one_alone_tell_nothing_and_break_noth
     for each in plain.values():
         each["x"], each["w"] = np.nan, "missing"
         each["y"] = np.where(np.arange(len(each)) < 10, 1.0, np.nan)
-    days = np.repeat(np.arange(800 // A_DAY + 1), A_DAY)[:800]
+    days = np.tile(np.arange(400) // A_DAY, 2)
     of = sides(plain["old"], plain["new"], days, KINDS)
     assert of.names == ("y", "z")
+    found = classified(of)
+    assert len(found.asked) > 1
+    assert 0 < found.auc() < 1
 
 
 @given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 1)), min_size=1, max_size=60))

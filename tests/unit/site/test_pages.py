@@ -350,8 +350,8 @@ def test_a_report_is_read_as_it_was_written_and_one_of_an_older_release_too(worl
     from pipelines.site import watching
 
     domain = DomainFinding(0.7, (0.5, 0.52), 1 / 3, True, ("distance",), 7, 1000)
-    for told in (domain, None):
-        written = report(world, domain=told)
+    for said in (domain, None):
+        written = report(world, domain=said)
         assert watching.report(as_json(written)) == written
     older = as_json(written)
     del older["domain"]
