@@ -29,8 +29,8 @@ NAMED = 3
 class Moved:
     """What the tests say, the surest first, and the `share` of the columns that moved, by what the answers hang on.
 
-    `reference` is what they held the columns against, `window` the sketches of its rows. `domain` is what all columns say
-    together, which is in no share.
+    `reference` is what they held the columns against, `window` the sketches of its rows. `domain` is what all columns
+    say together, which is in no share.
     """
 
     findings: tuple[DriftFinding, ...] = ()
