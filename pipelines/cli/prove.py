@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -55,6 +57,23 @@ def _conclude(name: str, proof: Proof, as_json_text: bool) -> None:
         console.print(f"{'Holds' if proof.holds else 'DOES NOT HOLD'}: {proof.promise}", markup=False)
     if not proof.holds:
         raise typer.Exit(1)
+
+
+@contextmanager
+def _home(name: str, home: Path | None) -> Iterator[Path]:
+    """Where a proof lives: the home asked for, or one that leaves with it, of which pictures and pages are kept."""
+    from shutil import copyfile
+
+    with TemporaryDirectory(prefix="evergreen-prove-") as folder:
+        place = home or Path(folder) / "home"
+        yield place
+        shown = [*place.glob("reports/*.png"), *place.glob("reports/performance/*.html")]
+        if home is None and shown:
+            kept = settings().home / "proofs" / name
+            kept.mkdir(parents=True, exist_ok=True)
+            for each in shown:
+                copyfile(each, kept / each.name)
+            _say(f"Kept in {kept}: {', '.join(each.name for each in shown)}")
 
 
 def _keep(name: str, proof: Proof) -> None:
@@ -316,8 +335,9 @@ def alarms(
     """The real year 2013: which alarms of drift began, when, beside what the frozen March model lost, as a picture."""
     from pipelines.prove.alarms import prove
 
-    with explained(), TemporaryDirectory(prefix="evergreen-prove-") as folder:
-        proof = prove(REFERENCE, date(2013, 1, 1), begin.date(), end.date(), home or Path(folder), _say)
+    with explained():
+        with _home("alarms", home) as place:
+            proof = prove(REFERENCE, date(2013, 1, 1), begin.date(), end.date(), place, _say)
         _conclude("alarms", proof, as_json_text)
 
 
@@ -365,5 +385,7 @@ def year(
     from pipelines.prove.year.story import Script
 
     script = Script(start.date(), end.date(), every, window, sample, watch, sweep, seed=seed)
-    with explained(), TemporaryDirectory(prefix="evergreen-prove-") as folder:
-        _conclude("year", prove(REFERENCE, script, home or Path(folder) / "home", _say), as_json_text)
+    with explained():
+        with _home("year", home) as place:
+            proof = prove(REFERENCE, script, place, _say)
+        _conclude("year", proof, as_json_text)

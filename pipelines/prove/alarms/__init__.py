@@ -30,7 +30,7 @@ def prove(name: str, first: date, begin: date, end: date, home: Path, say: Say) 
         say(f"{len(rows):,} rows after the training")
         found = looked(spec, rows, begun, stop, stores, say)
         path = drawn(found, stores.settings.home / "reports" / "alarms.png")
-        say(f"Week by week: {path}")
+        say(f"In its home, {path.relative_to(stores.settings.home)}: week by week")
     failures = (
         [] if found.days and found.calibrated else ["no day was looked at by a reference that is calibrated"]
     )

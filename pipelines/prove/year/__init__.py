@@ -38,7 +38,8 @@ def held(life: Life, say: Say) -> Proof:
     )
     page = steps.performance(spec.name, script.begin.isoformat(), script.told.isoformat())["page"]
     picture = drawn(rows, life.diary.kept["retrainings"], stores.settings.home / "reports" / "year.png")
-    say(f"The performance page: {page}; beside the frozen model, week by week: {picture}")
+    shown = [Path(each).relative_to(stores.settings.home) for each in (page, picture)]
+    say(f"In its home, {shown[0]}: the performance page; {shown[1]}: beside the frozen model, week by week")
     failures = [*checks.broken(life, log, rows)]
     found = findings.gained(rows)
     if findings.verdict(found) == findings.WORSE:
