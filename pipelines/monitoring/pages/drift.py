@@ -30,6 +30,7 @@ WHAT = {
 }
 YES = {True: "yes", False: "no"}
 SHOWN = 20
+NUMBER = '<td style="white-space: nowrap">'
 STYLE = "font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 1rem auto; padding: 0 1rem"
 
 
@@ -114,8 +115,8 @@ def _moved(drift: Moved) -> str:
     """What moved, and beside it what of all rows is least likely by chance."""
     heads = ("column", "what", "p-value", "at most", "distance", "moved", "the answers hang on it")
     rows = "".join(
-        f"<tr><td>{escape(e.column)}</td><td>{WHAT[e.family]}, {escape(e.towards)}</td><td>{e.pvalue:.2g}</td>"
-        f"<td>{e.level:.2g}</td><td>{e.effect:.3f}</td><td>{YES[e.moved]}</td><td>{YES[e.matters]}</td></tr>"
+        f"<tr><td>{escape(e.column)}</td><td>{WHAT[e.family]}, {escape(e.towards)}</td>{NUMBER}{e.pvalue:.2g}</td>"
+        f"{NUMBER}{e.level:.2g}</td><td>{e.effect:.3f}</td><td>{YES[e.moved]}</td><td>{YES[e.matters]}</td></tr>"
         for e in drift.findings[:SHOWN]
     )
     head = "".join(f"<th>{each}</th>" for each in heads)
@@ -124,11 +125,11 @@ def _moved(drift: Moved) -> str:
 
 def _together(drift: Moved) -> str:
     """Whether a classifier tells the rows; it asks for nothing."""
-    found = drift.domain
+    found, told = drift.domain, in_words(drift.domain)
     of = f" {found.rows:,} rows of each side, of {found.days} days." if found.auc is not None else ""
     chance = f" Of windows in which nothing changed {found.pvalue:.0%} are" if found.told else ""
     rest = " told so by chance; this asks for no training." if found.told else ""
-    return f"<h2>All columns together</h2><p>{escape(in_words(found))}.{of}{chance}{rest}</p>"
+    return f"<h2>All columns together</h2><p>{escape(told[:1].upper() + told[1:])}.{of}{chance}{rest}</p>"
 
 
 def _near(near: Sequence[str]) -> str:

@@ -73,13 +73,13 @@ def drawn(model: str, version: int, found: Heat) -> bytes:
 
 
 def written(model: str, version: int, reference: Reference, tables: "Tables", folder: Path) -> Path | None:
-    """The picture of all days that were kept of a version; None where none were."""
+    """The picture of all days that were kept of a version; None of fewer than two weeks."""
     spans: Any = days.spans(model, tables)
     if version not in spans:
         return None
     first, last = spans[version]
     found = heat(reference, days.kept(model, version, first, last, tables))
-    if not found.columns:
+    if not found.columns or len(found.weeks) < 2:
         return None
     with whole(folder / NAME) as part:
         part.write_bytes(drawn(model, version, found))

@@ -206,7 +206,7 @@ def test_too_few_days_do_not_judge_all_columns_together_and_the_page_says_so(
     report = monitor(model(), LATER, watched, frame(2000, 0, 2.0), new)
     assert report.domain is not None
     assert (report.domain.auc, report.domain.told) == (None, False)
-    said = "all columns together are not judged: the window has rows of 1 days"
+    said = "All columns together are not judged: the window has rows of 1 days"
     assert said in Path(report.html).read_text()
 
 
