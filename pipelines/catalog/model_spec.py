@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import Field, model_validator
 
 from pipelines.catalog.cron import ticks
+from pipelines.catalog.degraded_spec import Degraded
 from pipelines.catalog.gate_spec import (
     Confidence,
     Direction,
@@ -183,6 +184,9 @@ class ModelSpec(File):
     features: tuple[str, ...] = Field(
         (), description="view:feature, or view:* for all; left out: the request alone is known"
     )
+    degraded: Degraded = Field(
+        default_factory=Degraded, description="which answers say that they lack what the model needs"
+    )
     parameters: dict[str, float | int | str | bool | None] = Field(
         default_factory=dict,
         description="what `build(parameters)` of estimator.py is given; it refuses others",
@@ -237,6 +241,16 @@ class ModelSpec(File):
         name = self.label.event_time
         if name is not None and (name not in self.request or self.request[name].type != "timestamp"):
             raise ValueError(f"label.event_time: {name} is no timestamp under `request`; add it there")
+        return self
+
+    @model_validator(mode="after")
+    def degraded_fits(self) -> "ModelSpec":
+        """`degraded.required` names what stands under `features`."""
+        unknown = self.degraded.unasked(self.features)
+        if unknown:
+            raise ValueError(
+                f"degraded.required: {', '.join(unknown)} stands not under `features`; add it there, or remove it"
+            )
         return self
 
     @model_validator(mode="after")

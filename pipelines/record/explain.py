@@ -93,15 +93,24 @@ def _features(asked: Prediction, version: Version | None, chain: Chain) -> list[
     for view in sorted({*values, *wanted}):
         chain.hold(f"feature view {view}: the log does not say how far it had come", view in known)
     chain.hold(f"features: {_odd(asked)}", not asked.degraded)
-    return [{"view": view, **known.get(view, {}), "values": values[view]} for view in sorted(values)]
+    return [{"view": view, **(known.get(view) or {}), "values": values[view]} for view in sorted(values)]
 
 
 def _odd(asked: Prediction) -> str:
     """What was wrong with the features of a degraded answer."""
     if asked.known is None:
         return "the online store could not be read, all are missing"
-    if any(value is not None for value in asked.features.values()):
-        return "some are newer than what was asked about"
+    gone = [view for view, state in asked.known.items() if state is None]
+    if gone:
+        return f"nothing of {', '.join(gone)} was online"
+    missing = sum(value is None for value in asked.features.values())
+    if missing < len(asked.features):
+        lacking = (
+            f"{missing} of {len(asked.features)} are missing, which the spec may call degraded, or "
+            if missing
+            else ""
+        )
+        return f"{lacking}some are newer than what was asked about"
     return "nothing recent enough was known of the entities, all are missing"
 
 

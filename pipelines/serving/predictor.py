@@ -1,7 +1,6 @@
 """One model as it is served: follows its champion, asks for features, answers."""
 
 import logging
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,19 +16,15 @@ from pipelines.serving.causes import Cause, passed
 from pipelines.serving.metrics import Metrics
 from pipelines.serving.retries import Retries
 from pipelines.serving.schemas import example, request_model
-from pipelines.serving.served import Body, Found, Question, Said, Served, kind, rows
+from pipelines.serving.served import UNREAD, Body, Found, Question, Said, Served, judged, kind, rows
 from pipelines.serving.shortcuts import shortened
 from pipelines.serving.sources import ChampionLike, Champions, FeatureSource, ModelSource
 from pipelines.serving.workers.seat import Seat, same
 from pipelines.serving.workers.turns import Alone, Turns
 from pipelines.settings import PROJECT
 from pipelines.stores.audit.licences import Licence
-from pipelines.stores.feature_store.online_values import Online
 
 log = logging.getLogger("evergreen.serving")
-UNREAD = "the feature store could not be read, so every feature is missing"
-NOTHING = "nothing recent enough is known of these entities, so every feature is missing"
-NEWER = "features are newer than the event asked about, so nobody could have known them before it"
 
 
 class NoChampion(EvergreenError):
@@ -88,6 +83,7 @@ class Predictor:
         self.detail: str | None = None
         self._event_time = event_time(spec)
         self.retries = Retries()
+        self._lost: str | None = None
         metrics.watch(spec.name)
 
     def event_time(self, request: Mapping[str, Any]) -> datetime | None:
@@ -128,12 +124,20 @@ class Predictor:
     def features(self, served: Served, asked: Sequence[Body]) -> list[Found]:
         """Each question's features; all missing, and degraded, when the store cannot be read."""
         read = self._read(served, asked)
-        for found in read:
-            if found.known is None:
+        self._tell_of_lost([each.reason for each in read if each.broken and each.known is not None])
+        for each in read:
+            if each.broken:
                 self._metrics.feature_errors.labels(self.spec.name).inc()
-            for name in found.missing:
+            for name in each.missing:
                 self._metrics.missing.labels(self.spec.name, name).inc()
         return read
+
+    def _tell_of_lost(self, reasons: Sequence[str | None]) -> None:
+        """Log once that views are no longer online, not at every question."""
+        lost = next(iter(reasons), None)
+        if lost and lost != self._lost:
+            log.error("%s: %s", self.spec.name, lost)
+        self._lost = lost
 
     def _read(self, served: Served, asked: Sequence[Body]) -> list[Found]:
         events = [self.event_time(body["request"]) for body in asked]
@@ -144,11 +148,14 @@ class Predictor:
             read = self._features.online_rows(served.features, questions, served.views)
         except Exception as error:
             if len(asked) > 1:  # each alone, so that none lacks its features for another
-                return [found for body in asked for found in self._read(served, [body])]
+                return [each for body in asked for each in self._read(served, [body])]
             log.warning("%s: features cannot be read: %s", self.spec.name, passed(error))
             blank = dict.fromkeys(served.features)
             return [Found(blank, list(served.features), degraded=True, reason=UNREAD) for _ in asked]
-        return [_found(served, online, event) for online, event in zip(read, events, strict=True)]
+        return [
+            judged(self.spec, served.features, online, event)
+            for online, event in zip(read, events, strict=True)
+        ]
 
     def ask(self, served: Served, asked: BaseModel) -> Said:
         """The answer to one question, with the features there are; CannotAnswer if the model fails on it."""
@@ -297,18 +304,3 @@ class Predictor:
             log.warning("%s: %s (%s)", self.spec.name, said, passed(error) if error else "no exception")
         self.last_error = str(said)
         self.detail = f"{type(error).__name__}: {error}" if error else None
-
-
-def _found(served: Served, online: Online, event: datetime | None) -> Found:
-    """A question's features as the model takes them, and whether they are what they should be."""
-    values = {name: _without_nan(online.values.get(name)) for name in served.features}
-    missing = [name for name, value in values.items() if value is None]
-    if values and len(missing) == len(values):
-        return Found(values, missing, degraded=True, known=online.known, reason=NOTHING)
-    newer = [] if event is None else [n for n, at in online.since.items() if at > event]
-    reason = f"{len(newer)} {NEWER}: {', '.join(newer[:5])}" if newer else None
-    return Found(values, missing, degraded=bool(newer), known=online.known, reason=reason)
-
-
-def _without_nan(value: Any) -> Any:
-    return None if isinstance(value, float) and math.isnan(value) else value

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.catalog import ModelSpec
 from pipelines.stores.audit.licences import Licence
+from pipelines.stores.feature_store.online_values import Online
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,11 +26,18 @@ DTYPES: dict[str, Any] = {
 }
 
 
+UNREAD = "the feature store could not be read, so every feature is missing"
+GONE = "the feature store has nothing of a view that the model reads; `evergreen features compute` brings it"
+NOTHING = "nothing recent enough is known of these entities, so every feature is missing"
+NEWER = "features are newer than the event asked about, so nobody could have known them before it"
+
+
 @dataclass(frozen=True)
 class Found:
-    """The features of one question; `degraded` when the store could not be read, or knows too much: `reason` says.
+    """The features of one question; `degraded` when they are not what the model needs: `reason` says why.
 
-    `known` says how far each view had come: version, as_of, and the Delta version of its table.
+    `known` says how far each view had come: version, as_of, and the Delta version of its table; None of one that is
+    not online at all, and altogether where the store could not be read.
     """
 
     values: dict[str, Any]
@@ -37,6 +45,11 @@ class Found:
     degraded: bool = False
     known: dict[str, Any] | None = None
     reason: str | None = None
+
+    @property
+    def broken(self) -> bool:
+        """Whether the store failed, or lost a view: no question's fault."""
+        return self.known is None or bool(_gone(self.known))
 
 
 Body = Mapping[str, Mapping[str, Any]]
@@ -104,6 +117,43 @@ def _distribution(said: dict[int, float], many: int) -> list[float]:
     if said or not all(0 <= chance <= 1 for chance in found) or abs(math.fsum(found) - 1) > SUM:
         raise ValueError(f"the model answered {found}, which are no probabilities of {many} classes")
     return found
+
+
+def judged(spec: ModelSpec, names: Sequence[str], online: Online, event: datetime | None) -> Found:
+    """A question's features as the model takes them, and whether they are what it needs, by its spec."""
+    values = {name: _without_nan(online.values.get(name)) for name in names}
+    missing = [name for name, value in values.items() if value is None]
+    reason = _reason(spec, values, len(missing), online, event)
+    return Found(values, missing, degraded=reason is not None, known=online.known, reason=reason)
+
+
+def _reason(
+    spec: ModelSpec, values: Mapping[str, Any], missing: int, online: Online, event: datetime | None
+) -> str | None:
+    """Why an answer with these features is degraded; None if it is not."""
+    gone = _gone(online.known)
+    if gone:
+        return f"{GONE}: {', '.join(gone)}"
+    if values and missing == len(values):
+        return NOTHING
+    newer = [] if event is None else [name for name, at in online.since.items() if at > event]
+    if newer:
+        return f"{len(newer)} {NEWER}: {', '.join(newer[:5])}"
+    lacking = spec.degraded.lacking(values)
+    if lacking:
+        return f"the model must know what is missing: {', '.join(lacking)}"
+    if values and missing >= spec.degraded.missing * len(values):
+        return f"{missing} of {len(values)} features are missing, which the model's spec calls degraded"
+    return None
+
+
+def _gone(known: Mapping[str, Any]) -> list[str]:
+    """Views of which nothing is online: whatever a champion reads was there when it was trained."""
+    return [view for view, state in known.items() if state is None]
+
+
+def _without_nan(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def rows(spec: ModelSpec, questions: Sequence[Question], pipeline: Any) -> "pd.DataFrame":

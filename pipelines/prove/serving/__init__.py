@@ -27,7 +27,7 @@ from pipelines.prove.serving.server import (
 )
 from pipelines.prove.serving.wire import Wire
 from pipelines.serving.outages import remembered, spool
-from pipelines.serving.predictor import UNREAD
+from pipelines.serving.served import UNREAD
 from pipelines.stores import Stores
 from pipelines.stores.tracking.registry import CHAMPION
 

@@ -117,6 +117,8 @@ MODEL: tuple[tuple[str, Direction], ...] = (
     ("promotion.approval_timeout", UP),
     ("promotion.verdict_valid", UP),
     ("promotion.keep", no_rule),
+    ("degraded.missing", UP),
+    ("degraded.required*", OTHER),
     ("monitor.schedule", no_rule),
     ("monitor.window", no_rule),
     ("monitor.drift_share", UP),
@@ -128,7 +130,7 @@ MODEL: tuple[tuple[str, Direction], ...] = (
     ("monitor.decay.*", UP),
     ("monitor.decay", OTHER),
 )
-"""Of a model's gate, promotion and monitors; first match. Everything else in a spec.yaml is no rule."""
+"""Of a model's gate, promotion, degraded answers and monitors; first match. Everything else in a spec.yaml is no rule."""
 
 DATASET: tuple[tuple[str, Direction], ...] = (
     ("columns.*.nullable", ON),

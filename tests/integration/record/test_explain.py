@@ -111,6 +111,17 @@ def test_each_missing_link_is_named(kept: Stores, asked: Prediction) -> None:
     assert "MISSING" in shown.stdout
 
 
+def test_an_answer_without_a_view_that_was_not_online_says_which(kept: Stores, asked: Prediction) -> None:
+    lost = replace(
+        asked, prediction_id="lost", degraded=True, features={"origin_weather__visib": None},
+        known={"origin_weather": None},
+    )  # fmt: skip
+    kept.predictions.record(lost)
+    told = explain("lost", kept)
+    assert told["missing"] == ["features: nothing of origin_weather was online"]
+    assert told["features"] == [{"view": "origin_weather", "values": {"visib": None}}]
+
+
 def test_a_version_that_is_gone_is_named_and_the_answer_is_still_told(
     kept: Stores, asked: Prediction
 ) -> None:

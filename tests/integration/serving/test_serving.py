@@ -17,8 +17,9 @@ from pipelines.contracts import EvergreenError
 from pipelines.serving.follower import Follower
 from pipelines.serving.http.access import statement
 from pipelines.serving.metrics import Metrics
-from pipelines.serving.predictor import NOTHING, Loading, NoChampion, Predictor
+from pipelines.serving.predictor import Loading, NoChampion, Predictor
 from pipelines.serving.schemas import example
+from pipelines.serving.served import GONE, NOTHING
 from pipelines.stores import Stores
 from tests.integration.serving.worlds import (
     FEATURES,

@@ -94,6 +94,9 @@ REFUSED: dict[tuple[str, str], list[Any]] = {
     ("ModelSpec", "event_time_is_asked"): [
         spec("label", "event_time", to="nowhere"), spec("label", "event_time", to="distance"),
     ],
+    ("ModelSpec", "degraded_fits"): [
+        {**FLIGHTS, "degraded": {"required": [name]}} for name in ("nowhere:*", "origin_weather", "nowhere:temp")
+    ],
     ("ModelSpec", "classes_fit_task"): [
         spec("label", "classes", to=["a", "b", "c"]), {**FLIGHTS, "task": "multiclass"},
         spec("label", to=FLIGHTS["label"] | {"classes": ["a", "b", "c"]}) | {"task": "multiclass", "threshold": 0.4},

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from pipelines.catalog import ModelSpec
+from pipelines.catalog.degraded_spec import Degraded
 from pipelines.catalog.gate_spec import Gate, Promotion
 from pipelines.catalog.model_spec import Monitor
 from pipelines.review.changes import directions, rules
@@ -178,12 +179,17 @@ def _types(annotation: Any) -> Iterator[Any]:
 
 PLACES = [
     place
-    for path, model in (("gate", Gate), ("promotion", Promotion), ("monitor", Monitor))
+    for path, model in (
+        ("gate", Gate),
+        ("promotion", Promotion),
+        ("degraded", Degraded),
+        ("monitor", Monitor),
+    )
     for place in _fields(model, path)
 ]
 
 
-def test_every_field_of_gate_promotion_and_monitors_has_a_direction() -> None:
+def test_every_field_of_gate_promotion_degraded_and_monitors_has_a_direction() -> None:
     """A field that is new in the catalog needs its line in directions.MODEL."""
     assert len(PLACES) > 50
     free = {"gate.metrics", "promotion.keep", "monitor.schedule", "monitor.window"}
