@@ -63,7 +63,7 @@ def app(shared: Path | None = None) -> FastAPI:
     spool = Spool(stores.predictions, kept / "answers", current.serving_backend_seconds)
     features = PromptFeatures(stores.features, current.serving_backend_seconds)
     return create_app(
-        current, models, registry, features, spool, entrance(current, lambda: stores.api_keys), stores.tracking,
+        current, models, registry, features, spool, entrance(current, lambda: stores.api_keys), registry,
         stores.comparisons, lambda: _notes(registry, spool), _backgrounds(stores, current.serving_backend_seconds),
         this(shared, [spool], lambda figures: stores.costs.add_up(figures, timedelta(days=current.cost_log_days))),
     )  # fmt: skip

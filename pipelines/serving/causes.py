@@ -22,6 +22,9 @@ class Cause(StrEnum):
     )
     UNLICENSED = "it may not serve: it has not passed its gate, or what the gate passed was changed since"
     UNFETCHED = "its file cannot be fetched; see that MLflow's artifact store is up and still holds it"
+    UNDERWAY = (
+        "its file is still being fetched; if that does not end, see that MLflow's artifact store answers"
+    )
     REFUSED = "its file is refused: its signature, its digest or what is in it is not what was registered"
     MUTE = "it does not answer the spec's example"
 

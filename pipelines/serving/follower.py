@@ -1,14 +1,17 @@
 """Who looks for new champions, and for what is rolled out beside them."""
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
 from pipelines.serving.accounts.account import Beside as Apart
 from pipelines.serving.arms.challenger import Challenger
+from pipelines.serving.causes import passed
 from pipelines.serving.predictor import Predictor
 from pipelines.serving.sources import Champions, Registry, Rollouts
 
+log = logging.getLogger("evergreen.serving")
 Beside = tuple[Rollouts, Sequence[Challenger]]
 """Where rollouts are told, and who follows them."""
 
@@ -35,7 +38,12 @@ class Follower(threading.Thread):
     def run(self) -> None:
         while not self._ended.is_set():
             with self._apart():
-                self._look()
+                try:
+                    self._look()
+                except (
+                    Exception
+                ) as error:  # such as a full disk; who follows no more would serve old versions for ever
+                    log.error("champions could not be followed: %s", passed(error))
             self._ended.wait(self._seconds)
 
     def _look(self) -> None:

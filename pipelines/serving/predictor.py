@@ -14,6 +14,7 @@ from pipelines.contracts import EvergreenError, TransientError
 from pipelines.serving.bounds import Bounds
 from pipelines.serving.causes import Cause, passed
 from pipelines.serving.metrics import Metrics
+from pipelines.serving.outages.fetching import Underway
 from pipelines.serving.retries import Retries
 from pipelines.serving.schemas import example, request_model
 from pipelines.serving.served import UNREAD, Body, Found, Question, Said, Served, judged, kind, rows
@@ -52,6 +53,8 @@ def _or(cause: Cause) -> Iterator[None]:
     """Whatever goes wrong inside has this cause, unless it is known that something did not answer."""
     try:
         yield
+    except Underway as error:
+        raise _Refused(Cause.UNDERWAY) from error
     except TransientError as error:
         raise _Refused(Cause.UNFETCHED) from error
     except Exception as error:
@@ -211,6 +214,8 @@ class Predictor:
             foreign = isinstance(error, EvergreenError) and not isinstance(error, TransientError)
             self._tell(self._metrics.poll_errors, Cause.FOREIGN if foreign else Cause.SILENT, error)
             return
+        if champion is None or (self.loading and self.loading[0] != champion.version):
+            self.loading = None
         if champion is None:
             self._without()
         elif self.served is not None and same(self.served, champion):
@@ -219,9 +224,9 @@ class Predictor:
         elif self._seat.waits is not None and same(self._seat.waits, champion):
             self._seat.turn()
         elif not self.retries.wait((champion.version, champion.digest)):
-            self.loading = (champion.version, datetime.now(UTC))
-            self._swap(champion)
-            self.loading = None
+            self.loading = self.loading or (champion.version, datetime.now(UTC))
+            if not self._swap(champion):
+                self.loading = None
 
     def _without(self) -> None:
         """No version is champion in the registry: nothing was promoted yet, or somebody deleted what answers."""
@@ -242,8 +247,8 @@ class Predictor:
         if licence != served.licence:
             self._seat.served = replace(served, licence=licence)
 
-    def _swap(self, champion: ChampionLike) -> None:
-        """Serve the champion if it is licensed and answers, once it is its turn."""
+    def _swap(self, champion: ChampionLike) -> bool:
+        """Serve the champion if it is licensed and answers, once it is its turn; True while its file is fetched."""
         try:
             with _or(Cause.UNLICENSED):
                 licence = self._models.licence(champion)
@@ -252,9 +257,10 @@ class Predictor:
             said = f"version {champion.version} is not loaded: {refused.cause}"
             self._tell(self._metrics.load_errors, said, refused.__cause__)
             self.retries.failed((champion.version, champion.digest))
-            return
+            return refused.cause is Cause.UNDERWAY
         self.retries.went()
         self._seat.offer(served)
+        return False
 
     def _answers(self, served: Served) -> None:
         """Another version answers from now on."""

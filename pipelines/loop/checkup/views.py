@@ -53,7 +53,8 @@ def _asked(spec: ModelSpec, view: str, names: list[str], known: "dict[str, Descr
     if view not in known:
         yield Fault(where, f"no feature view {view!r}", f"there are: {', '.join(known) or 'none'}")
         return
-    for feature in names:
+    needed = [name.partition(":")[2] for name in spec.degraded.required if name.startswith(f"{view}:")]
+    for feature in dict.fromkeys([*names, *needed]):
         if feature not in {"*", *known[view].features}:
             yield Fault(
                 where, f"{view} has no feature {feature!r}", f"it has: {', '.join(known[view].features)}"

@@ -18,8 +18,8 @@ from pipelines.features.silver import connect
 from pipelines.prove import Proof, Say
 from pipelines.prove.ingestion import scratch
 from pipelines.prove.worlds import Upstream, World, sandbox
-from pipelines.serving.served import UNREAD
 from pipelines.serving.schemas import example
+from pipelines.serving.served import UNREAD
 from pipelines.serving.sources import OneByOne
 from pipelines.stores import Stores
 from pipelines.stores.answers.predictions import Prediction

@@ -130,7 +130,7 @@ MODEL: tuple[tuple[str, Direction], ...] = (
     ("monitor.decay.*", UP),
     ("monitor.decay", OTHER),
 )
-"""Of a model's gate, promotion, degraded answers and monitors; first match. Everything else in a spec.yaml is no rule."""
+"""Of a model's gate, promotion, answers and monitors; first match. Everything else in a spec.yaml is no rule."""
 
 DATASET: tuple[tuple[str, Direction], ...] = (
     ("columns.*.nullable", ON),

@@ -22,14 +22,14 @@ class Hung(Exception):
 
 
 class Deadline:
-    """Calls into one back end, each at most `seconds` long for who calls, but the first.
+    """Calls into one back end, each at most `seconds` long for who calls, but the first, which may take `first`.
 
     A call that takes longer goes on by itself, in a thread that holds nothing up, also not the end of the process.
     While it does, others are told at once that it hangs; one in AGAIN seconds tries.
     """
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds, self._lock = seconds, threading.Lock()
+    def __init__(self, seconds: float, first: float = FIRST) -> None:
+        self._seconds, self._first, self._lock = seconds, first, threading.Lock()
         self._warm = False
         self._idle: list[_Caller] = []
         self._hanging: SimpleQueue[Any] | None = None
@@ -47,7 +47,7 @@ class Deadline:
                 raise Hung("another call hangs")
             self._tried_at = time.monotonic()
             caller = self._idle.pop() if self._idle else _Caller(self._idle)
-            seconds, self._warm = self._seconds if self._warm else FIRST, True
+            seconds, self._warm = self._seconds if self._warm else self._first, True
         said = caller.ask(work)
         try:
             good, result = said.get(timeout=seconds)

@@ -1,4 +1,4 @@
-"""Rules of answers that lack what their model needs: they say so by the spec's rule, and a store that is gone is an error."""
+"""Rules of answers that lack what their model needs: they say so by its spec, and a store that is gone is an error."""
 
 from collections.abc import Iterator
 from datetime import timedelta

@@ -15,13 +15,20 @@ from fastapi.testclient import TestClient
 
 from pipelines.contracts import EvergreenError, TransientError
 from pipelines.prove.promotion.world import World as Champions
+from pipelines.serving import __main__ as serving
 from pipelines.serving.app import create_app
-from pipelines.serving.outages import deadline, spool
+from pipelines.serving.causes import Cause
+from pipelines.serving.follower import Follower
+from pipelines.serving.metrics import Metrics
+from pipelines.serving.outages import deadline, remembered, spool
 from pipelines.serving.outages.deadline import Deadline, Hung, PromptFeatures
+from pipelines.serving.outages.fetching import Fetching, Underway
 from pipelines.serving.outages.remembered import Remembered
 from pipelines.serving.outages.spool import Spool
+from pipelines.serving.predictor import Loading, Predictor
 from pipelines.settings import Settings
 from pipelines.stores import Stores
+from pipelines.stores.tracking.registry import CHAMPION
 from tests.champions import copied, crowned
 from tests.integration.serving.test_archive import MODEL, answer
 from tests.integration.serving.worlds import SPEC, FeatureTable, Models, Version, World, wait
@@ -318,6 +325,147 @@ def test_a_server_of_mlflow_that_is_gone_or_hangs_is_a_registry_that_is_not_hear
     started._tracking = tracking
     wait(lambda: not started._deadline.hangs)
     assert started.champions()(name).version == 2  # type: ignore[union-attr]
+
+
+def test_who_looks_for_what_is_rolled_out_waits_for_a_registry_no_longer_than_who_looks_for_champions(
+    champions: Champions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Hanging(Stuck):
+        free = threading.Event()
+
+        def challengers(self) -> Any:
+            self.free.wait(60)
+            return self.tracking.challengers()
+
+    hanging, name = Hanging(champions.stores.tracking), champions.spec.name
+    started = Remembered(champions.stores.tracking, [name], champions.home / "none.json", 0.2)
+    assert started.challengers()(name) is None
+    assert started.permit is not None
+    started._tracking = hanging  # type: ignore[assignment]
+    begun = time.monotonic()
+    with pytest.raises(Hung):
+        started.challengers()
+    assert time.monotonic() - begun < 10
+    hanging.free.set()
+    given = list[Any]()
+    monkeypatch.setattr(serving, "create_app", lambda *all_of_it: given.extend(all_of_it))
+    monkeypatch.setattr(serving, "_log", lambda: None)
+    serving.app()
+    assert isinstance(given[2], Remembered)
+    assert given[6] is given[2]
+
+
+class Slow:
+    """A registry that has everything but the file of one version, which it fetches for as long as it is told to."""
+
+    def __init__(self, tracking: Any, version: int) -> None:
+        self.tracking, self.version, self.free = tracking, version, threading.Event()
+        self.asked = 0
+
+    def file(self, version: Any) -> Path:
+        if version.version == self.version:
+            self.asked += 1
+            assert self.free.wait(60)
+        return self.tracking.file(version)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.tracking, name)
+
+
+@pytest.fixture
+def fetched(champions: Champions, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Predictor, Slow]]:
+    """One who follows a champion, version 2, while the file of version 1 hangs."""
+    monkeypatch.setattr(remembered, "FETCHED", 0.1)
+    slow = Slow(champions.stores.tracking, 1)
+    heard = Remembered(slow, [champions.spec.name], champions.home / "none.json")  # type: ignore[arg-type]
+    yield Predictor(champions.spec, heard, FeatureTable(), Metrics()), slow
+    slow.free.set()
+
+
+def test_a_champion_whose_file_hangs_keeps_nobody_from_going_back(
+    fetched: tuple[Predictor, Slow], champions: Champions
+) -> None:
+    predictor, slow = fetched
+    predictor.follow()
+    assert predictor.champion().version == 2
+    crown(champions, 1)
+    begun = time.monotonic()
+    predictor.follow()
+    predictor.retries.went()
+    predictor.follow()  # once more, while it hangs
+    assert time.monotonic() - begun < 10
+    assert (slow.asked, predictor.champion().version) == (1, 2)
+    assert predictor.last_error == f"version 1 is not loaded: {Cause.UNDERWAY}"
+    assert predictor.loading is not None
+    assert predictor.loading[0] == 1
+    crown(champions, 2)
+    predictor.follow()
+    assert (predictor.champion().version, predictor.last_error, predictor.loading) == (2, None, None)
+    crown(champions, 1)
+    slow.free.set()
+    wait(lambda: (predictor.retries.went(), predictor.follow(), predictor.champion().version == 1)[2])  # type: ignore[func-returns-value]
+    assert predictor.loading is None
+
+
+def test_while_the_first_champions_file_is_fetched_nobody_is_told_to_train_one(
+    fetched: tuple[Predictor, Slow], champions: Champions
+) -> None:
+    predictor, slow = fetched
+    crown(champions, 1)
+    predictor.follow()
+    with pytest.raises(Loading, match="loading its champion, version 1"):
+        predictor.champion()
+    assert slow.asked == 1
+
+
+def crown(champions: Champions, version: int) -> None:
+    champions.stores.tracking.set_alias(champions.spec.name, CHAMPION, version)
+
+
+def test_what_is_fetched_is_fetched_by_one_and_what_it_raises_is_told() -> None:
+    fetching, free, asked = Fetching(0.1), threading.Event(), list[int]()
+
+    def fetch() -> None:
+        asked.append(1)
+        assert free.wait(60)
+
+    for _ in range(3):
+        with pytest.raises(Underway):
+            fetching.wait("a", fetch)
+    assert len(asked) == 1
+    fetching.wait("b", lambda: None)  # of something else nobody waits for that
+    for error in (ValueError, TimeoutError):
+
+        def broken(error: type[Exception] = error) -> None:
+            raise error("its own")
+
+        with pytest.raises(error, match="its own"):
+            fetching.wait("c", broken)
+    free.set()
+    wait(lambda: "a" not in fetching._under_way)
+    fetching.wait("a", fetch)
+    assert len(asked) == 2
+
+
+def test_a_fault_while_following_ends_no_following(
+    pipeline: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    predictor = Predictor(SPEC, Models(Version(1, "one"), {1: pipeline}), FeatureTable(), Metrics())
+    full = iter([OSError("no space left: hush")])
+
+    def offered(served: Any) -> None:
+        if (error := next(full, None)) is not None:
+            raise error
+        offer(served)
+
+    offer = predictor._seat.offer
+    monkeypatch.setattr(predictor._seat, "offer", offered)
+    follower = Follower([predictor], predictor._models, 0.01)  # type: ignore[arg-type]
+    follower.start()
+    wait(lambda: predictor.served is not None)
+    follower.stop()
+    assert "champions could not be followed: OSError at" in caplog.text
+    assert "hush" not in caplog.text
 
 
 def test_a_memory_that_was_changed_lets_nothing_serve(champions: Champions) -> None:

@@ -19,7 +19,7 @@ from pipelines.serving.http.access import statement
 from pipelines.serving.metrics import Metrics
 from pipelines.serving.predictor import Loading, NoChampion, Predictor
 from pipelines.serving.schemas import example
-from pipelines.serving.served import GONE, NOTHING
+from pipelines.serving.served import NOTHING
 from pipelines.stores import Stores
 from tests.integration.serving.worlds import (
     FEATURES,
