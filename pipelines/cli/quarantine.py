@@ -47,10 +47,12 @@ def list_held(
     as_json_text: AsJson = False,
 ) -> None:
     """Refused files and batches with quarantined rows that wait for a person."""
-    from pipelines.ingestion.quarantine import held
+    from pipelines.ingestion.quarantine import held, reasons
 
     with explained():
-        batches = held(_stores(), dataset)
+        stores = _stores()
+        batches = held(stores, dataset)
+        why = {name: reasons(name, stores) for name in {each.dataset for each in batches if each.quarantined}}
     rows = [
         {
             "digest": batch.digest[:12],
@@ -58,7 +60,7 @@ def list_held(
             "file": batch.name,
             "state": batch.state.value,
             "rows": batch.quarantined or "whole file",
-            "why": batch.reason or "rows broke rules; `show` says which",
+            "why": batch.reason or why.get(batch.dataset, {}).get(batch.digest, ""),
         }
         for batch in batches
     ]

@@ -23,6 +23,21 @@ def quarantine(spec: DatasetSpec, stores: Stores, digest: str | None = None) -> 
     return _counting("quarantine", spec, stores, now, digest)
 
 
+def broken_rules(spec: DatasetSpec, stores: Stores) -> dict[str, dict[str, int]]:
+    """How many rows that are in quarantine now broke which rule, the most first, by their batch's digest."""
+    found = stores.tables.dataset("quarantine", spec.name)
+    if found is None:
+        return {}
+    each = found.to_table(["_batch", "_attempt", "rule"]).group_by(["_batch", "_attempt", "rule"])
+    counts = each.aggregate([([], "count_all")])
+    now = {(b.digest, b.attempt) for b in stores.ledger.batches(spec.name) if b.state.taken}
+    told = dict[str, dict[str, int]]()
+    for row in counts.sort_by([("count_all", "descending"), ("rule", "ascending")]).to_pylist():
+        if (row["_batch"], row["_attempt"]) in now:
+            told.setdefault(row["_batch"], {})[row["rule"]] = row["count_all"]
+    return told
+
+
 def superseded(spec: DatasetSpec, stores: Stores, digest: str | None = None) -> pa.Table:
     """The rows that were there already, and which row or batch they repeat."""
     return _counting("superseded", spec, stores, stores.ledger.decided(spec.name), digest)

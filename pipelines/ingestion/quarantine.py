@@ -12,6 +12,9 @@ from pipelines.stores import Stores
 from pipelines.stores.audit import events
 from pipelines.stores.ledger import person
 
+TOLD = 3
+"""So many rules are named in one line."""
+
 
 def held(stores: Stores, name: str | None = None) -> list[IngestResult]:
     """Refused files and batches with quarantined rows that nobody has dealt with, in order of arrival."""
@@ -37,6 +40,19 @@ def rows(batch: IngestResult, stores: Stores) -> list[dict[str, Any]]:
 
     table = accounting.quarantine(dataset(batch.dataset), stores, batch.digest)
     return list(table.sort_by([("line", "ascending")]).drop(["_batch", "_attempt"]).to_pylist())
+
+
+def reasons(name: str, stores: Stores) -> dict[str, str]:
+    """Why rows are in quarantine, by their batch's digest: how many broke which rule, those that most did first."""
+    from pipelines.ingestion import accounting
+
+    return {digest: _told(rules) for digest, rules in accounting.broken_rules(dataset(name), stores).items()}
+
+
+def _told(rules: dict[str, int]) -> str:
+    said = [f"{n:,} {'row' if n == 1 else 'rows'}: {rule}" for rule, n in [*rules.items()][:TOLD]]
+    rest = sum([*rules.values()][TOLD:])
+    return "; ".join([*said, *([f"{rest:,} more by {len(rules) - TOLD} other rules"] if rest else [])])
 
 
 def header(batch: IngestResult, stores: Stores) -> bytes:

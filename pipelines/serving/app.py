@@ -35,6 +35,7 @@ from pipelines.settings import Settings
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
     413: {"model": Problem, "description": "The body is too large"},
+    415: {"model": Problem, "description": "The body is not said to be application/json"},
     422: {"model": Refusal, "description": "A field is missing, unknown or ill-typed; each is named"},
     503: {
         "model": Problem,

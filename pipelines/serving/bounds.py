@@ -33,6 +33,8 @@ def _columns(rule: Mapping[str, Any]) -> list[str]:
     """The columns of a rule on the values of one row; none for any other."""
     kwargs = rule["kwargs"]
     names = PAIR if rule["type"] == GREATER else ("column",) if rule["type"] in KINDS else ()
+    if rule["type"] == DIFFERENT:
+        return [*kwargs["column_list"]]
     plain = "$PARAMETER" not in json.dumps(kwargs)
     return [kwargs[name] for name in names] if plain else []
 
@@ -42,6 +44,8 @@ def _told(rule: Mapping[str, Any]) -> tuple[list[str], str, Rule]:
     said = rule.get("meta", {}).get("rule") or rule["type"].removeprefix("expect_column_").replace("_", " ")
     if rule["type"] == GREATER:
         return columns, said, lambda values: _greater(values[columns[0]], values[columns[1]], kwargs)
+    if rule["type"] == DIFFERENT:
+        return columns, said, lambda values: len({values[name] for name in columns}) == len(columns)
     holds = KINDS[rule["type"]]
     return columns, said, lambda values: holds(values[columns[0]], kwargs)
 
@@ -59,6 +63,7 @@ def _greater(first: Any, second: Any, kwargs: Mapping[str, Any]) -> bool:
     return bool(first >= second if kwargs.get("or_equal") else first > second)
 
 
+DIFFERENT = "expect_select_column_values_to_be_unique_within_record"
 GREATER, PAIR = "expect_column_pair_values_a_to_be_greater_than_b", ("column_A", "column_B")
 KINDS: dict[str, Callable[[Any, Mapping[str, Any]], bool]] = {
     "expect_column_values_to_be_between": _between,

@@ -82,11 +82,14 @@ def _computed(health: ViewHealth) -> dict[str, Any]:
 def held(stores: Stores, names: Iterable[str]) -> tuple[Held, ...]:
     """The newest batches of these datasets that wait for a person, newest first."""
     from pipelines.ingestion.quarantine import held as waiting
+    from pipelines.ingestion.quarantine import reasons
 
-    found = [each for name in names for each in waiting(stores, name)][::-1]
+    found = [each for name in names for each in waiting(stores, name)][::-1][:HELD]
+    why = {name: reasons(name, stores) for name in {each.dataset for each in found if each.quarantined}}
     return tuple(
-        Held(each.digest, each.dataset, each.name, each.state.value, each.quarantined, each.reason or "")
-        for each in found[:HELD]
+        Held(each.digest, each.dataset, each.name, each.state.value, each.quarantined, said)
+        for each in found
+        for said in [each.reason or why.get(each.dataset, {}).get(each.digest, "")]
     )
 
 

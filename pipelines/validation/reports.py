@@ -13,6 +13,14 @@ from pipelines.stores import Stores
 SHOWN = 20
 """How many failing values of one expectation a report lists."""
 
+STYLE = (
+    ":root{color-scheme:light dark;--no:#fdd;--warn:#ffd}"
+    "@media(prefers-color-scheme:dark){:root{--no:#5c1f1c;--warn:#4a3c10}}"
+    "body{font:15px sans-serif;margin:2em;overflow-wrap:anywhere}"
+    "td,th{padding:.3em .8em;text-align:left;border-bottom:1px solid #8886}"
+    ".no{background:var(--no)}.warn{background:var(--warn)}@media(max-width:40em){body{margin:1em}}"
+)
+
 
 @dataclass(frozen=True)
 class Validation:
@@ -92,9 +100,8 @@ def _page(spec: DatasetSpec, digest: str, results: list[dict[str, Any]], validat
     verdict = f"Blocked: {validation.blocked}" if validation.blocked else "Passed"
     lines = "".join(_row(result) for result in results)
     return (
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{spec.name}: validation</title>"
-        "<style>body{font:15px sans-serif;margin:2em}td,th{padding:.3em .8em;text-align:left;"
-        "border-bottom:1px solid #ccc}.no{background:#fdd}.warn{background:#ffd}</style>"
+        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+        f"<title>{spec.name}: validation</title><style>{STYLE}</style>"
         f"<h1>{spec.name}</h1><p>Batch <code>{html.escape(digest)}</code></p>"
         f"<p><b>{html.escape(verdict)}</b>; {validation.failing} rows to quarantine</p>"
         f"<table><tr><th>Expectation<th>Why<th>Result<th>Seen</tr>{lines}</table></html>"

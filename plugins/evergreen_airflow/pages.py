@@ -19,6 +19,7 @@ from evergreen_airflow.model_acts import router as acts_router
 from evergreen_airflow.model_pages import router as model_router
 from pipelines.catalog import datasets
 from pipelines.contracts import IngestResult
+from pipelines.ingestion.quarantine import reasons
 from pipelines.settings import settings
 from pipelines.stores import Stores
 
@@ -41,8 +42,10 @@ def arrivals(dag_id: str) -> HTMLResponse:
     dataset = dag_id.removeprefix(PREFIX)
     if not dag_id.startswith(PREFIX) or dataset not in datasets():
         return HTMLResponse("<p>This DAG ingests no dataset.", headers=HEADERS)
-    batches = Stores(settings()).ledger.batches(dataset)[-SHOWN:][::-1]
-    rows = "".join(_row(dag_id, batch) for batch in batches)
+    stores = Stores(settings())
+    batches = stores.ledger.batches(dataset)[-SHOWN:][::-1]
+    why = reasons(dataset, stores) if any(batch.quarantined for batch in batches) else {}
+    rows = "".join(_row(dag_id, batch, batch.reason or why.get(batch.digest, "")) for batch in batches)
     columns = "".join(
         f"<th>{name}" for name in ("file", "state", "rows", "silver", "quarantine", "superseded", "why")
     )
@@ -62,18 +65,10 @@ def report(dag_id: str, digest: Digest) -> HTMLResponse:
     return HTMLResponse(Path(found.report).read_text(), headers=HEADERS)
 
 
-def _held_back(batch: IngestResult) -> str:
-    """Why some of a batch's rows are not in silver, where the batch as a whole was taken."""
-    if not batch.quarantined:
-        return ""
-    rows = "row breaks a rule" if batch.quarantined == 1 else "rows break a rule"
-    return f"{batch.quarantined:,} {rows}; the report says which"
-
-
-def _row(dag_id: str, batch: IngestResult) -> str:
+def _row(dag_id: str, batch: IngestResult, why: str) -> str:
     kind = "refused" if batch.state == "refused" else "partly" if batch.quarantined else ""
     counts = (batch.parsed, batch.silver, batch.quarantined, batch.superseded)
-    cells = [batch.state.value, *(f"{count:,}" for count in counts), batch.reason or _held_back(batch)]
+    cells = [batch.state.value, *(f"{count:,}" for count in counts), why]
     name = escape(batch.name)
     if batch.report:
         name = f"<a href={escape(dag_id)}/{batch.digest}>{name}</a>"

@@ -108,12 +108,14 @@ def test_where_there_is_nothing_to_go_back_to_there_is_no_button(ask: Any) -> No
     )
 
 
-@pytest.mark.parametrize("path", [PAGE, "/arrivals/ingest_flights", "/features/features"])
+@pytest.mark.parametrize(
+    "path", [PAGE, f"{PAGE}/2", "/models", "/arrivals/ingest_flights", "/features/features"]
+)
 def test_pages_fit_phones_and_the_dark(world: World, ask: Any, path: str) -> None:
     answer = ask("GET", path)
     assert answer.status_code == 200
     assert "name=viewport" in answer.text
-    assert "prefers-color-scheme:dark" in answer.text
+    assert "prefers-color-scheme:dark" in answer.text.replace(" ", "")
 
 
 def test_a_call_rolls_back_in_the_name_of_who_is_logged_in(world: World, ask: Any) -> None:

@@ -1,11 +1,12 @@
 """Bodies read as JSON with one meaning: what has two, or cannot be read, is told in words that name what is wrong."""
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from fastapi import Request, Response
+from fastapi import HTTPException, Request, Response
 from fastapi.routing import APIRoute
 
 MOST_LEVELS, MOST_VALUES = 16, 1_000
@@ -13,13 +14,20 @@ MOST_LEVELS, MOST_VALUES = 16, 1_000
 TOO_DEEP = f"it is nested too deeply, more than {MOST_LEVELS} levels; entities and request hold plain values"
 
 
+KIND = re.compile(r"application/([^;\s]+\+)?json\s*(;.*)?", re.IGNORECASE)
+NO_JSON = "a body is JSON here, and said to be; send it with the header Content-Type: application/json"
+"""A page of another site may send anybody's server what is said to be text, and asks nobody's leave for it."""
+
+
 class Readable(APIRoute):
-    """A route whose bodies are read by `parsed`."""
+    """A route whose bodies are read by `parsed`; 415 for one that is not said to be JSON."""
 
     def get_route_handler(self) -> Callable[..., Any]:
         answer = super().get_route_handler()
 
         async def handler(request: Request) -> Response:
+            if self.body_field and not KIND.fullmatch(request.headers.get("content-type", "").strip()):
+                raise HTTPException(415, NO_JSON)
             return await answer(_Read(request.scope, request.receive))  # type: ignore[no-any-return]
 
         return handler

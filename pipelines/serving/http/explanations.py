@@ -44,6 +44,7 @@ Of = Annotated[
 REFUSALS: dict[int | str, dict[str, Any]] = {
     404: {"model": Problem, "description": "No answer has this id, or there is no such model"},
     409: {"model": Problem, "description": "This answer cannot be explained here; says why, and what can"},
+    415: {"model": Problem, "description": "The body is not said to be application/json"},
     422: {"model": Refusal, "description": "A field is missing, unknown or ill-typed; each is named"},
     503: {
         "model": Problem,

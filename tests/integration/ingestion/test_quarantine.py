@@ -145,3 +145,11 @@ def test_what_cannot_be_done_says_so(stores: Stores, tmp_path: Path) -> None:
     broken = taken(stores, BROKEN, "flights_3.csv")
     with pytest.raises(EvergreenError, match="no file"):
         release(broken, stores, "x", tmp_path / "nothing.csv")
+
+
+def test_why_rows_are_held_back_is_told_in_one_line_the_rule_that_most_broke_first() -> None:
+    from pipelines.ingestion.quarantine import _told
+
+    assert _told({"a": 1}) == "1 row: a"
+    assert _told({"b": 1200, "a": 2}) == "1,200 rows: b; 2 rows: a"
+    assert _told(dict.fromkeys("abcde", 2)) == "2 rows: a; 2 rows: b; 2 rows: c; 4 more by 2 other rules"

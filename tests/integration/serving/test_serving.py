@@ -449,6 +449,45 @@ def test_a_value_outside_the_suites_bounds_is_answered_with_a_warning(world: Wor
     assert world.ask().json()["warnings"] == []
 
 
+@pytest.mark.parametrize(
+    ("odd", "warning"),
+    [
+        (
+            {"scheduled_arrival": "2013-03-31T23:00:00Z"},
+            "scheduled_arrival and scheduled_departure: no flight is planned to arrive before it leaves",
+        ),
+        ({"origin": "JFK", "dest": "JFK"}, "origin and dest: no flight ends where it began"),
+        ({"origin": "ewr"}, "origin: flights leave from New York"),
+        ({"carrier": "UAL"}, "carrier: airline codes have two characters"),
+    ],
+)
+def test_values_that_do_not_go_together_are_answered_with_a_warning(
+    world: World, odd: dict[str, str], warning: str
+) -> None:
+    answer = world.ask(**odd)
+    assert answer.status_code == 200
+    assert [said for said in answer.json()["warnings"] if said != NOTHING] == [warning]
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "application/jsonx", ""])
+@pytest.mark.parametrize(
+    "path",
+    [URL, URL.replace("predictions", "invocations"), "/v2/models/flight_delays/infer", "/v1/feedback"],
+)
+def test_a_body_that_is_not_said_to_be_json_is_refused_in_words(world: World, path: str, kind: str) -> None:
+    """As a page of another site could send it, unasked; every protocol's refusal names the header."""
+    body, said = json.dumps(example(SPEC)), {"Content-Type": kind} if kind else {}
+    refused = world.client.post(path, content=body, headers=said)
+    assert (refused.status_code, "Content-Type: application/json" in refused.text) == (415, True)
+    assert world.stores.predictions.count(SPEC.name) == 0
+
+
+def test_json_is_known_by_any_name_it_goes_by(world: World) -> None:
+    for kind in ("application/json", "Application/JSON; charset=utf-8", "application/vnd.us+json"):
+        body = json.dumps(example(SPEC))
+        assert world.client.post(URL, content=body, headers={"Content-Type": kind}).status_code == 200
+
+
 def test_an_unreadable_feature_store_is_a_warning_of_the_answer(world: World) -> None:
     world.features.down = True
     assert "could not be read" in world.ask().json()["warnings"][0]

@@ -43,6 +43,8 @@ def test_real_flights_pass_and_leave_a_report(stores: Stores) -> None:
     assert (bad, found.failing, found.blocked, found.warnings) == ({}, 0, None, ())
     page = Path(found.report or "")
     assert "Passed" in page.read_text()
+    assert "name=viewport" in page.read_text()
+    assert "prefers-color-scheme:dark" in page.read_text()
     summary = json.loads(page.with_suffix(".json").read_text())
     assert summary["batch"] == "abc"
     assert all(result["success"] for result in summary["expectations"])
@@ -64,6 +66,14 @@ def test_a_row_that_breaks_a_row_rule_is_named_by_its_line(
     assert (found.blocked, found.failing, set(bad)) == (None, 1, {2})
     assert bad[2].rule == rule
     assert str(next(iter(change.values()))) in bad[2].reason
+
+
+def test_a_flight_that_ends_where_it_began_is_refused_and_its_airports_are_named(stores: Stores) -> None:
+    origin = flights()["origin"][0].as_py()
+    _, found = validated(FLIGHTS, flights(dest=origin), stores)
+    [(line, bad)] = found.items()
+    assert (line, bad.rule) == (2, "expect_select_column_values_to_be_unique_within_record(origin, dest)")
+    assert f"origin = {origin}, dest = {origin}: no flight ends where it began" in bad.reason
 
 
 def test_an_outcome_known_before_departure_is_refused(stores: Stores) -> None:
