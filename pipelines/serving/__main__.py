@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 import sys
+import threading
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from pipelines import catalog
 from pipelines.contracts import EvergreenError
 from pipelines.places import LOOPBACK
 from pipelines.serving.app import create_app
-from pipelines.serving.causes import Discreet
+from pipelines.serving.causes import Discreet, passed
 from pipelines.serving.door.entrance import entrance
 from pipelines.serving.door.tls import offered
 from pipelines.serving.http.explanations import Backgrounds
@@ -95,10 +96,18 @@ def _log() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(Discreet("%(asctime)s %(levelname)s %(name)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    threading.excepthook = _ended
     logging.getLogger("feast").setLevel(logging.WARNING)  # it tells of every refresh of its registry
     logging.getLogger("urllib3").setLevel(
         logging.ERROR
     )  # it tells of every retry, with address and exception
+
+
+def _ended(thread: threading.ExceptHookArgs) -> None:
+    """A thread that ends by an error is told of without what that says, as anything else is."""
+    name = thread.thread.name if thread.thread else "unknown"
+    error = passed(thread.exc_value) if thread.exc_value else thread.exc_type.__name__
+    logging.getLogger("evergreen.serving").error("the thread %s ended: %s", name, error)
 
 
 def _listen(current: Settings) -> socket.socket:

@@ -7,7 +7,7 @@ from threading import Lock
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from pipelines.contracts import EvergreenError
 
@@ -41,10 +41,10 @@ for one whose machine is gone; by default both are waited for as long as the ker
 def engine(url: str, unreachable: Mapping[str, Any] = UNREACHABLE) -> sa.Engine:
     """A pooled engine; SQLite waits for locks and lets readers read while one writes, PostgreSQL is given up in time.
 
-    What the URL says itself of time-outs counts.
+    What the URL says itself of time-outs counts. EvergreenError, which does not repeat it, if it is none.
     """
     if not url.startswith("sqlite"):
-        own = sa.make_url(url)
+        own = _understood(url)
         said = {name: each for name, each in unreachable.items() if name not in own.query}
         patience = said if own.get_backend_name() == "postgresql" else {}
         return sa.create_engine(url, pool_pre_ping=True, connect_args=patience)
@@ -59,6 +59,19 @@ def engine(url: str, unreachable: Mapping[str, Any] = UNREACHABLE) -> sa.Engine:
         connection.execute("PRAGMA synchronous=FULL")
 
     return made
+
+
+def _understood(url: str) -> sa.URL:
+    """The URL with its parts told apart, of a database that there is a driver for."""
+    try:
+        own = sa.make_url(url)
+        own.get_dialect()
+    except (ArgumentError, ImportError, ValueError):  # what they say of it may be a password
+        raise EvergreenError(
+            "the URL of a database cannot be used; EVERGREEN_DATABASE_URL and EVERGREEN_TRACKING_URI look like"
+            " postgresql+psycopg2://USER:PASSWORD@HOST:5432/NAME, a / of a password as %2F; its value is not shown"
+        ) from None
+    return own
 
 
 class Opened:

@@ -16,11 +16,13 @@ from pipelines.serving.causes import passed
 from pipelines.serving.explaining import EVALUATIONS, LEAST, MOST
 from pipelines.serving.explaining.apart import Apart, Busy, TooLong
 from pipelines.serving.explaining.logged import explain
+from pipelines.serving.explaining.mixing import Unexplained
 from pipelines.serving.http.access import scoped
 from pipelines.serving.predictor import NoChampion, Predictor
 from pipelines.serving.schemas import Explanation, Problem, Refusal, Strict
 from pipelines.serving.served import Served
 from pipelines.stores.answers.predictions import Prediction
+from pipelines.stores.tracking.background import Without
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("evergreen.serving")
 Backgrounds = Callable[[str, int, str], "pd.DataFrame"]
 """The background rows of a model's version whose file has this digest; EvergreenError if it has none."""
+UNFIT = (
+    "the rows that it would be explained by are not what was registered, or cannot be verified here;"
+    " `evergreen explain PREDICTION_ID --contributions` says more"
+)
 KEPT = 8
 """Versions whose background rows are held."""
 WHY = "an explanation tells what drives the model, of an answer that somebody else may have been given, and takes long"
@@ -171,9 +177,11 @@ def _refusal(error: Exception) -> HTTPException:
         return HTTPException(503, "another explanation is being made; ask again", {"Retry-After": "1"})
     if isinstance(error, NoChampion):
         return HTTPException(503, str(error), again(error))
-    if isinstance(error, EvergreenError) and not isinstance(error, TransientError):
+    if isinstance(error, (Unexplained, Without)):
         return HTTPException(409, str(error))
     log.error("an answer could not be explained: %s", passed(error))
+    if isinstance(error, EvergreenError) and not isinstance(error, TransientError):
+        return HTTPException(409, UNFIT)
     return HTTPException(
         503, "the prediction log or MLflow, which an explanation needs, does not answer; ask again"
     )

@@ -6,12 +6,18 @@ They are people's rows as much as the training set's are: they are read to be as
 import io
 from typing import TYPE_CHECKING
 
+from pipelines.contracts import EvergreenError
+
 if TYPE_CHECKING:
     import pandas as pd
 
 FOLDER, FILE = "background", "background.parquet"
 DIGEST = "background_digest"
 """The tag with the file's SHA-256."""
+
+
+class Without(EvergreenError):
+    """A version was registered without such rows."""
 
 
 def written(rows: "pd.DataFrame") -> bytes:

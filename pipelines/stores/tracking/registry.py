@@ -248,7 +248,7 @@ class Tracking:
         """Some of the rows a version was trained on, never to be told; EvergreenError if it was registered without."""
         verify_origin(version, self.keys)
         if background.DIGEST not in version.tags:
-            raise EvergreenError(
+            raise background.Without(
                 f"{version.model} version {version.version} was registered without background rows; train it again"
             )
         path, digest = self._folder(version) / background.FILE, version.tags[background.DIGEST]

@@ -11,13 +11,14 @@ import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
 
-from pipelines.contracts import EvergreenError
+from pipelines.contracts import EvergreenError, TransientError
 from pipelines.models.flight_delays.estimator import build
 from pipelines.serving.app import create_app
 from pipelines.serving.http.client import Client
 from pipelines.serving.schemas import example
 from pipelines.settings import PROJECT, Settings
 from pipelines.stores import Stores
+from pipelines.stores.tracking.background import Without
 from tests.integration.serving.worlds import (
     FEATURES,
     SPEC,
@@ -44,9 +45,7 @@ class Rows:
     def __call__(self, model: str, version: int, digest: str) -> pd.DataFrame:
         self.wait()
         if self.lacking:
-            raise EvergreenError(
-                f"{model} version {version} was registered without background rows; train it again"
-            )
+            raise Without(f"{model} version {version} was registered without background rows; train it again")
         return self.found
 
 
@@ -254,6 +253,23 @@ def test_a_log_that_cannot_be_read_is_told_without_its_address(
     refused = again(world, answer)
     assert refused.status_code == 503
     assert "hush" not in refused.text + caplog.text
+
+
+@pytest.mark.parametrize("kind", [EvergreenError, TransientError, OSError])
+def test_rows_that_cannot_be_had_are_told_without_what_the_error_says(
+    made: Made, caplog: pytest.LogCaptureFixture, kind: type[Exception]
+) -> None:
+    world, rows = made()
+
+    def broken() -> None:
+        raise kind("/home/ada/keys/verifying.pem is missing: hush")
+
+    rows.wait = broken
+    refused = asked(world)
+    assert refused.status_code == (409 if kind is EvergreenError else 503)
+    assert refused.json()["detail"]
+    assert "could not be explained" in caplog.text
+    assert not [word for word in ("hush", "ada", ".pem") if word in refused.text + caplog.messages[-1]]
 
 
 def test_explanations_are_counted_by_themselves(made: Made) -> None:

@@ -180,6 +180,40 @@ def test_whatever_fails_with_whatever_text_an_open_route_says_one_of_our_causes(
     assert (status["version"] == 1) == (None in said)
 
 
+def test_a_thread_that_ends_by_an_error_is_told_of_without_what_that_says() -> None:
+    script = f"""
+import threading
+from pipelines.serving.__main__ import _log
+_log()
+def broken(): raise ConnectionError({TEXT!r})
+ending = threading.Thread(target=broken, name="books")
+ending.start()
+ending.join()
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "the thread books ended: ConnectionError at <string>:" in ended.stderr
+    assert not [word for word in TOLD if word in ended.stderr + ended.stdout]
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql+psycopg2://ada:hush@db:hush/x", "postgresql//ada:hush@db/x", "hush://ada:hush@db/x"]
+)
+def test_a_server_whose_database_has_no_address_ends_in_words_that_do_not_repeat_it(
+    tmp_path: Path, url: str
+) -> None:
+    told = {
+        "EVERGREEN_HOME": str(tmp_path),
+        "EVERGREEN_DATABASE_URL": url,
+        "EVERGREEN_SERVING_PORT": f"{closed_port()}",
+    }
+    command = [sys.executable, "-m", "pipelines.serving"]
+    ended = subprocess.run(
+        command, cwd=PROJECT, env=os.environ | told, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (ended.returncode, "EVERGREEN_DATABASE_URL" in ended.stderr) == (2, True)
+    assert not [word for word in ("hush", "ada", "Traceback") if word in ended.stderr + ended.stdout]
+
+
 @pytest.mark.parametrize(
     ("host", "status"),
     [

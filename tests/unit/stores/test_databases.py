@@ -1,11 +1,13 @@
 """A database server that is not there is given up in time, not when the kernel does."""
 
 import socket
+import traceback
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
+from pipelines.contracts import EvergreenError
 from pipelines.stores.databases import UNREACHABLE, engine
 
 
@@ -30,6 +32,22 @@ def test_postgresql_is_given_up_in_time_and_what_the_url_says_itself_counts() ->
     told = connects_with("postgresql+psycopg2://me:word@db/evergreen?connect_timeout=3&keepalives_count=9")
     assert (told["connect_timeout"], told["keepalives_count"]) == ("3", "9")
     assert told["tcp_user_timeout"] == UNREACHABLE["tcp_user_timeout"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg2://ada:hush@db:hush/x",
+        "postgresql//ada:hush@db/x",
+        "hush://ada:hush@db/x",
+        "postgresql+hush://ada@db/x",
+        "",
+    ],
+)
+def test_a_url_that_is_none_is_refused_in_words_that_do_not_repeat_it(url: str) -> None:
+    with pytest.raises(EvergreenError, match="EVERGREEN_DATABASE_URL") as caught:
+        engine(url)
+    assert "hush" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_a_server_that_accepts_and_never_answers_is_an_error_of_the_driver() -> None:
