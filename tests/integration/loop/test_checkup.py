@@ -71,6 +71,9 @@ BROKEN: dict[str, tuple[Edit, str, str]] = {
     "a feature that is not there": (
         text(f"{MODEL}/spec.yaml", "origin_weather:*", "origin_weather:heat"), "spec.yaml:", "heat",
     ),
+    "a feature that answers need and is not there": (
+        text(f"{MODEL}/spec.yaml", "degraded: {", "degraded: {required: ['aircraft:heat'], "), "spec.yaml:", "heat",
+    ),
     "a view whose SQL does not run": (
         text("feature_repo/origin_weather.sql", "from weather", "from whether"), "origin_weather.sql", "whether",
     ),
