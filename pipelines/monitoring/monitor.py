@@ -42,7 +42,7 @@ def monitor(
         raise NothingToDo(f"{spec.name} has no champion to watch yet")
     current = _whole(reference, current)
     then, now = sample(reference), sample(current)
-    seen = watched(spec, then.rows, now.rows)
+    seen = watched(spec, then.rows, now.rows, (reference, current))
     model = stores.tracking.load(spec.name, champion.version)
     drift = moved(spec, champion, model, seen, reference, current, stores)
     rate = alarms_of(spec, len(seen.kinds) + len(seen.gone))[1]

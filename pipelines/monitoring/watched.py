@@ -3,7 +3,7 @@
 Pandas' nullable types, small integers, booleans and objects are compared as what they mean: numbers or categories.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -36,10 +36,19 @@ class Watched:
     left_out: dict[str, str] = field(default_factory=dict)
 
 
-def watched(spec: ModelSpec, old: "pd.DataFrame", new: "pd.DataFrame") -> Watched:
-    """Every input column of either sample, and the label, in exactly one of kinds, vanished and left_out."""
+def watched(
+    spec: ModelSpec,
+    old: "pd.DataFrame",
+    new: "pd.DataFrame",
+    whole: "tuple[pd.DataFrame, pd.DataFrame] | None" = None,
+) -> Watched:
+    """Every input column of either sample, and the label, in exactly one of kinds, vanished and left_out.
+
+    Values are counted in the `whole` of both sides, where these are samples of more: what is rare has not vanished.
+    """
     import pandas as pd
 
+    counted = whole or (old, new)
     names = [c for c in dict.fromkeys([*old, *new]) if c not in NOT_INPUT or c == "label"]
     found = Watched(pd.DataFrame(index=old.index), pd.DataFrame(index=new.index))
     columns: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
@@ -47,10 +56,10 @@ def watched(spec: ModelSpec, old: "pd.DataFrame", new: "pd.DataFrame") -> Watche
         sides = [s[name] if name in s else pd.Series(None, s.index, dtype="object") for s in (old, new)]
         kind = _kind(spec, name, *sides)
         plain = [_plain(values, kind) for values in sides]
-        counts = [int(s.notna().sum()) for s in (plain if kind == "numeric" else sides)]
+        counts = [_values(rows, name, kind) for rows in counted]
         for side, values in zip(columns, plain, strict=True):
             side[name] = values
-        _placed(found, name, kind, *counts)
+        _placed(found, name, kind, counts, [len(rows) for rows in counted])
     found.old, found.new = (
         pd.DataFrame(side, index=rows.index) for side, rows in zip(columns, (old, new), strict=True)
     )
@@ -67,12 +76,22 @@ def plain(rows: "pd.DataFrame", kinds: Mapping[str, str]) -> "pd.DataFrame":
     return pd.DataFrame({name: _plain(there[name], kind) for name, kind in kinds.items()}, rows.index)
 
 
-def _placed(found: Watched, name: str, kind: str, had: int, has: int) -> None:
-    """Say of a column with so many values then and now that it is compared, vanished, or left out and why."""
-    rows = len(found.new)
-    if had and not has and rows:
-        share = had / len(found.old)
-        found.vanished[name] = f"no value in the newest {rows:,} rows; {share:.0%} had one at training"
+def _values(rows: "pd.DataFrame", name: str, kind: str) -> int:
+    """How many rows have a value of a column; of a number one that can be read as such."""
+    if name not in rows:
+        return 0
+    values = rows[name]
+    numbers = kind == "numeric" and values.dtype == object
+    return int((_plain(values, kind) if numbers else values).notna().sum())
+
+
+def _placed(found: Watched, name: str, kind: str, counts: Sequence[int], rows: Sequence[int]) -> None:
+    """Say of a column with so many values in so many rows, then and now, that it is compared, vanished, or left out
+    and why."""
+    (had, has), (then, now) = counts, rows
+    if had and not has and now:
+        share = had / then
+        found.vanished[name] = f"no value in the newest {now:,} rows; {share:.0%} had one at training"
         if had >= LEAST and kind in ("numeric", "categorical"):
             found.gone[name] = kind
     elif not (had and has):

@@ -109,7 +109,7 @@ def _log_facts(
 ) -> None:
     """Parameters, tags and the dataset with its Delta versions."""
     import mlflow.data
-    from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
+    from mlflow.entities import DatasetInput, InputTag, Metric
 
     client = stores.tracking.client
     tags = {
@@ -117,19 +117,15 @@ def _log_facts(
         "delta_versions": json.dumps(training_set.versions, sort_keys=True),
         "lock_digest": environment(),
         "made_with": json.dumps(made_with(spec, stores), sort_keys=True),
-        "uncommitted": ", ".join(uncommitted())[:LONGEST],
+        "uncommitted": ", ".join(uncommitted()),
         "git_commit": commit(),
         "mlflow.source.git.commit": commit(),
     }
     counts: dict[str, float] = {"rows_train": training_set.rows, "rows_holdout": training_set.holdout_rows}
     if training_set.positives is not None:
         counts["positive_share"] = training_set.positives / training_set.rows
-    client.log_batch(
-        run_id,
-        metrics=[Metric(k, float(v), 0, 0) for k, v in counts.items()],
-        params=[Param(k, str(v)) for k, v in spec.parameters.items()],
-        tags=[RunTag(k, v) for k, v in tags.items()],
-    )
+    stores.tracking.log_facts(run_id, {name: str(value) for name, value in spec.parameters.items()}, tags)
+    client.log_batch(run_id, metrics=[Metric(k, float(v), 0, 0) for k, v in counts.items()])
     with warnings.catch_warnings():
         # MLflow has two names for a local file, and hints at whole numbers, each time.
         warnings.simplefilter("ignore")

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from pipelines.catalog import ModelSpec
 from pipelines.contracts import DriftFinding
 from pipelines.gate.estimates import losses
-from pipelines.monitoring.drift.column import INPUT
 from pipelines.monitoring.drift.importance import importance
 from pipelines.monitoring.drift.reference import LABEL, Reference, made
 from pipelines.monitoring.drift.rows import middle, sketched
 from pipelines.monitoring.drift.verdict import look
+from pipelines.monitoring.moved import share
 from pipelines.monitoring.watched import watched
 from pipelines.prove import Say
 from pipelines.stores import Stores
@@ -109,6 +109,4 @@ def _look(
             found.alarms.append(Alarm(day, each))
         until[key] = day + length
     lost = losses(LOSS, today["label"].to_numpy("float64"), today["said"].to_numpy("float64"))
-    weights = reference.weights
-    share = sum(weights.get(each.column, 0.0) for each in said if each.moved and each.family == INPUT)
-    found.days.append(Day(day, len(today), float(lost.sum()), share, len(moved), len(said)))
+    found.days.append(Day(day, len(today), float(lost.sum()), share(said, reference), len(moved), len(said)))

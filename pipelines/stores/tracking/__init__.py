@@ -2,6 +2,7 @@
 
 __all__ = [
     "background",
+    "long_values",
     "model_files",
     "onnx",
     "records",

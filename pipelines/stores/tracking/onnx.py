@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pipelines.contracts import EvergreenError
@@ -11,6 +12,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ONNX_FILE = "model.onnx"
+TREES, TRACKS = "add_tree_to_attribute_pairs_hist_gradient_boosting", "nodes_missing_value_tracks_true"
+NO_CATEGORIES = (
+    "HistGradientBoosting has no ONNX form here where it splits by categories (categorical_features): leave `onnx` out of"
+    " spec.yaml, or put a OneHotEncoder before it"
+)
+MADE_OF_OTHERS = {"Pipeline", "ColumnTransformer", "FeatureUnion"}
 SAMPLE = 1000
 """How many rows tell which of two forms is nearer; the gate compares every held-out row."""
 
@@ -39,9 +46,30 @@ def exported(model: Any, inputs: "pd.DataFrame") -> bytes:
 def _converted(model: Any, inputs: "pd.DataFrame", exact: bool) -> bytes:
     options = {id(model): {"zipmap": False}} if hasattr(model, "predict_proba") else None
     convert = _needed("skl2onnx").convert_sklearn
-    return bytes(
-        convert(model, initial_types=list(_types(inputs, exact)), options=options).SerializeToString()
-    )
+    with _trees_of_histograms():
+        made = convert(model, initial_types=list(_types(inputs, exact)), options=options)
+    return bytes(made.SerializeToString())
+
+
+@contextmanager
+def _trees_of_histograms() -> Iterator[None]:
+    """Meanwhile skl2onnx says in whole numbers where HistGradientBoosting's missing values go: it says it in booleans,
+    which onnx refuses. A split by categories, which it would write as one by size, is an EvergreenError."""
+    there = _needed("skl2onnx.operator_converters.random_forest")
+    add = getattr(there, TREES)
+
+    def added(pairs: dict[str, list[Any]], is_classifier: bool, tree: Any, *more: Any, **named: Any) -> None:
+        if tree.nodes["is_categorical"].any():
+            raise EvergreenError(NO_CATEGORIES)
+        before = len(pairs[TRACKS])
+        add(pairs, is_classifier, tree, *more, **named)
+        pairs[TRACKS][before:] = map(int, pairs[TRACKS][before:])
+
+    setattr(there, TREES, added)
+    try:
+        yield
+    finally:
+        setattr(there, TREES, add)
 
 
 def _answers(model: Any, rows: "pd.DataFrame") -> Any:
@@ -52,10 +80,14 @@ def _answers(model: Any, rows: "pd.DataFrame") -> Any:
 
 
 def _without_form(model: Any, wrong: str) -> str:
-    parts = " > ".join(type(step).__name__ for _, step in getattr(model, "steps", [("", model)]))
+    steps = [type(step) for _, step in getattr(model, "steps", [("", model)])]
+    known = {*_needed("skl2onnx._supported_operators").sklearn_operator_name_map}
+    foreign = [each.__name__ for each in steps if each not in known and each.__name__ not in MADE_OF_OTHERS]
+    wrong = f"{' and '.join(foreign)}: skl2onnx knows no such step" if foreign else wrong
+    parts = " > ".join(each.__name__ for each in steps)
     return (
         f"{parts} has no ONNX form here ({wrong}); leave `onnx` out of spec.yaml, or build the Pipeline of what "
-        "skl2onnx converts, on columns without times"
+        "docs/how-to/export-to-onnx.md lists, on columns without times"
     )
 
 

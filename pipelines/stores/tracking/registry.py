@@ -16,7 +16,7 @@ from pipelines.settings import Settings
 from pipelines.stores.audit.keys import Keys
 from pipelines.stores.audit.licences import ORIGIN, Licence, licence_of, verify_origin
 from pipelines.stores.audit.permits import Permit, permit_of
-from pipelines.stores.tracking import artifacts, background
+from pipelines.stores.tracking import artifacts, background, long_values
 from pipelines.stores.tracking.model_files import MODEL_FILE as MODEL_FILE
 from pipelines.stores.tracking.model_files import built, verified
 from pipelines.stores.tracking.model_files import file_digest as file_digest
@@ -182,8 +182,22 @@ class Tracking:
         return None if found is None else found.version
 
     def run(self, run_id: str) -> Run:
-        """What was logged to a run; EvergreenError if there is none of this id."""
-        return self.records.run(run_id)
+        """What was logged to a run, each value whole; EvergreenError if there is none of this id."""
+        return long_values.restored(self.records.run(run_id), lambda: self._whole(run_id))
+
+    def _whole(self, run_id: str) -> str:
+        with tempfile.TemporaryDirectory() as folder:
+            return self.fetched(f"runs:/{run_id}/{long_values.PLACE}", Path(folder)).read_text()
+
+    def log_facts(self, run_id: str, parameters: Mapping[str, str], tags: Mapping[str, str]) -> None:
+        """Log parameters and tags that `run` gives whole, however long they are."""
+        self.keep_whole(run_id, long_values.log(self.client, run_id, parameters, tags))
+
+    def keep_whole(self, run_id: str, whole: "long_values.Whole") -> None:
+        """Keep beside a run what was shortened, if anything was."""
+        if whole:
+            with tempfile.TemporaryDirectory() as folder:
+                self.log_files(run_id, long_values.FOLDER, long_values.written(whole, Path(folder)))
 
     def set_alias(self, model: str, alias: str, version: int) -> None:
         """One write that readers see whole."""
@@ -314,7 +328,7 @@ class Tracking:
 
     def log_files(self, run_id: str, folder: str, *paths: Path) -> None:
         """Keep files with a run, in a folder there; each is seen whole."""
-        root = artifacts.local(self.run(run_id).artifacts)
+        root = artifacts.local(self.records.run(run_id).artifacts)
         for path in paths:
             if root is None:
                 self.client.log_artifact(run_id, str(path), folder)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from pipelines.catalog import ModelSpec
 from pipelines.contracts import TrainingSet
 from pipelines.stores import Stores
+from pipelines.stores.tracking import long_values
 from pipelines.training.checkout import commit, environment
 
 if TYPE_CHECKING:
@@ -34,7 +35,10 @@ def opened(spec: ModelSpec, training_set: TrainingSet, study: "Study", stores: S
         "space": spec.search.model_dump_json() if spec.search else "",
     }
     name = f"search as of {training_set.as_of:%Y-%m-%d %H:%M}"
-    return str(client.create_run(experiment, tags=tags, run_name=name).info.run_id)
+    _, told, whole = long_values.shortened({}, tags)
+    made = str(client.create_run(experiment, tags=told, run_name=name).info.run_id)
+    stores.tracking.keep_whole(made, whole)
+    return made
 
 
 def shown(spec: ModelSpec, study: "Study", run: str, stores: Stores, ended: bool = False) -> None:
@@ -67,7 +71,7 @@ def _numbers(spec: ModelSpec, run: str, stores: Stores) -> set[str]:
 
 
 def _log(spec: ModelSpec, trial: "FrozenTrial", place: int, run: str, stores: Stores) -> None:
-    from mlflow.entities import Metric, Param
+    from mlflow.entities import Metric
 
     client, experiment = stores.tracking.client, stores.tracking.experiment(spec.name)
     tags = {PARENT: run, TRIAL: str(trial.number), "outcome": trial.state.name.lower()}
@@ -75,9 +79,7 @@ def _log(spec: ModelSpec, trial: "FrozenTrial", place: int, run: str, stores: St
     values = {name: float(value) for name, value in trial.user_attrs.items() if name.startswith("fold_")}
     if trial.value is not None and trial.state.name == "COMPLETE":
         values[_metric(spec)] = trial.value
-    client.log_batch(
-        made,
-        metrics=[Metric(name, value, 0, 0) for name, value in values.items()],
-        params=[Param(name, str(value)) for name, value in {**spec.parameters, **trial.params}.items()],
-    )
+    parameters = {name: str(value) for name, value in {**spec.parameters, **trial.params}.items()}
+    stores.tracking.log_facts(made, parameters, {})
+    client.log_batch(made, metrics=[Metric(name, value, 0, 0) for name, value in values.items()])
     client.set_terminated(made)
