@@ -42,7 +42,7 @@ def build(spec: ModelSpec) -> None:
             from pipelines.loop import steps
 
             found = stage(steps.monitor, spec.name, (params or {}).get("as_of"))
-            told(lambda stores, _now: watched.monitored(found, stores))
+            told(lambda stores, now: watched.monitored(found, stores, now))
             told(lambda stores, now: happened.decided(spec.name, stores, now))
             return found
 

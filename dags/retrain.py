@@ -16,8 +16,8 @@ candidate. `rebuild` makes it a second time beside that, from the tables; gate a
 `evaluate` is the gate: floors, baseline and champion on identical held-out rows. `promote` makes a candidate champion
 only if the gate said PASS; FAIL and INCONCLUSIVE keep the champion. `report` draws plots, page and card; nobody waits
 for it but a person who is asked. Where spec.yaml asks for a person's approval, `submit` ends the run unless the gate
-said PASS, and `approve` waits for an answer, here or by REST; none in time means no. The tab Model shows the champion
-and rolls it back. `evergreen why {name}` tells the story.
+said PASS, and `approve` waits for an answer, here or by REST; none in time means no. The tab Evergreen shows the
+champion and rolls it back. `evergreen why {name}` tells the story.
 
 **If it fails:** the champion keeps answering. Clear the failed task to go on where it stopped; any task may run twice.
 """

@@ -52,6 +52,10 @@ class Settings(BaseSettings):
         None, description="MLflow's tracking URI; SQLite under home if unset"
     )
     artifact_root: str | None = Field(None, description="where MLflow keeps artifacts; home/mlartifacts")
+    mlflow_url: str | None = Field(
+        None,
+        description="where browsers reach MLflow; unset: the tracking URI, or mlflow_port of host if that is no server",
+    )
     online_store: str = Field("sqlite", pattern="^(sqlite|redis)$", description="Feast's online store")
     feature_engine: str = Field("duckdb", pattern="^(duckdb|spark)$", description="what computes feature SQL")
     spark_master: str = Field("local[*]", description="Spark's master when feature_engine=spark")
@@ -199,8 +203,8 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _door(self) -> "Settings":
-        """`serving_tls_cert` has its key, `serving_access=oidc` has issuer and audience, and our own commands have
-        one key and a `serving_url` such as https://host:8000."""
+        """`serving_tls_cert` has its key, `serving_access=oidc` has issuer and audience, our own commands have one
+        key, and `serving_url` and `mlflow_url` are such as https://host:8000."""
         if bool(self.serving_tls_cert) != bool(self.serving_tls_key):
             raise EvergreenError(
                 "of EVERGREEN_SERVING_TLS_CERT and EVERGREEN_SERVING_TLS_KEY only one is set; set both or none"
@@ -212,6 +216,8 @@ class Settings(BaseSettings):
             )
         if self.serving_url and not places.is_web_address(self.serving_url):
             raise EvergreenError("EVERGREEN_SERVING_URL is no address: it must look like https://host:8000")
+        if self.mlflow_url and not places.is_web_address(self.mlflow_url):
+            raise EvergreenError("EVERGREEN_MLFLOW_URL is no address: it must look like https://host:5000")
         if self.serving_key and self.serving_key_file:
             raise EvergreenError(
                 "EVERGREEN_SERVING_KEY and EVERGREEN_SERVING_KEY_FILE are both set; leave one out"
@@ -281,6 +287,14 @@ class Settings(BaseSettings):
         """User and password of the MLflow server, if the tracking URI carries them."""
         found = SERVER_LOGIN.match(self.tracking_uri.get_secret_value()) if self.tracking_uri else None
         return (unquote(found["user"]), unquote(found["password"] or "")) if found else None
+
+    @property
+    def mlflow_address(self) -> str:
+        """Where people's browsers reach MLflow, without a slash at the end."""
+        if self.mlflow_url or self.mlflow_uri.startswith(("http:", "https:")):
+            return (self.mlflow_url or self.mlflow_uri).rstrip("/")
+        host = "localhost" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104 - of every interface
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.mlflow_port}"
 
     @property
     def alert_addresses(self) -> list[str]:

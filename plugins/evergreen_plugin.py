@@ -17,12 +17,11 @@ class Evergreen(AirflowPlugin):
     fastapi_apps = [{"app": pages, "url_prefix": "/evergreen", "name": "Evergreen"}]  # noqa: RUF012 - Airflow's form
     external_views = [
         {
-            "name": name.title(),
-            "href": f"/evergreen/{name}/{{DAG_ID}}",
+            "name": "Evergreen",
+            "href": "/evergreen/dag/{DAG_ID}",
             "destination": destination,
-            "url_route": f"{name}_{destination}",
+            "url_route": f"evergreen_{destination}",
         }
-        for name in ("arrivals", "features", "model")
         for destination in ("dag", "dag_run")
     ] + [
         {"name": "Models", "href": "/evergreen/models", "destination": "nav", "url_route": "evergreen_models"}

@@ -37,6 +37,7 @@ class Kind(StrEnum):
     TRAINING_FORCED = "training_forced"
     CHAMPION_MISSING = "champion_missing"
     SERVING_BEHIND = "serving_behind"
+    SERVING_DEGRADED = "serving_degraded"
     TEST = "test"
 
     @property
@@ -94,7 +95,7 @@ KINDS: dict[Kind, Facts] = {
     ),
     Kind.FEATURES_DOUBTFUL: Facts(
         Severity.WARNING,
-        "Not now. The rows were published; see the Features page.",
+        "Not now. The rows were published; see the tab Evergreen of the DAG features.",
         "`evergreen features health` shows each check beside earlier runs",
     ),
     Kind.FEATURES_REFUSED: Facts(
@@ -159,6 +160,11 @@ KINDS: dict[Kind, Facts] = {
         Severity.CRITICAL,
         "Yes. Serving does not answer with the champion.",
         "`GET /v1/models` says why; serving's log says more",
+    ),
+    Kind.SERVING_DEGRADED: Facts(
+        Severity.WARNING,
+        "Yes. Look whether the online store answers and the features are computed; what was answered stays as it is.",
+        "`evergreen features` says which view is late; serving's log names a store that does not answer",
     ),
     Kind.TEST: Facts(Severity.INFO, "No. This is a test.", "nothing is to be done", lasts=False),
 }

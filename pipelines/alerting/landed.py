@@ -114,7 +114,7 @@ def _view(alert: dict[str, str]) -> Alert:
         subject=view,
         what=alert["what"],
         why=alert["why"],
-        look="the page Features in Airflow, or evergreen features health",
+        look="the tab Evergreen of the DAG features, or evergreen features health",
         said_act=alert["act"],
     )
 

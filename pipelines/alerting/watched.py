@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
@@ -15,13 +15,16 @@ from pipelines.stores import Stores
 
 SECONDS = 5
 """So long serving is waited for."""
+DAY, ENOUGH, FEW = timedelta(days=1), 20, 0.05
+"""Of so many answers in so long more than a few are degraded; of fewer that is told to nobody."""
 PENDING = "{} is not judged"
 """What a report's explanation says where it could not look."""
 
 
-def monitored(report: Mapping[str, Any], stores: Stores) -> Iterator[Alert | Well]:
-    """What a monitor's report says of its model, and whether the champion is there and answers."""
+def monitored(report: Mapping[str, Any], stores: Stores, now: datetime) -> Iterator[Alert | Well]:
+    """What a monitor's report says of its model, and whether the champion is there and answers with all features."""
     yield from reported(report)
+    yield from degraded(report["model"], stores, now)
     yield from absent(report["model"], stores)
     yield from behind(report["model"], report["version"], stores.settings)
 
@@ -86,6 +89,22 @@ def behind(model: str, champion: int, settings: Settings) -> Iterator[Alert | We
         model=model,
         said_severity=Severity.WARNING if said["version"] else None,
     )
+
+
+def degraded(model: str, stores: Stores, now: datetime) -> Iterator[Alert | Well]:
+    """Whether more than a few of the answers of the day before were made without all features."""
+    answers, lost = stores.predictions.degraded(model, now - DAY)
+    if lost <= FEW * answers:
+        yield from [Well(Kind.SERVING_DEGRADED, model)] if answers else []
+    elif answers >= ENOUGH:
+        yield Alert(
+            kind=Kind.SERVING_DEGRADED,
+            subject=model,
+            what=f"{lost / answers:.0%} of the answers of {model} were made without all features",
+            why=f"{lost:,} of {answers:,} answers since {now - DAY:%Y-%m-%d %H:%M} UTC are degraded",
+            look="evergreen status, and serving's log",
+            model=model,
+        )
 
 
 def _status(model: str, settings: Settings) -> dict[str, Any] | None:

@@ -37,7 +37,7 @@ class Files:
         page = record.path_of(name, version, self._stores).with_suffix("") / "card.html"
         return self._copied(page, name, f"{version}-card.html")
 
-    def registry(self, name: str, version: int) -> str | None:
+    def run(self, run_id: str) -> str | None:
         return None
 
     def performance(self, name: str) -> str | None:

@@ -6,6 +6,7 @@ Who reads the retraining DAG may look; who may start its runs may act. What prot
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from airflow.api_fastapi.core_api.security import GetUserDep
 from fastapi import APIRouter, BackgroundTasks, HTTPException, Request
@@ -48,11 +49,9 @@ class Routes:
     def card(self, name: str, version: int) -> str | None:
         return self._there(name, f"{version}/card", "decisions", name, f"{version}", "card.html")
 
-    def registry(self, name: str, version: int) -> str | None:
-        """MLflow's own page of the version, where MLflow is a server."""
-        address = settings().mlflow_uri
-        plain = address.startswith(("http:", "https:"))
-        return f"{address.rstrip('/')}/#/models/{name}/versions/{version}" if plain else None
+    def run(self, run_id: str) -> str | None:
+        """MLflow's own page of a run."""
+        return f"{settings().mlflow_address}/#/runs/{quote(run_id, safe='')}" if run_id else None
 
     def performance(self, name: str) -> str | None:
         return self._there(name, "performance", "reports", "performance", f"{name}.html")

@@ -10,20 +10,23 @@ from typing import Annotated
 from airflow.api_fastapi.core_api.security import requires_access_dag
 from fastapi import Depends, FastAPI, HTTPException
 from fastapi import Path as Part
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from evergreen_airflow.alertmanager import router as alertmanager_router
+from evergreen_airflow.feature_pages import DAG as FEATURES
 from evergreen_airflow.feature_pages import router
 from evergreen_airflow.layout import page
 from evergreen_airflow.model_acts import router as acts_router
+from evergreen_airflow.model_pages import PREFIX as MODEL
 from evergreen_airflow.model_pages import router as model_router
-from pipelines.catalog import datasets
+from pipelines.catalog import datasets, models
 from pipelines.contracts import IngestResult
 from pipelines.ingestion.quarantine import reasons
 from pipelines.settings import settings
 from pipelines.stores import Stores
 
 PREFIX, SHOWN = "ingest_", 200
+OF_A_MODEL = {"retrain", "monitor", "rollout", "score"}
 HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'"}
 OWN = ".refused{background:color-mix(in srgb,var(--bad) 15%,transparent)}"
 OWN += ".partly{background:color-mix(in srgb,var(--warn) 12%,transparent)}"
@@ -34,6 +37,27 @@ app.include_router(model_router)
 app.include_router(acts_router)
 app.include_router(alertmanager_router)
 Digest = Annotated[str, Part(pattern="^[0-9a-f]{64}$")]
+
+
+@app.get("/dag/{dag_id}", dependencies=[Depends(requires_access_dag("GET"))])
+def tab(dag_id: str) -> Response:
+    """The page of what a DAG works on: Airflow has a tab on every DAG or on none, so one tab leads to each."""
+    page = _page_of(dag_id)
+    if page is None:
+        return HTMLResponse(
+            "<p>Evergreen has nothing to say of this DAG, which is none of its own.", headers=HEADERS
+        )
+    return RedirectResponse(page, headers=HEADERS)
+
+
+def _page_of(dag_id: str) -> str | None:
+    """Relative to the tab's own address; None for a DAG that is none of ours."""
+    work, _, name = dag_id.partition("_")
+    if dag_id == FEATURES:
+        return f"../features/{FEATURES}"
+    if work == "ingest" and name in datasets():
+        return f"../arrivals/{dag_id}"
+    return f"../model/{MODEL}{name}" if work in OF_A_MODEL and name in models() else None
 
 
 @app.get("/arrivals/{dag_id}", dependencies=[Depends(requires_access_dag("GET"))])

@@ -67,10 +67,13 @@ def looked(
     learned, held = known[known["split"] == "train"], known[known["split"] == "holdout"]
     model = stores.tracking.load(spec.name, 1)
     lost = losses(LOSS, held["label"].to_numpy("float64"), answers(model, held, spec.outputs))
-    some = (
-        each.sample(min(DRAWN, len(each)), random_state=0) for each in (learned, rows.drop(columns="said"))
+    whole = learned, rows.drop(columns="said")
+    then, now = (each.sample(min(DRAWN, len(each)), random_state=0) for each in whole)
+    kinds, half, length = (
+        watched(spec, then, now, whole).kinds,
+        middle(learned[LABEL]),
+        spec.monitor.window,
     )
-    kinds, half, length = watched(spec, *some).kinds, middle(learned[LABEL]), spec.monitor.window
     reference = made(
         sketched(learned, kinds, half), length.days, spec.monitor.seasons, importance(spec, model, learned)
     )

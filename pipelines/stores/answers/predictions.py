@@ -203,6 +203,16 @@ class Predictions:
         with self._engine().connect() as connection:
             return {model: (int(number), at) for model, number, at in connection.execute(query)}
 
+    def degraded(self, model: str, since: datetime) -> tuple[int, int]:
+        """How many of the model's answers were asked for from a moment on, and how many of them are degraded."""
+        lost = sa.func.coalesce(sa.func.sum(sa.case((PREDICTIONS.c.degraded, 1), else_=0)), 0)
+        query = sa.select(sa.func.count(), lost).where(
+            PREDICTIONS.c.model == model, PREDICTIONS.c.asked_at >= since
+        )
+        with self._engine().connect() as connection:
+            answers, degraded = connection.execute(query).one()
+        return int(answers), int(degraded)
+
     def recent(self, model: str, n: int) -> list[Prediction]:
         """The model's last n answers, newest first."""
         query = LOGGED.where(PREDICTIONS.c.model == model)

@@ -32,9 +32,7 @@ def shortened(parameters: Mapping[str, str], tags: Mapping[str, str]) -> tuple[V
     return _cut(parameters, PARAMETER), _cut(tags, TAG), whole
 
 
-def log(
-    client: "MlflowClient", run_id: str, parameters: Mapping[str, str], tags: Mapping[str, str]
-) -> Whole:
+def log(client: "MlflowClient", run_id: str, parameters: Mapping[str, str], tags: Mapping[str, str]) -> Whole:
     """Log both, shortened; what is to be kept whole."""
     from mlflow.entities import Param, RunTag
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 ONNX_FILE = "model.onnx"
 TREES, TRACKS = "add_tree_to_attribute_pairs_hist_gradient_boosting", "nodes_missing_value_tracks_true"
 NO_CATEGORIES = (
-    "HistGradientBoosting has no ONNX form here where it splits by categories (categorical_features): leave `onnx` out of"
-    " spec.yaml, or put a OneHotEncoder before it"
+    "HistGradientBoosting has no ONNX form here where it splits by categories (categorical_features): leave `onnx`"
+    " out of spec.yaml, or put a OneHotEncoder before it"
 )
 MADE_OF_OTHERS = {"Pipeline", "ColumnTransformer", "FeatureUnion"}
 SAMPLE = 1000

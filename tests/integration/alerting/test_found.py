@@ -9,6 +9,8 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -30,6 +32,8 @@ from pipelines.stores import Stores
 from tests.champions import copied, crowned
 from tests.integration.ingestion.test_ingest import DATA, GOOD, SPEC, land
 from tests.integration.rollout.test_rollout import PLAN
+from tests.logged import logged
+from tests.training_sets import frame
 
 NOW = datetime(2013, 4, 2, 6, tzinfo=UTC)
 NAME = "flight_delays"
@@ -230,6 +234,51 @@ def test_serving_is_behind_where_it_says_so_itself(
 
 def test_a_serving_that_is_not_heard_says_nothing(tmp_path: Path) -> None:
     assert list(watched.behind(NAME, 2, Settings(_env_file=None, home=tmp_path, serving_port=1))) == []
+
+
+def answered(stores: Stores, many: int, lost: int, at: datetime) -> None:
+    rows = frame(many, 0, 1.0).assign(event_timestamp=pd.Timestamp(at))
+    logged(stores, rows, 0.5, np.arange(many) < lost)
+
+
+def test_answers_without_all_features_are_told_until_a_days_answers_have_theirs(stores: Stores) -> None:
+    assert list(watched.degraded(NAME, stores, NOW)) == []
+    answered(stores, 40, 3, NOW - timedelta(hours=20))
+    [alert] = watched.degraded(NAME, stores, NOW)
+    assert isinstance(alert, Alert)
+    assert (alert.kind, alert.severity) == (Kind.SERVING_DEGRADED, Severity.WARNING)
+    assert alert.what == f"8% of the answers of {NAME} were made without all features"
+    assert alert.why.startswith("3 of 40 answers since 2013-04-01 06:00 UTC")
+    heard(watched.monitored(report(), stores, NOW), stores, NOW)
+    assert "serving_degraded:flight_delays" in opened(stores)
+    heard(watched.degraded(NAME, stores, NOW + timedelta(days=2)), stores, NOW)
+    assert "serving_degraded:flight_delays" in opened(stores), "where nobody asked nothing is over"
+    answered(stores, 40, 2, NOW + timedelta(hours=30))
+    heard(watched.degraded(NAME, stores, NOW + timedelta(days=2)), stores, NOW)
+    assert "serving_degraded:flight_delays" not in opened(stores)
+
+
+@pytest.mark.parametrize(("many", "lost", "told"), [(19, 19, 0), (20, 2, 1), (20, 1, 1), (3, 0, 1)])
+def test_a_few_answers_are_no_outage_and_sound_ones_are_well_however_few(
+    many: int, lost: int, told: int, stores: Stores
+) -> None:
+    answered(stores, many, lost, NOW - timedelta(hours=1))
+    answered(stores, 40, 40, NOW - timedelta(hours=25))
+    said = list(watched.degraded(NAME, stores, NOW))
+    assert len(said) == told
+    assert [isinstance(each, Alert) for each in said] == [lost > 0.05 * many] * told
+
+
+def test_a_promotion_is_told_as_a_new_champion_with_who_and_why(world: World) -> None:
+    newest = world.stores.audit.entries(f"champion:{NAME}", limit=happened.NEWEST)
+    passed = [e for e in newest if e.action == "promote" and e.evidence["decision"] == "PASS"]
+    assert passed
+    now = max(each.at for each in newest)
+    told = [e for e in happened.decided(NAME, world.stores, now) if e.kind is Kind.CHAMPION_CHANGED]
+    assert {each.subject for each in told} == {f"{NAME}#{each.number}" for each in passed}
+    for each, entry in zip(sorted(told, key=lambda a: a.subject), passed, strict=True):
+        assert each.what == f"{NAME}: version {entry.evidence['champion']} is champion, promoted"
+        assert (each.severity, each.why) == (Severity.INFO, f"{entry.why} (by {entry.who})")
 
 
 def test_a_candidate_that_failed_is_told_with_the_rules_that_it_broke() -> None:

@@ -19,7 +19,11 @@ from pipelines.contracts import Cause, DecayFinding, EvergreenError, NothingToDo
 from pipelines.gate.intervals import Improvement, improvement
 from pipelines.monitoring.decay import at_gate, compared, decay, decay_of_given, held_out
 from pipelines.monitoring.monitor import monitor, signal
+from pipelines.monitoring.moved import Moved
+from pipelines.monitoring.moved import moved as moved_columns
 from pipelines.monitoring.pages import drift as drift_page
+from pipelines.monitoring.pages.drift import Drawn
+from pipelines.monitoring.samples import MOST
 from pipelines.settings import PROJECT
 from pipelines.stores import Stores
 from pipelines.stores.tracking.registry import MODEL_FILE
@@ -165,6 +169,35 @@ def test_drift_is_called_when_the_share_of_moved_columns_reaches_the_spec(
     signal(most, NOW + HOUR, watched)
     assert Cause.DRIFT in {s.cause for s in watched.signals.pending(MODEL)}
     assert Path(most.html).exists()
+
+
+def test_every_row_is_tested_and_counted_and_only_what_is_drawn_is_a_sample(
+    watched: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Drawn] = []
+    monkeypatch.setattr(drift_page, "_compared", lambda _, each, *__: (
+        drawn.append(each), (drift_page.PLAIN, {}, None, None))[1])  # fmt: skip
+    tested: list[Moved] = []
+
+    def also(*asked: object) -> Moved:
+        tested.append(moved_columns(*asked))
+        return tested[-1]
+
+    monkeypatch.setattr("pipelines.monitoring.monitor.moved", also)
+    old, new = frame(7000, 0, 2.0), arrived(9000)
+    new["origin_weather__visib"] = new["origin_weather__visib"].mask(np.arange(9000) % 3 == 0)
+    report = monitor(model(), LATER, watched, old, new)
+    assert (report.rows_reference, report.rows_current) == (7000, 9000)
+    assert [(len(each.seen.old), len(each.seen.new)) for each in drawn] == [(MOST, MOST)] == [(5000, 5000)]
+    [found] = tested
+    assert found.window is not None
+    assert found.reference is not None
+    for name, column in found.reference.columns.items():
+        sketch = found.window.of(name)
+        assert (sketch.rows, sketch.missing) == (9000, new[name].isna().sum()), name
+        assert column.counts.sum() == 7000, name
+    apart = new["origin_weather__visib"].isna().mean() - old["origin_weather__visib"].isna().mean()
+    assert report.columns["origin_weather__visib"] == pytest.approx(apart, abs=0.02)
 
 
 def test_columns_that_go_together_as_they_did_not_are_told_in_report_and_page_and_ask_for_nothing(

@@ -119,6 +119,20 @@ def test_every_input_column_is_in_exactly_one_place() -> None:
     assert "no value at training" in seen.left_out["only_now"]
 
 
+def test_a_rare_value_that_no_sample_holds_has_not_vanished_and_is_compared() -> None:
+    """One row of fifty has it; the samples hold none of these."""
+    whole = [frame(20_000, seed, 1.0) for seed in (1, 2)]
+    for each in whole:
+        each["rare"] = np.where(np.arange(20_000) % 50 == 0, 1.5, np.nan)
+    samples = [each[each["rare"].isna()].head(1000) for each in whole]
+    assert watched(SPEC, *samples).left_out["rare"] == "no value on either side"
+    seen = watched(SPEC, *samples, (whole[0], whole[1]))
+    assert (seen.kinds["rare"], seen.vanished) == ("numeric", {})
+    gone = watched(SPEC, *samples, (whole[0], whole[1].assign(rare=np.nan)))
+    assert gone.vanished["rare"] == "no value in the newest 20,000 rows; 2% had one at training"
+    assert gone.gone == {"rare": "numeric"}
+
+
 def test_without_any_row_nothing_has_vanished() -> None:
     old = frame(1000, 1, 1.0)
     seen = watched(SPEC, old, old.head(0))
