@@ -111,7 +111,10 @@ def _alert(found: ViewHealth) -> Iterable[dict[str, str]]:
         return
     act = "Not now. The rows were published; see the tab Evergreen of the DAG features."
     if found.refused:
-        act = "Yes. The rows were not published; see the tab Evergreen of the DAG features, mend the view or its data, compute again."
+        act = (
+            "Yes. The rows were not published; see the tab Evergreen of the DAG features, mend the view or its data,"
+            " compute again."
+        )
     what = f"feature view {found}: {len(told)} of {len(found.checks)} checks failed"
     yield {"what": what, "why": "; ".join(said(check) for check in told), "act": act}
 
