@@ -80,8 +80,8 @@ NO_PRICE = "No price is set; EVERGREEN_COST_PER_CPU_HOUR makes the table name mo
 
 def _table(title: str, lines: list[dict[str, Any]], sums: list[dict[str, Any]]) -> Table:
     money = any(line["money"] is not None for line in lines)
-    table = Table(title=title, title_justify="left", title_style="bold")
-    table.add_column("", overflow="fold")
+    table = Table(title=title, title_justify="left", title_style="bold", padding=0)
+    table.add_column("", overflow="fold", min_width=12)
     for name in (
         "runs",
         "CPU s",
@@ -92,7 +92,7 @@ def _table(title: str, lines: list[dict[str, Any]], sums: list[dict[str, Any]]) 
         "share",
         *(["money"] * money),
     ):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", overflow="fold", min_width=6 if name == "money" else None)
     for line in [*lines, *sums]:
         table.add_row(*_cells(line, line in sums), *([f"{line['money']:,.4f}"] if money else []))
     return table

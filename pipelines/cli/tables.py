@@ -152,10 +152,11 @@ def performed(found: dict[str, Any]) -> Any:
     worst = [grid("The worst slices", ["slice", "truth", found["metric"], "expected"], parts)] if told else []
     track = found["track"]
     off = (
-        f"expected was {track['error']:.3g} off on average over {track['days']:,} days, and the probabilities as they"
-        f" are {track['claimed']:.3g}; * not calibrated. It does not see concept drift"
+        f"expected was {_figure(track['error'])} off on average over {track['days']:,} days, and the probabilities as"
+        f" they are {_figure(track['claimed'])}; * not calibrated. It does not see concept drift"
     )
-    return Group(days, *worst, *([off] if track["days"] else []), f"The picture: {found['page']}")
+    measured = track["days"] and track["error"] is not None
+    return Group(days, *worst, *([off] if measured else []), f"The picture: {found['page']}")
 
 
 def _version(period: dict[str, Any]) -> str:

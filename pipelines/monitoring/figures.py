@@ -90,11 +90,11 @@ def measured(
     return value, low, high
 
 
-def finite(value: float) -> float | None:
+def finite(value: float | None) -> float | None:
     """The number; None for one that has no end, or is none."""
     from math import isfinite
 
-    return float(value) if isfinite(value) else None
+    return float(value) if value is not None and isfinite(value) else None
 
 
 def hours_of(rows: "pd.DataFrame") -> "NDArray[Any]":

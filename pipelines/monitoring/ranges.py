@@ -43,6 +43,8 @@ def ranged(
     number, (first, last) = _span(spec, version, stores)
     until = last if until is None else until
     since = until - _window(spec) if since is None else since
+    if since > until:
+        raise EvergreenError(f"{since} is after {until}; name the first day before the last")
     reference, found = (
         reference_of(spec.name, number, stores),
         days.kept(spec.name, number, since, until, stores.tables),
@@ -65,14 +67,16 @@ def _window(spec: ModelSpec) -> timedelta:
 def _span(spec: ModelSpec, version: int | None, stores: Stores) -> tuple[int, tuple[date, date]]:
     """The version that is asked for, and its first and last kept day."""
     spans = days.spans(spec.name, stores.tables)
-    if version is None:
+    if version is not None:
+        stores.tracking.version(spec.name, version)  # an error of its own where there is none
+    else:
         champion = stores.tracking.champion(spec.name)
         version = champion.version if champion is not None else None
     if version is None or version not in spans:
         has = f"; versions {', '.join(map(str, sorted(spans)))} have some" if spans else ""
         of = "it has no champion" if version is None else f"version {version} has no kept day"
         raise NothingToDo(
-            f"{spec.name}: {of}{has}; `evergreen monitor {spec.name}` keeps those of its window"
+            f"{spec.name}: {of}{has}; `evergreen monitor {spec.name}` keeps those of a champion's window"
         )
     return version, spans[version]
 

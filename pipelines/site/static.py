@@ -71,7 +71,9 @@ def write(stores: Stores, now: datetime, models: Mapping[str, ModelSpec], folder
 
 
 def write_one(spec: ModelSpec, stores: Stores, now: datetime, folder: Path) -> Path:
-    """Writes one model's page alone; its path."""
+    """Writes one model's page, and where there is no page over all yet, one over it alone; the path of the first."""
+    if not (folder / OVER).exists():
+        _over(house(stores, now, {spec.name: spec}), stores, now, folder)
     return _model(facts(spec, stores, now), stores, now, folder)
 
 

@@ -1,11 +1,13 @@
 """Rules of how a stage's errors reach Airflow."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
 
 from pipelines.contracts import EvergreenError, NothingToDo, TransientError
+from pipelines.settings import PROJECT
 
 
 def test_a_persons_mistake_is_not_retried_and_a_passing_fault_is() -> None:
@@ -43,3 +45,14 @@ def test_what_woke_a_run_is_told_apart(kind: str, assets: list[str], said: str) 
 
 class SimpleAsset(NamedTuple):
     name: str
+
+
+def test_airflow_imports_no_file_as_a_plugin_that_needs_what_is_not_installed_by_default() -> None:
+    from airflow._shared.module_loading import find_path_from_directory
+
+    found = [
+        Path(each).name
+        for each in find_path_from_directory(str(PROJECT / "plugins"), ".airflowignore", "glob")
+    ]
+    assert "evergreen_plugin.py" in found
+    assert "lineage.py" not in found

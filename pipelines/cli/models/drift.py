@@ -54,12 +54,18 @@ def _table(found: dict[str, Any]) -> "RenderableType":
     from pipelines.cli.tables import grid
 
     head = (
-        f"{found['model']} version {found['version']}, {found['since']} to {found['until']}: {found['days']} days,"
-        f" {found['rows']:,} rows; {found['share']:.0%} of the columns moved, by what the answers hang on"
+        f"{found['model']} version {found['version']}, {found['since']} to {found['until']}: {_kept(found)},"
+        f" {found['rows']:,} rows; {found['share']:.0%} of the columns moved, by what the answers hang on."
+        f" A p-value of at most {min(each['level'] for each in found['findings']):.1g} is no chance."
     )
     heads = ["column", "what", "p-value", "distance", "moved"]
     rows = [_row(each) for each in found["findings"][:SHOWN]]
     return Group(Text(head), grid("The surest first", heads, rows))
+
+
+def _kept(found: dict[str, Any]) -> str:
+    asked = (date.fromisoformat(found["until"]) - date.fromisoformat(found["since"])).days + 1
+    return f"{found['days']} days" if found["days"] == asked else f"{found['days']} of {asked} days were kept"
 
 
 def _row(each: dict[str, Any]) -> list[str]:

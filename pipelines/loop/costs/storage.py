@@ -14,7 +14,7 @@ from pipelines.stores import Stores
 from pipelines.stores.durable import address
 
 NOT_COUNTED = "not counted: it lies at an address, not on a disk of this machine"
-OF_DATASETS, OF_MODELS = ("silver", "quarantine"), ("predictions", "truths", "scores")
+OF_DATASETS, OF_MODELS = ("silver", "quarantine"), ("predictions", "truths", "scores", "drift")
 """Layers of the lake."""
 
 

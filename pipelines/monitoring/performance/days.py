@@ -11,7 +11,7 @@ from pipelines.contracts import NothingToDo
 from pipelines.gate.slicing import slices
 from pipelines.monitoring.arms import Arms, Span, compared, with_arms
 from pipelines.monitoring.calibration import NOTHING, Track, calibrated, expected
-from pipelines.monitoring.figures import Figures, Part, figures, part, said
+from pipelines.monitoring.figures import Figures, Part, figures, finite, part, said
 from pipelines.monitoring.truth import KNOWN, answered
 from pipelines.stores import Stores
 from pipelines.training.metrics import measures
@@ -135,7 +135,7 @@ def track(periods: Sequence[Period]) -> Track:
         for each in periods
         if each.basis != NOTHING
         and each.pending == 0
-        and None not in (each.metric, each.expected, each.claimed)
+        and None not in map(finite, (each.metric, each.expected, each.claimed))
     ]
     if not known:
         return Track(0)

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipelines import catalog
 from pipelines.contracts import BatchState, TrainingSet
+from pipelines.monitoring.drift.days import LAYER
 from pipelines.record.openlineage import datasets
 from pipelines.record.openlineage.datasets import Plain
 from pipelines.stores import Stores
@@ -174,7 +175,13 @@ def _monitor(asked: Sequence[Any], found: Any, stores: Stores) -> Lineage:
         *(datasets.view(v, stores) for v in views),
     ]
     reigning = datasets.model(spec, found["version"], stores, CHAMPION)
-    return Lineage([*tables, reigning], run=_tags({"drifted": found["drifted"], "decayed": found["decayed"]}))
+    kept = (
+        [datasets.table(LAYER, spec.name, stores)]
+        if stores.tables.version(LAYER, spec.name) is not None
+        else []
+    )
+    said = _tags({"drifted": found["drifted"], "decayed": found["decayed"]})
+    return Lineage([*tables, reigning], kept, said)
 
 
 def _archive(asked: Sequence[Any], moved: Any, stores: Stores) -> Lineage:

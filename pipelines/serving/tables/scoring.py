@@ -62,6 +62,8 @@ def score(spec: ModelSpec, path: Path, stores: Stores, now: datetime) -> Scored:
     A row that is no question of this model has its problem told in its place; a file that cannot be read is an error,
     and adds nothing. The same bytes by the same version are scored once.
     """
+    if not path.is_file():
+        raise EvergreenError(f"{path} is no file; name a CSV or Parquet file of questions")
     predictor = Predictor(spec, stores.tracking, stores.features, Metrics())
     predictor.follow()
     served, content = predictor.champion(), file_digest(path)

@@ -152,12 +152,17 @@ def test_what_a_range_says_is_what_the_monitor_said_of_it(
 def test_without_what_it_needs_it_says_so(watched: Stores) -> None:
     with pytest.raises(NothingToDo, match="version 1 has no kept day; `evergreen monitor"):
         ranged(spec(), watched)
+    days.keep(MODEL, 7, sketched(arrived(), KINDS, 0.5), FIRST, watched.tables)
+    with pytest.raises(NothingToDo, match="version 1 has no kept day; versions 7 have some"):
+        ranged(spec(), watched)
     days.keep(MODEL, 1, sketched(arrived(), KINDS, 0.5), FIRST, watched.tables)
-    with pytest.raises(NothingToDo, match="version 7 has no kept day; versions 1 have some"):
-        ranged(spec(), watched, version=7)
     with pytest.raises(EvergreenError, match="reference of flight_delays version 1 is gone"):
         ranged(spec(), watched)
     monitor(spec(), LATER, watched, frame(2000, 3, 2.0), arrived())
+    with pytest.raises(EvergreenError, match="2013-05-02 is after 2013-05-01"):
+        ranged(spec(), watched, date(2013, 5, 2), date(2013, 5, 1))
+    with pytest.raises(EvergreenError, match="has no version 99"):
+        ranged(spec(), watched, version=99)
     with pytest.raises(EvergreenError, match="no day from 2012-01-01 to 2012-02-01 was kept"):
         ranged(spec(), watched, date(2012, 1, 1), date(2012, 2, 1))
 

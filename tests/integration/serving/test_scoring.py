@@ -146,6 +146,11 @@ def test_a_file_that_cannot_be_asked_is_refused_in_words_and_adds_nothing(name: 
     assert desk.table().empty
 
 
+def test_a_file_that_is_not_there_is_named(desk: Desk) -> None:
+    with pytest.raises(EvergreenError, match=r"gone\.csv is no file; name"):
+        score(SPEC, desk.folder / "gone.csv", desk.stores, NOW)
+
+
 def test_without_a_champion_nothing_is_scored_and_the_remedy_is_named(empty: World, tmp_path: Path) -> None:
     with pytest.raises(EvergreenError, match="train and promote one"):
         Desk(empty, tmp_path).score(flights())

@@ -12,8 +12,11 @@ import pytest
 from sklearn.metrics import log_loss
 
 from pipelines import catalog
+from pipelines.cli.tables import performed
+from pipelines.contracts import as_json
 from pipelines.monitoring.arms import CHALLENGER, CHAMPION, LAG, Span, with_arms
-from pipelines.monitoring.performance.days import Performance, judged
+from pipelines.monitoring.calibration import Track
+from pipelines.monitoring.performance.days import Performance, judged, track
 from pipelines.monitoring.performance.page import paged
 from pipelines.monitoring.performance.pictures import slices_picture
 from pipelines.monitoring.truth import KNOWN
@@ -179,3 +182,14 @@ def test_values_have_slices_and_no_estimate(rows: pd.DataFrame, tmp_path: Path) 
     assert len(found.slices) == 3
     assert all(each.expected is None for each in (*found.periods, *found.slices))
     assert "concept drift" not in paged(found, tmp_path).read_text()
+
+
+def test_days_whose_estimate_is_no_number_say_nothing_of_how_far_it_was_off(found: Performance) -> None:
+    each = next(each for each in found.periods if each.metric is not None)
+    known = {"basis": "history", "pending": 0, "expected": 0.4, "claimed": 0.4}
+    good, bad = (replace(each, **known | {"expected": value}) for value in (0.4, float("nan")))
+    assert track([good, bad]) == track([good])
+    assert track([good]).days == 1
+    assert track([bad]) == Track(0)
+    plain = as_json(replace(found, track=Track(3, None, None, None))) | {"page": "x"}
+    assert performed(plain) is not None

@@ -316,6 +316,16 @@ def test_every_link_of_the_files_leads_to_a_file_within_the_folder(world: World,
     assert not [path for path in folder.rglob("*") if path.name.endswith(".part")]
 
 
+def test_one_models_page_alone_leads_to_a_page_over_it(world: World, tmp_path: Path) -> None:
+    path = static.write_one(world.spec, world.stores, NOW, tmp_path)
+    links = [path.parent / link for link in Read(path.read_text()).links() if not link.startswith("#")]
+    assert (tmp_path / "index.html").resolve() in [each.resolve() for each in links]
+    assert all(each.is_file() for each in links)
+    over = (tmp_path / "index.html").read_bytes()
+    static.write_one(world.spec, world.stores, NOW + timedelta(days=1), tmp_path)
+    assert (tmp_path / "index.html").read_bytes() == over, "a page over more models would be lost"
+
+
 @pytest.mark.parametrize("name", ["../x", "a/b", ".hidden", "", "a\\b", "a\0b"])
 def test_no_name_leads_a_page_out_of_its_folder(name: str) -> None:
     with pytest.raises(EvergreenError, match="cannot be the name of a page"):
