@@ -77,6 +77,19 @@ def test_a_champion_whose_feature_tells_nothing_any_more_has_decayed(watched: St
     assert judged(watched, arrived(2000, seed, signal=0.0)).decayed
 
 
+@pytest.mark.parametrize("days", [3, 5, 7])
+def test_the_fewest_days_that_are_judged_are_enough_to_find_a_champion_that_turned_round(
+    watched: Stores, days: int
+) -> None:
+    rows = arrived(8000)
+    begun = rows["event_timestamp"].dt.floor("D")
+    few = rows[begun.isin(sorted(begun.unique())[1 : days + 1])].reset_index(drop=True)
+    flipped = judged(watched, few.assign(label=1 - few["label"]))
+    assert (few["event_timestamp"].dt.floor("D").nunique(), model().monitor.decay.minimum_days) == (days, 3)
+    assert (flipped.decayed, flipped.rows) == (True, len(few))
+    assert not judged(watched, few).decayed
+
+
 @pytest.mark.parametrize("rows", [500, 2000, 8000])
 def test_an_equal_champion_has_not_decayed(watched: Stores, rows: int) -> None:
     found = [judged(watched, arrived(rows, seed)) for seed in range(20)]
