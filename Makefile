@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run stop test check docs format lock clean install spark onnx lineage bench-ingest bench-drift bench-features bench-loop bench-models bench-own bench-serving bench-start
+.PHONY: help run stop test check check-boards docs format lock clean install spark onnx lineage bench-ingest bench-drift bench-features bench-loop bench-models bench-own bench-serving bench-start
 
 ROWS ?= 300000 3000000
 ROUNDS ?= 5
@@ -47,6 +47,9 @@ check: $(READY)  ## lock, format, lint, types, imports
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@PYTHONPATH=plugins $(BIN)/lint-imports
+
+check-boards: $(READY)  ## Grafana's dashboards against the types that it publishes; needs Node and npm
+	@$(BIN)/python observability/grafana/check.py
 
 bench-ingest: $(READY)  ## ingest against pandas, side by side; ROWS="300000 3000000 30000000" sizes it
 	@$(BIN)/python -m benchmarks.ingest --rows $(ROWS)
