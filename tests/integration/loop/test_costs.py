@@ -170,7 +170,7 @@ def test_answers_that_a_model_gave_before_it_was_idle_are_nothing_to_save(shop: 
 def test_what_serving_takes_is_a_stage_of_the_bill_and_each_version_has_the_cost_of_an_answer(
     stores: Stores,
 ) -> None:
-    at = datetime.now(UTC).replace(minute=10)
+    at = (datetime.now(UTC) - timedelta(hours=2)).replace(minute=10)
     for minutes in (0, 5, 10):
         served(stores, at + timedelta(minutes=minutes), NAME, "airport_hours", answers=400)
     assert len(figures(stores)) == 2, "a row of the hour is added to"

@@ -43,7 +43,8 @@ def test_a_truth_that_the_model_could_not_have_told_is_refused_and_not_kept(worl
     import json
 
     name = world.ask().json()["prediction_id"]
-    said = world.client.post(URL, content=json.dumps({"prediction_id": name, "truth": truth}))
+    body = json.dumps({"prediction_id": name, "truth": truth})  # inf, too, is written as Python's json does
+    said = world.client.post(URL, content=body, headers={"Content-Type": "application/json"})
     assert said.status_code == 422
     assert said.json()["detail"]
     assert kept(world) == []
