@@ -18,6 +18,7 @@ from pipelines.settings import Settings
 from pipelines.stores import Stores
 from tests.dags import openlineage_spec
 from tests.dags.conftest import PROJECT
+from tests.dags.told_to_send import RAN
 
 NAME = "airflow.providers.openlineage"
 pytestmark = pytest.mark.skipif(
@@ -34,9 +35,10 @@ def play(home: Path, transport: dict[str, Any] | None, *what: str) -> tuple[str,
     told |= {"AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(transport)} if transport else {}
     told |= {"PYTHONPATH": f"{PROJECT}{os.pathsep}{PROJECT / 'plugins'}", "EVERGREEN_SERVING_KEY": SECRET}
     command = [sys.executable, "-m", "tests.dags.told_to_send", str(home), *what]
+    (home / RAN).unlink(missing_ok=True)
     done = subprocess.run(command, cwd=PROJECT, env=os.environ | told, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    runs = [json.loads(line[4:]) for line in done.stdout.splitlines() if line.startswith("RAN ")]
+    runs = [json.loads(line) for line in (home / RAN).read_text().splitlines()]
     return done.stdout + done.stderr, runs
 
 

@@ -1,6 +1,7 @@
 """Runs real DAGs over twelve days of real flights, in a process of its own, as Airflow reads its settings once.
 
-`python -m tests.dags.told_to_send HOME [all]` prints how each run and its tasks ended.
+`python -m tests.dags.told_to_send HOME [all]` writes how each run and its tasks ended into a file of that home, as what is
+printed there threads print between.
 """
 
 import json
@@ -14,6 +15,7 @@ import pytest
 
 from tests.dags.conftest import PROJECT
 
+RAN = "ran.jsonl"
 AS_OF = "2013-01-10T12:00:00Z"
 ASKED = {"as_of": AS_OF, "force": True, "reason": "to see its lineage"}
 
@@ -56,7 +58,8 @@ def main(home: Path) -> None:
 def run(dag: Any, asked: dict[str, Any] | None = None) -> None:
     done = dag.test(run_conf=asked or {})
     states = {ti.task_id: str(ti.state) for ti in done.get_task_instances()}
-    print("RAN", json.dumps([dag.dag_id, str(done.state), states]), flush=True)
+    with Path(os.environ["EVERGREEN_HOME"], RAN).open("a") as out:
+        out.write(json.dumps([dag.dag_id, str(done.state), states]) + "\n")
 
 
 if __name__ == "__main__":
