@@ -1,7 +1,6 @@
 """Runs real DAGs over twelve days of real flights, in a process of its own, as Airflow reads its settings once.
 
-`python -m tests.dags.told_to_send HOME [all]` writes how each run and its tasks ended into a file of that home, as threads
-print between what is printed there.
+`python -m tests.dags.told_to_send HOME [all]` writes into a file how each run and its tasks ended: threads print, too.
 """
 
 import json
