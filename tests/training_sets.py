@@ -35,6 +35,10 @@ def spec(**gate: object) -> ModelSpec:
     return real.model_copy(update={"parameters": small, "training": training, "gate": judged})
 
 
+FEATURE = "origin_congestion__mean_departure_delay_1h"
+"""What tells of the label in `frame`."""
+
+
 def frame(rows: int, seed: int, signal: float) -> pd.DataFrame:
     draw = np.random.default_rng(seed)
     asked = pd.Timestamp(AS_OF) - pd.to_timedelta(draw.integers(1, 28 * 24 * 60, rows), unit="min")
@@ -54,10 +58,19 @@ def frame(rows: int, seed: int, signal: float) -> pd.DataFrame:
             "label_known_at": asked + pd.Timedelta(hours=5),
             "label": late.astype(int),
             "split": np.where(held, "holdout", "train"),
-            "origin_congestion__mean_departure_delay_1h": congestion,
+            FEATURE: congestion,
             "origin_weather__visib": np.where(draw.random(rows) < 0.2, np.nan, draw.random(rows)),
         }
     )
+
+
+def arrived(rows: int = 2000, seed: int = 7, signal: float = 2.0, shift: float = 0.0) -> pd.DataFrame:
+    """Flights of the four weeks after `AS_OF` with their truth, whose congestion is another by `shift`."""
+    data = frame(rows, seed, signal)
+    for name in data.select_dtypes("datetimetz"):
+        data[name] = data[name] + timedelta(days=28)
+    data[FEATURE] += shift
+    return data
 
 
 def training_set(

@@ -162,6 +162,11 @@ class Monitor(Spec):
     )
     decay: Decay | None = Field(None, description="left out: decay is not judged")
 
+    @property
+    def days(self) -> int:
+        """The window in whole days, one at least."""
+        return max(1, round(self.window.total_seconds() / 86400))
+
 
 class ModelSpec(File):
     """One model: everything that is decided about it."""

@@ -84,14 +84,14 @@ def moved(
     of = {
         "training_set": champion.tags.get("training_set"),
         "kinds": kinds,
-        "days": _days(spec),
+        "days": rule.days,
         "seasons": rule.seasons,
     }
     path = reference_path(spec.name, champion.version, stores)
     reference = kept.read(of, path)
     if reference is None:
         weights = importance(spec, model, old)
-        reference = made(sketched(old, kinds, half), _days(spec), rule.seasons, weights)
+        reference = made(sketched(old, kinds, half), rule.days, rule.seasons, weights)
         kept.write(reference, of, path)
     window = sketched(new, kinds, half)
     found = look(reference, window, alarms_of(spec, len(kinds))[0], rule.difference)
@@ -123,17 +123,13 @@ def _together(
     kinds = {name: kind for name, kind in seen.kinds.items() if name != LABEL}
     then = domain.Rows(days_of(old["event_timestamp"]), lambda at: plain(old.iloc[at], kinds))
     now = domain.Rows(days_of(new["event_timestamp"]), lambda at: plain(new.iloc[at], kinds))
-    like = domain.shape(then, now, _days(spec))
+    like = domain.shape(then, now, spec.monitor.days)
     if isinstance(like, str) or not kinds:
         return DomainFinding(why=like if isinstance(like, str) else "no column can be compared")
     of = {"training_set": champion.tags.get("training_set"), "kinds": kinds}
     path = stores.settings.home / "reports" / "monitor" / spec.name / f"domain_{champion.version}.json"
     before = kept.past(of, like, path, lambda: domain.past(then, kinds, like))
     return domain.judged(then, now, kinds, like, before)
-
-
-def _days(spec: ModelSpec) -> int:
-    return max(1, round(spec.monitor.window.total_seconds() / 86400))
 
 
 def _gone(each: DriftFinding) -> DriftFinding:

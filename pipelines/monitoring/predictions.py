@@ -81,7 +81,7 @@ def _asked(spec: ModelSpec, model: Any, rows: "pd.DataFrame") -> "NDArray[Any] |
 
 def _reference(spec: ModelSpec, champion: Version, model: Any, stores: Stores) -> Reference:
     """The champion's answers to the rows of its gate, found out once per version."""
-    days = max(1, round(spec.monitor.window.total_seconds() / 86400))
+    days = spec.monitor.days
     of: dict[str, Any] = {
         "model": champion.digest,
         "training_set": champion.tags.get("training_set"),

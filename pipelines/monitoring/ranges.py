@@ -42,7 +42,7 @@ def ranged(
     """
     number, (first, last) = _span(spec, version, stores)
     until = last if until is None else until
-    since = until - _window(spec) if since is None else since
+    since = until - timedelta(days=spec.monitor.days - 1) if since is None else since
     if since > until:
         raise EvergreenError(f"{since} is after {until}; name the first day before the last")
     reference, found = (
@@ -57,11 +57,6 @@ def ranged(
     many = found.days()
     rows = sum(next(iter(columns.values())).rows for columns in found.parts.values())
     return Ranged(spec.name, number, since, until, len(many), rows, share(told, reference), tuple(told))
-
-
-def _window(spec: ModelSpec) -> timedelta:
-    """From the first to the last day of a window."""
-    return timedelta(days=max(1, round(spec.monitor.window.total_seconds() / 86400)) - 1)
 
 
 def _span(spec: ModelSpec, version: int | None, stores: Stores) -> tuple[int, tuple[date, date]]:

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 SHOWN = 20
-WHAT = {"input": "its values", "relation": "what it says of the label"}
 
 
 def drift(
@@ -69,6 +68,8 @@ def _kept(found: dict[str, Any]) -> str:
 
 
 def _row(each: dict[str, Any]) -> list[str]:
+    from pipelines.monitoring.drift.column import WHAT
+
     moved = "no" if not each["moved"] else "yes" if each["matters"] else "yes, hardly read"
     numbers = [f"{each['pvalue']:.2g}", f"{each['effect']:.3f}"]
     return [each["column"], f"{WHAT[each['family']]}, {each['towards']}", *numbers, moved]

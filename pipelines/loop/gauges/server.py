@@ -29,9 +29,8 @@ class _Server(ThreadingTCPServer):
     def handle_error(self, *_: Any) -> None:
         """Who asked and left need not be told of; anything else is a fault of ours."""
         error = sys.exception()
-        if not isinstance(
-            error, (ConnectionError, TimeoutError)
-        ):  # of it only its kind: its text may hold a secret
+        if not isinstance(error, (ConnectionError, TimeoutError)):
+            # Of it only its kind: its text may hold a secret.
             LOG.error("the metrics could not be told: %s", type(error).__name__)
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 INPUT, RELATION = "input", "relation"
 """What a test is about: a column's own values, or the answers that the same values have."""
+WHAT = {INPUT: "its values", RELATION: "what it says of the label"}
 ORDERS, BEYOND = ["place", "spread", "skew", "tails"], "beyond what was seen"
 LABELS, PRIOR = 30, 2.0
 """A bin with few labels is thought to have the share of all, as if so many rows of it said so."""

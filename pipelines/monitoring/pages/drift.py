@@ -15,19 +15,17 @@ from typing import Any
 
 from pipelines.catalog import ModelSpec
 from pipelines.contracts import as_json
+from pipelines.monitoring.drift.column import WHAT
 from pipelines.monitoring.drift.domain import in_words
 from pipelines.monitoring.evidently.snapshot import bare, snapshot
 from pipelines.monitoring.moved import Moved
+from pipelines.monitoring.predictions import PREDICTION
 from pipelines.monitoring.watched import Watched
 from pipelines.places import whole
 
 log = logging.getLogger(__name__)
 PLAIN = '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Drift</title></head><body></body></html>'
-WHAT = {
-    "input": "its values",
-    "relation": "what it says of the label",
-    "prediction": "the champion's answers",
-}
+OF_TESTS = WHAT | {PREDICTION: "the champion's answers"}
 YES = {True: "yes", False: "no"}
 SHOWN = 20
 NUMBER = '<td style="white-space: nowrap">'
@@ -115,7 +113,7 @@ def _moved(drift: Moved) -> str:
     """What moved, and beside it what of all rows is least likely by chance."""
     heads = ("column", "what", "p-value", "at most", "distance", "moved", "the answers hang on it")
     rows = "".join(
-        f"<tr><td>{escape(e.column)}</td><td>{WHAT[e.family]}, {escape(e.towards)}</td>{NUMBER}{e.pvalue:.2g}</td>"
+        f"<tr><td>{escape(e.column)}</td><td>{OF_TESTS[e.family]}, {escape(e.towards)}</td>{NUMBER}{e.pvalue:.2g}</td>"
         f"{NUMBER}{e.level:.2g}</td><td>{e.effect:.3f}</td><td>{YES[e.moved]}</td><td>{YES[e.matters]}</td></tr>"
         for e in drift.findings[:SHOWN]
     )

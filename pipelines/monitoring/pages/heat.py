@@ -77,7 +77,8 @@ def written(model: str, version: int, reference: Reference, tables: "Tables", fo
     spans: Any = days.spans(model, tables)
     if version not in spans:
         return None
-    first, last = spans[version]
+    last = spans[version][1]
+    first = last - timedelta(days=last.weekday(), weeks=WEEKS - 1)
     found = heat(reference, days.kept(model, version, first, last, tables))
     if not found.columns or len(found.weeks) < 2:
         return None

@@ -29,30 +29,16 @@ from pipelines.stores import Stores
 from pipelines.stores.tracking.registry import MODEL_FILE
 from pipelines.training.answers import answers
 from tests.logged import logged
-from tests.retrainings import HOUR, MODEL, NOW, copied, crowned
-from tests.training_sets import AS_OF, frame, spec
+from tests.retrainings import HOUR, MODEL, NOW
+from tests.training_sets import AS_OF, FEATURE, arrived, frame, spec
 
 LATER = AS_OF + timedelta(days=28)
-
-
-@pytest.fixture
-def watched(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Stores:
-    """Stores whose version 1 is champion."""
-    return copied(crowned(tmp_path_factory), tmp_path)
 
 
 def model(margin: float = 0.05, drift_share: float = 0.5, **rule: object) -> ModelSpec:
     small = spec()
     watch = {"decay": Decay(margin=margin, **rule), "drift_share": drift_share}
     return small.model_copy(update={"monitor": small.monitor.model_copy(update=watch)})
-
-
-def arrived(rows: int, seed: int = 7, signal: float = 2.0) -> pd.DataFrame:
-    """Flights of the four weeks after the champion's training, with their truth."""
-    data = frame(rows, seed, signal)
-    for name in data.select_dtypes("datetimetz"):
-        data[name] = data[name] + timedelta(days=28)
-    return data
 
 
 def judged(stores: Stores, current: pd.DataFrame, of: ModelSpec | None = None) -> DecayFinding:
@@ -256,7 +242,7 @@ def test_too_few_days_do_not_judge_all_columns_together_and_the_page_says_so(
     assert said in Path(report.html).read_text()
 
 
-DEAD = "origin_congestion__mean_departure_delay_1h"
+DEAD = FEATURE
 
 
 @pytest.mark.parametrize("how", ["nan", "NA", "absent"])

@@ -17,26 +17,10 @@ from pipelines.monitoring.watched import Watched
 from pipelines.stores import Stores
 from pipelines.training.answers import answers
 from tests.logged import logged
-from tests.retrainings import MODEL, copied, crowned
-from tests.training_sets import AS_OF, frame, spec
+from tests.retrainings import MODEL
+from tests.training_sets import AS_OF, FEATURE, arrived, frame, spec
 
 LATER = AS_OF + timedelta(days=28)
-FEATURE = "origin_congestion__mean_departure_delay_1h"
-
-
-@pytest.fixture
-def watched(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Stores:
-    """Stores whose version 1 is champion."""
-    return copied(crowned(tmp_path_factory), tmp_path)
-
-
-def arrived(rows: int = 2000, seed: int = 7, shift: float = 0.0) -> pd.DataFrame:
-    """Flights of the four weeks after the champion's training, some of whose congestion is another."""
-    data = frame(rows, seed, 2.0)
-    for name in data.select_dtypes("datetimetz"):
-        data[name] = data[name] + timedelta(days=28)
-    data[FEATURE] += shift
-    return data
 
 
 def found(stores: Stores, current: pd.DataFrame) -> DriftFinding | None:

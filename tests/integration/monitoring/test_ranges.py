@@ -24,11 +24,10 @@ from pipelines.monitoring.pages import heat
 from pipelines.monitoring.ranges import ranged
 from pipelines.stores import Stores
 from pipelines.stores.tables import Tables
-from tests.retrainings import MODEL, copied, crowned
-from tests.training_sets import AS_OF, frame, spec
+from tests.retrainings import MODEL
+from tests.training_sets import AS_OF, FEATURE, arrived, frame, spec
 
 KINDS = {"distance": "numeric", "origin": "categorical", "label": "numeric"}
-FEATURE = "origin_congestion__mean_departure_delay_1h"
 LATER = AS_OF + timedelta(days=28)
 FIRST = AS_OF.date()
 
@@ -36,21 +35,6 @@ FIRST = AS_OF.date()
 @pytest.fixture
 def tables(tmp_path: Path) -> Tables:
     return Tables(str(tmp_path / "lake"))
-
-
-@pytest.fixture
-def watched(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Stores:
-    """Stores whose version 1 is champion."""
-    return copied(crowned(tmp_path_factory), tmp_path)
-
-
-def arrived(rows: int = 2000, seed: int = 7, shift: float = 0.0) -> pd.DataFrame:
-    """Flights of the four weeks after the champion's training."""
-    data = frame(rows, seed, 2.0)
-    for name in data.select_dtypes("datetimetz"):
-        data[name] = data[name] + timedelta(days=28)
-    data[FEATURE] += shift
-    return data
 
 
 def wide(window: timedelta) -> ModelSpec:
