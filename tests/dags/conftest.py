@@ -28,3 +28,10 @@ def dags() -> dict:
     assert bag.import_errors == {}
     assert bag.dags
     return dict(bag.dags)
+
+
+@pytest.fixture(scope="session")
+def plugin() -> None:
+    """Airflow's plugins are loaded: a module first imported while a test has its own catalog would keep it."""
+    import airflow.settings  # noqa: F401 - puts the plugins' folder on the path
+    from evergreen_airflow import pages  # noqa: F401

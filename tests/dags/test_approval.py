@@ -19,7 +19,7 @@ QUESTION = {"version": 7, "record": "r" * 64, "subject": "Shall it?", "body": "|
 
 
 @pytest.fixture
-def spec(monkeypatch: pytest.MonkeyPatch) -> ModelSpec:
+def spec(plugin: None, monkeypatch: pytest.MonkeyPatch) -> ModelSpec:
     """flight_delays, whose spec asks for approval."""
     real = catalog.model("flight_delays")
     promotion = real.promotion.model_copy(update={"approval": True, "approval_timeout": timedelta(hours=3)})

@@ -22,7 +22,7 @@ FOUND = {
 
 
 @pytest.fixture
-def dags(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def dags(plugin: None, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The DAGs of flight_delays, whose spec has a rollout."""
     from airflow.dag_processing.dagbag import DagBag
 
