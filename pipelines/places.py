@@ -10,6 +10,8 @@ from uuid import uuid4
 
 ADDRESS = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:/")
 ENCODED = re.compile("%(?=[0-9A-Fa-f]{2})")
+OBJECT_STORES = ("s3", "az", "abfs", "abfss", "gs")
+"""The addresses of object stores that Delta's library and obstore both speak."""
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 """The names of this machine that no other machine answers to."""
 UNFIT = (
@@ -32,7 +34,7 @@ def fault(folder: Path) -> str | None:
     return next(filter(None, map(_named, names)), None)
 
 
-def is_address(folder: Path) -> bool:
+def is_address(folder: Path | str) -> bool:
     """Whether what was meant as a folder is an address, such as s3://bucket: it would become a folder `s3:` here."""
     return bool(ADDRESS.match(str(folder)))
 

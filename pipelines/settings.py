@@ -41,7 +41,13 @@ class Settings(BaseSettings):
     arrival_sweep: str | None = Field(
         None, description="cron of every dataset's sweep; each dataset's own if unset"
     )
-    lake: str | None = Field(None, description="root of the Delta tables; home/lake if unset")
+    storage: str | None = Field(
+        None,
+        description="what machines share: s3://bucket/prefix, az://, gs:// or a folder that all mount; unset: home",
+    )
+    lake: str | None = Field(
+        None, description="root of the Delta tables; lake below the storage, or below home, if unset"
+    )
     database_url: SecretStr | None = Field(
         None, description="ledger and prediction log; SQLite under home if unset"
     )
@@ -51,7 +57,9 @@ class Settings(BaseSettings):
     tracking_uri: SecretStr | None = Field(
         None, description="MLflow's tracking URI; SQLite under home if unset"
     )
-    artifact_root: str | None = Field(None, description="where MLflow keeps artifacts; home/mlartifacts")
+    artifact_root: str | None = Field(
+        None, description="where MLflow keeps artifacts; mlartifacts below the storage, or home"
+    )
     mlflow_url: str | None = Field(
         None,
         description="where browsers reach MLflow; unset: the tracking URI, or mlflow_port of host if that is no server",
@@ -173,6 +181,21 @@ class Settings(BaseSettings):
         24.0, gt=0, description="hours after which what still lasts is told again"
     )
 
+    @field_validator("storage")
+    @classmethod
+    def _shared(cls, given: str | None) -> str | None:
+        """`storage` is an address that Delta's library knows, or a folder on a disk that all machines mount."""
+        if not given:
+            return None
+        if not places.is_address(given):
+            return str(Path(given).absolute())
+        if given.partition("://")[0] not in places.OBJECT_STORES:
+            raise EvergreenError(
+                f"EVERGREEN_STORAGE {given} is at no store that is known; name a folder, or an address that begins with"
+                f" {', '.join(f'{each}://' for each in places.OBJECT_STORES)}"
+            )
+        return given.rstrip("/")
+
     @field_validator("home", "landing", "keys")
     @classmethod
     def _on_a_disk(cls, folder: Path | None, info: ValidationInfo) -> Path | None:
@@ -180,7 +203,7 @@ class Settings(BaseSettings):
         if folder is not None and places.is_address(folder):
             raise EvergreenError(
                 f"EVERGREEN_{str(info.field_name).upper()} must be a folder on a disk, not an address; of all state"
-                " only EVERGREEN_LAKE and EVERGREEN_ARTIFACT_ROOT may lie at one"
+                " only EVERGREEN_STORAGE, EVERGREEN_LAKE and EVERGREEN_ARTIFACT_ROOT may lie at one"
             )
         return None if folder is None else folder.absolute()
 
@@ -266,7 +289,7 @@ class Settings(BaseSettings):
 
     @property
     def lake_uri(self) -> str:
-        return self.lake or str(self.home / "lake")
+        return self.lake or f"{self.storage or self.home}/lake"
 
     @property
     def database(self) -> str:
@@ -314,7 +337,9 @@ class Settings(BaseSettings):
 
     @property
     def mlflow_artifacts(self) -> str:
-        return self.artifact_root or (self.home / "mlartifacts").as_uri()
+        if self.artifact_root or places.is_address(self.storage or ""):
+            return self.artifact_root or f"{self.storage}/mlartifacts"
+        return (Path(self.storage or self.home) / "mlartifacts").as_uri()
 
     @property
     def feature_repo(self) -> Path:

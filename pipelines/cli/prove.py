@@ -102,6 +102,10 @@ def ingestion(
     points: Annotated[
         int | None, typer.Option(min=0, help="kill at this many of the system calls; default: at each")
     ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(help="s3: on a SeaweedFS of its own; s3://BUCKET/PREFIX, az:// or gs://: there"),
+    ] = None,
     seed: Seed = 0,
     as_json_text: AsJson = False,
 ) -> None:
@@ -109,7 +113,7 @@ def ingestion(
     from pipelines.prove.ingestion import prove
 
     with explained():
-        _conclude("ingestion", prove(kills, points, seed, _say), as_json_text)
+        _conclude("ingestion", prove(kills, points, seed, _say, asked=store), as_json_text)
 
 
 @app.command()

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.contracts import Decision, EvergreenError, Kind, Rule, Verdict, as_json
 from pipelines.gate.case import Case
-from pipelines.places import whole
 from pipelines.stores import Stores
 from pipelines.stores.tracking.registry import Version, file_digest
 from pipelines.training.answers import as_column
@@ -31,7 +30,7 @@ def write(case: Case, verdict: Verdict) -> Verdict:
     final = replace(verdict, record=str(path), evidence=evidence)
     beside = {"tags": dict(case.version.tags), "absent": case.absent}
     text = json.dumps(as_json(final) | beside, indent=2)
-    put(path, text)
+    put(path, text, case.stores)
     _log(case, final, path)
     digest = hashlib.sha256(text.encode()).hexdigest()
     _say(case, final, digest)
@@ -48,7 +47,17 @@ def write(case: Case, verdict: Verdict) -> Verdict:
 
 def path_of(model: str, version: int, stores: Stores) -> Path:
     """Where a version's newest decision record lies."""
-    return stores.settings.home / "decisions" / model / f"{version}.json"
+    return stores.files.at("decisions", model, f"{version}.json")
+
+
+def beside(model: str, version: int, name: str, stores: Stores) -> Path:
+    """Where a file of this name lies that was written beside a decision record."""
+    return stores.files.at("decisions", model, str(version), name)
+
+
+def page_of(model: str, version: int, stores: Stores) -> Path:
+    """Where the page of a decision lies."""
+    return stores.files.at("decisions", model, f"{version}.html")
 
 
 def read(version: Version, stores: Stores) -> Verdict:
@@ -77,7 +86,7 @@ def evidence(verdict: Verdict, stores: Stores) -> "pd.DataFrame":
     """Each held-out row's `label`, `block`, and the answer of everybody who was asked: a number, or a list of them."""
     import pandas as pd
 
-    path = path_of(verdict.model, verdict.version, stores).with_suffix("") / EVIDENCE
+    path = beside(verdict.model, verdict.version, EVIDENCE, stores)
     if not path.exists() or file_digest(path) != verdict.evidence:
         raise EvergreenError(
             f"{path} is not the evidence of the verdict; judge version {verdict.version} again"
@@ -94,14 +103,14 @@ def _evidence(case: Case, path: Path) -> str:
 
     said = {who: as_column(found) for who, found in case.answers.items()}
     columns = {"label": case.labels, "block": case.blocks, **said}
-    with whole(path) as part:
+    with case.stores.files.whole(path) as part:
         pd.DataFrame(columns).to_parquet(part, index=False)
     return file_digest(path)
 
 
-def put(path: Path, text: str) -> None:
-    """Written whole or not at all."""
-    with whole(path) as part:
+def put(path: Path, text: str, stores: Stores) -> None:
+    """Written whole or not at all, and kept."""
+    with stores.files.whole(path) as part:
         part.write_text(text)
 
 

@@ -64,7 +64,11 @@ def passed_over(dataset: str, stores: Stores) -> list[IngestResult]:
 
 
 def kept(batch: Batch | IngestResult, stores: Stores) -> Path:
-    """Where the bytes of an ended batch lie."""
+    """Where the bytes of an ended batch lie, brought here if another machine put them away."""
+    return stores.files.fetch(_place(batch, stores), fixed=True)
+
+
+def _place(batch: Batch | IngestResult, stores: Stores) -> Path:
     folder = stores.settings.home / ("archive" if batch.state.taken else "refused") / batch.dataset
     return folder / _short(f"{batch.digest}_{batch.name}")
 
@@ -78,8 +82,11 @@ def put_away(batch: Batch | IngestResult, stores: Stores) -> None:
         (landing / batch.name).rename(own / batch.name)
         # An exporter may have replaced the file since it was read: what was moved decides.
         if digest_of(own / batch.name) == batch.digest:
-            _move(own / batch.name, kept(batch, stores))
+            _move(own / batch.name, _place(batch, stores))
+            stores.files.hand_over(_place(batch, stores))
             _put_manifest_away(batch, stores)
+            if batch.state.taken:  # it may have been refused before, and be there on a storage still
+                stores.files.remove(_place(replace(batch, state=BatchState.REFUSED), stores))
     except (FileNotFoundError, Refused):  # a folder or link of its name is not the file
         LOG.info("%s: %r is out of the landing folder already", batch.dataset, batch.name)
     finally:
@@ -134,7 +141,9 @@ def _put_manifest_away(batch: Batch | IngestResult, stores: Stores) -> None:
     if len(os.fsencode(manifest.name)) > LONGEST_NAME:
         return
     if manifest.is_file() and not manifest.is_symlink():
-        _move(manifest, kept(batch, stores).with_name(_short(f"{batch.digest}_{manifest.name}")))
+        place = _place(batch, stores).with_name(_short(f"{batch.digest}_{manifest.name}"))
+        _move(manifest, place)
+        stores.files.hand_over(place)
 
 
 def bring_back(batch: Batch | IngestResult, stores: Stores) -> None:

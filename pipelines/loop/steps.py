@@ -6,6 +6,7 @@ Between tasks travel ids, addresses, counts and times, never data.
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +14,6 @@ from pipelines import catalog
 from pipelines.contracts import BatchState, Candidate, EvergreenError, NothingToDo, TrainingSet, as_json
 from pipelines.loop.costs.measured import accounted
 from pipelines.monitoring import policy
-from pipelines.places import whole
 from pipelines.settings import settings
 from pipelines.stores import Stores
 from pipelines.stores.audit import events
@@ -143,7 +143,7 @@ def train(
     spec, shared = catalog.model(model), stores()
     spec = spec.model_copy(update={"parameters": parameters}) if parameters else spec
     training = policy.begin(spec, plan["key"], clock(now), shared)
-    candidate = run(spec, _training_set(training_set), shared, plan["trigger"], training.record)
+    candidate = run(spec, _training_set(training_set, shared), shared, plan["trigger"], training.record)
     policy.finish(spec, training, candidate.version, clock(now), shared)
     events.witnessed(model, shared)
     return dict(as_json(candidate))
@@ -196,7 +196,7 @@ def rebuild(model: str, training_set: dict[str, Any]) -> dict[str, Any]:
     from pipelines.training.rebuild import keep, planned
 
     spec, shared = catalog.model(model), stores()
-    rows = _training_set(training_set)
+    rows = _training_set(training_set, shared)
     try:
         found = keep(planned(spec, rows, shared), spec, shared)
     except EvergreenError as error:
@@ -210,7 +210,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """The gate's verdict on a candidate."""
     made = Candidate(**candidate | {"as_of": _required(candidate["as_of"])})
-    return _judged(catalog.model(model), made, _training_set(training_set), stores(), clock(now))
+    shared = stores()
+    return _judged(catalog.model(model), made, _training_set(training_set, shared), shared, clock(now))
 
 
 def _judged(
@@ -234,7 +235,8 @@ def _keep_rebuild(spec: catalog.ModelSpec, version: int, shared: Stores) -> None
 @accounted(MODEL)
 def report(model: str, version: int, training_set: dict[str, Any]) -> dict[str, Any]:
     """Plots, page and card of a version that was judged on these rows; where the card lies."""
-    return _reported(catalog.model(model), version, _training_set(training_set), stores())
+    shared = stores()
+    return _reported(catalog.model(model), version, _training_set(training_set, shared), shared)
 
 
 def _reported(spec: catalog.ModelSpec, version: int, rows: TrainingSet, shared: Stores) -> dict[str, Any]:
@@ -329,6 +331,7 @@ def performance(model: str, since: str | None = None, as_of: str | None = None) 
     begin = moment(since) or (shared.predictions.newest(model, end) or end) - SHOWN
     found = told(spec, begin, end, shared, spans(model, shared))
     page = paged(found, shared.settings.home / "reports" / "performance")
+    shared.files.keep(page)
     return dict(as_json(found)) | {"page": str(page)}
 
 
@@ -350,7 +353,9 @@ def monitor(model: str, as_of: str | None = None, now: str | None = None) -> dic
     events.witnessed(model, shared)
     report = dict(as_json(found))
     for name in ("latest", f"version_{found.version}"):  # of each champion the newest stays
-        with whole(shared.settings.home / "reports" / "monitor" / model / f"{name}.json") as part:
+        with shared.files.whole(
+            shared.settings.home / "reports" / "monitor" / model / f"{name}.json"
+        ) as part:
             part.write_text(json.dumps(report, indent=2))
     return report
 
@@ -406,6 +411,10 @@ def _required(text: str) -> datetime:
     return value
 
 
-def _training_set(plain: dict[str, Any]) -> TrainingSet:
+def _training_set(plain: dict[str, Any], shared: Stores) -> TrainingSet:
+    """The training set, with the place where its rows lie on this machine."""
+    from pipelines.training.training_set import path_of
+
     times = {name: _required(plain[name]) for name in ("as_of", "holdout_start")}
-    return TrainingSet(**plain | times)
+    rows = TrainingSet(**plain | times)
+    return replace(rows, path=str(path_of(rows.model, rows.digest, shared)))

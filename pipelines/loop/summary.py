@@ -66,7 +66,7 @@ def model(name: str, stores: Stores) -> dict[str, Any]:
     from pipelines.promotion.overview import overridden
 
     champion = stores.tracking.champion(name)
-    records = [_read(path) for path in _newest_first(stores.settings, name)]
+    records = [_read(path) for path in _newest_first(stores, name)]
     return {
         "champion": None
         if champion is None
@@ -79,7 +79,7 @@ def model(name: str, stores: Stores) -> dict[str, Any]:
         "champion_verdict": next((r for r in records if champion and r["version"] == champion.version), None),
         "newest_verdict": records[0] if records else None,
         "versions": len(records),
-        "drift": _read(stores.settings.home / "reports" / "monitor" / name / "latest.json"),
+        "drift": _read(stores.files.at("reports", "monitor", name, "latest.json")),
         "predictions": stores.predictions.count(name),
     }
 
@@ -95,8 +95,8 @@ def pages(settings: Settings) -> dict[str, str]:
     }
 
 
-def _newest_first(settings: Settings, model: str) -> list[Any]:
-    folder = settings.home / "decisions" / model
+def _newest_first(stores: Stores, model: str) -> list[Any]:
+    folder = stores.files.fetch_all(stores.settings.home / "decisions" / model)
     return sorted(folder.glob("[0-9]*.json"), key=lambda path: int(path.stem), reverse=True)
 
 

@@ -15,6 +15,7 @@ from pipelines.monitoring.truth import KNOWN, answered
 from pipelines.stores import Stores
 from pipelines.stores.tracking.registry import Version
 from pipelines.training.answers import answers, from_column
+from pipelines.training.training_set import path_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -155,7 +156,7 @@ def held_out(spec: ModelSpec, champion: Version, stores: Stores) -> "pd.DataFram
     """The rows the champion was judged by at its gate."""
     import pandas as pd
 
-    path = stores.settings.home / "training_sets" / spec.name / f"{champion.tags['training_set']}.parquet"
+    path = path_of(spec.name, champion.tags["training_set"], stores)
     if not path.exists():
         raise EvergreenError(
             f"{path} is gone; rebuild it with `evergreen train {spec.name} --as-of {champion.as_of.isoformat()}`"

@@ -111,11 +111,11 @@ def _said(spec: ModelSpec, model: Any, then: "pd.DataFrame", now: "pd.DataFrame"
 def _kept(spec: ModelSpec, drawn: Drawn, drift: Moved, as_of: datetime, stores: Stores) -> tuple[Path, Path]:
     """The report's files, HTML and JSON, once the model's history and its project in Evidently's UI tell of it."""
     home = stores.settings.home
-    folder = home / "reports" / "monitor" / spec.name
-    html, plain, run = reported(spec, drawn, drift, folder, as_of)
-    if drift.reference is not None:
-        heat.written(spec.name, drawn.version, drift.reference, stores.tables, folder)
-    history.written(folder, spec.name, spec.monitor.drift_share)
+    with stores.files.changing(home / "reports" / "monitor" / spec.name) as folder:
+        html, plain, run = reported(spec, drawn, drift, folder, as_of)
+        if drift.reference is not None:
+            heat.written(spec.name, drawn.version, drift.reference, stores.tables, folder)
+        history.written(folder, spec.name, spec.monitor.drift_share)
     if run is not None:
         workspace.keep(run, spec, home / "evidently", as_of, drawn.version)
     return html, plain

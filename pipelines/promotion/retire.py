@@ -63,7 +63,7 @@ def _delete(
     for version in old:
         _tell(version, stores, now)
     for path in files:
-        path.unlink(missing_ok=True)
+        stores.files.remove(path)
     for each in logged:
         each.store.delete_artifacts(each.path)
 

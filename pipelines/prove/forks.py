@@ -2,8 +2,8 @@
 
 import os
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -36,14 +36,22 @@ class Home:
 
     folder: Path
     landing: Path
+    storage: str | None = None
+    machine: str = ""
 
     @property
     def stores(self) -> Stores:
+        """With a storage, those of one machine: its home is its own, database and storage are shared."""
+        at = self.folder / self.machine
+        place = {"lake": str(at / "lake")} if self.storage is None else {"storage": self.storage}
         database = SecretStr(sqlite_url(self.folder / "evergreen.db"))
-        lake = str(self.folder / "lake")
-        return Stores(
-            Settings(_env_file=None, home=self.folder, landing=self.landing, lake=lake, database_url=database)
-        )
+        keys = self.folder / "keys"
+        given = {"home": at, "landing": self.landing, "keys": keys, "database_url": database} | place
+        return Stores(Settings(_env_file=None, **given))
+
+    def machines(self, names: Iterable[str]) -> "list[Home]":
+        """The same deployment on several machines."""
+        return [replace(self, machine=name) for name in names]
 
 
 Work = Callable[[Home], object]
@@ -91,9 +99,9 @@ def errors(home: Home) -> Path:
     return home.folder.parent / "errors.txt"
 
 
-def fresh(folder: Path, landing: Path | None = None) -> Home:
+def fresh(folder: Path, landing: Path | None = None, storage: str | None = None) -> Home:
     """An empty home in a folder of its own; files land beside it unless told otherwise."""
-    home = Home(folder / "home", landing or folder / "landing")
+    home = Home(folder / "home", landing or folder / "landing", storage)
     home.folder.mkdir(parents=True)
     home.landing.mkdir(parents=True, exist_ok=True)
     return home

@@ -34,8 +34,7 @@ def write(spec: ModelSpec, version: int, stores: Stores) -> Path:
         if record.DIGEST in found.tags:
             raise
         verdict = None
-    folder = record.path_of(spec.name, version, stores).with_suffix("")
-    told = folder / record.DETAILS
+    told = record.beside(spec.name, version, record.DETAILS, stores)
     details = json.loads(told.read_text()) if told.exists() else {}
     return put(found, verdict, details, spec, stores)
 
@@ -72,11 +71,11 @@ def put(
     folder.mkdir(parents=True, exist_ok=True)
     text = card_text.markdown(facts)
     card, shown = folder / f"{CARD}.md", folder / f"{CARD}.html"
-    record.put(card, text)
-    record.put(shown, as_page(f"{spec.name} version {version.version}", text))
+    record.put(card, text, stores)
+    record.put(shown, as_page(f"{spec.name} version {version.version}", text), stores)
     stores.tracking.log_files(version.run_id, CARD, card, shown)
     if verdict is not None:
-        record.put(path.with_suffix(".html"), page(verdict, details, facts.licence))
+        record.put(path.with_suffix(".html"), page(verdict, details, facts.licence), stores)
         stores.tracking.log_files(version.run_id, "decision", path.with_suffix(".html"))
     stores.tracking.records.describe(spec.name, version.version, description(facts))
     return card

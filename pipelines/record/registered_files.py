@@ -73,6 +73,6 @@ def wrong_record(version: Registered, evidence: Mapping[str, Any], stores: Store
     # Hex can be written in more than one way; the gate has one.
     if signature != "".join(signature.lower().split()) or not stores.keys.verifies(statement, signature):
         yield "its verdict is not signed by this deployment's gate"
-    rows = path.with_suffix("") / record.EVIDENCE
+    rows = record.beside(version.model, version.version, record.EVIDENCE, stores)
     if not rows.is_file() or file_digest(rows) != evidence["evidence"]:
         yield f"{rows} is {'not the evidence of its verdict' if rows.is_file() else 'gone'}"

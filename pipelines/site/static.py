@@ -30,22 +30,22 @@ class Files:
         return f"{self._up}{MODELS}/{quote(safe(name))}.html"
 
     def decision(self, name: str, version: int) -> str | None:
-        page = record.path_of(name, version, self._stores).with_suffix(".html")
+        page = record.page_of(name, version, self._stores)
         return self._copied(page, name, f"{version}.html")
 
     def card(self, name: str, version: int) -> str | None:
-        page = record.path_of(name, version, self._stores).with_suffix("") / "card.html"
+        page = record.beside(name, version, "card.html", self._stores)
         return self._copied(page, name, f"{version}-card.html")
 
     def run(self, run_id: str) -> str | None:
         return None
 
     def performance(self, name: str) -> str | None:
-        page = self._stores.settings.home / "reports" / "performance" / f"{name}.html"
+        page = self._stores.files.at("reports", "performance", f"{name}.html")
         return self._copied(page, name, "performance.html")
 
     def drift(self, name: str) -> str | None:
-        page = watching.page(name, self._stores.settings.home)
+        page = watching.page(name, self._stores)
         return self._copied(page, name, "drift.html") if page else None
 
     def _copied(self, page: Path, name: str, to: str) -> str | None:

@@ -15,7 +15,7 @@ from pipelines.stores.tracking.registry import CHAMPION
 
 def watched(spec: ModelSpec, stores: Stores) -> Watched | None:
     """The newest report; None before there is one."""
-    path = stores.settings.home / "reports" / "monitor" / spec.name / "latest.json"
+    path = stores.files.at("reports", "monitor", spec.name, "latest.json")
     if not path.is_file():
         return None
     written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
@@ -60,12 +60,12 @@ def _feature(name: str, views: dict[str, str], last: MonitorReport | None) -> Fe
     return Feature(name, view, tuple(each for each in last.findings if each.column == name), gone)
 
 
-def page(name: str, home: Path) -> Path | None:
+def page(name: str, stores: Stores) -> Path | None:
     """The file of a model's newest report: one of its own folder, whatever the record says; None without any."""
-    folder = home / "reports" / "monitor" / name
+    newest = stores.files.at("reports", "monitor", name, "latest.json")
     try:
-        said = str(json.loads((folder / "latest.json").read_text())["html"])
+        said = str(json.loads(newest.read_text())["html"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    path = folder / Path(said).name
+    path = stores.files.fetch(newest.with_name(Path(said).name))
     return path if path.is_file() and path.suffix == ".html" else None

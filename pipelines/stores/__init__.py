@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipelines.stores.audit.keys import Keys
     from pipelines.stores.audit.log import Audit
     from pipelines.stores.feature_store.features import Features
+    from pipelines.stores.files import Files
     from pipelines.stores.ledger import Ledger
     from pipelines.stores.progress import Progress
     from pipelines.stores.signals import Signals
@@ -43,6 +44,12 @@ class Stores:
         from pipelines.stores.audit.log import Audit
 
         return Audit(self.settings, self.keys)
+
+    @cached_property
+    def files(self) -> "Files":
+        from pipelines.stores.files import Files
+
+        return Files(self.settings.home, self.settings.storage)
 
     @cached_property
     def tables(self) -> "Tables":

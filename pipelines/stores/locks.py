@@ -16,10 +16,10 @@ from pipelines.stores.databases import engine
 def exclusive(name: str, settings: Settings) -> Iterator[None]:
     """One holder of a name at a time in the whole deployment; others wait.
 
-    PostgreSQL's advisory lock where that is the database, so across machines; else a lock on a file under home.
+    PostgreSQL's advisory lock where that is the database, so across machines; else a lock on a file beside SQLite's.
     """
     if settings.database.startswith("sqlite"):
-        with _of_file(settings.home / "locks" / name):
+        with _of_file(Path(sa.make_url(settings.database).database or settings.home).parent / "locks" / name):
             yield
     else:
         with _of_database(name, settings.database):

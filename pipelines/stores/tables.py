@@ -15,6 +15,7 @@ from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 from pipelines.catalog import DatasetSpec
 from pipelines.contracts import EvergreenError, TransientError
 from pipelines.stores.durable import address, flush, local
+from pipelines.stores.objects import refuse_without_conditions
 
 ARROW = {
     "string": pa.string(),
@@ -178,6 +179,8 @@ class Tables:
             return None
 
     def _open_or_create(self, layer: str, name: str, schema: pa.Schema) -> DeltaTable:
+        if local(self.root) is None:
+            refuse_without_conditions(self.root)
         table = self.table(layer, name)
         if table is not None:
             return table

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.catalog import ModelSpec
 from pipelines.contracts import EvergreenError, TrainingSet
-from pipelines.places import whole
 from pipelines.stores import Stores
 from pipelines.stores.read_only import read_only
 from pipelines.stores.tracking.registry import Version, file_digest
@@ -131,7 +130,8 @@ def kept(asked: Question, stores: Stores) -> Rebuild | None:
 
 def path_of(asked: Question, stores: Stores) -> Path:
     """Where the answer to a question is kept."""
-    return stores.settings.home / "rebuilds" / asked.model / f"{asked.key}.parquet"
+    path = stores.settings.home / "rebuilds" / asked.model / f"{asked.key}.parquet"
+    return stores.files.fetch(path, fixed=True)
 
 
 def make(asked: Question, spec: ModelSpec, stores: Stores) -> Rebuild:
@@ -193,7 +193,7 @@ def _write(asked: Question, found: Rebuild, stores: Stores) -> None:
 
     said = {"rows": found.rows, "signature": stores.keys.sign(_statement(asked, found))}
     table = pa.table({"answers": as_column(found.answers)}).replace_schema_metadata({MARK: json.dumps(said)})
-    with whole(path_of(asked, stores)) as part:
+    with stores.files.whole(path_of(asked, stores)) as part:
         pq.write_table(table, part)
 
 

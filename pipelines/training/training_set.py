@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.catalog import ModelSpec, dataset, event_time
 from pipelines.contracts import EvergreenError, NothingToDo, TrainingSet
-from pipelines.places import whole
 from pipelines.stores import Stores
 from pipelines.stores.tracking.registry import file_digest
 
@@ -43,14 +42,15 @@ def build(
     path = path_of(spec.name, digest, stores)
     if not path.exists():
         rows = labels(spec, as_of, stores, given[f"silver/{spec.label.dataset}"])
-        with whole(path) as part:
+        with stores.files.whole(path) as part:
             _joined(spec, rows, numbers, given, stores).to_parquet(part, index=False)
     return _described(spec, as_of, digest, path, given)
 
 
 def path_of(model: str, digest: str, stores: Stores) -> Path:
     """Where the rows of a training set lie."""
-    return stores.settings.home / "training_sets" / model / f"{digest}.parquet"
+    path = stores.settings.home / "training_sets" / model / f"{digest}.parquet"
+    return stores.files.fetch(path, fixed=True)
 
 
 def _joined(

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.catalog import DatasetSpec
-from pipelines.places import whole
 from pipelines.stores import Stores
 
 SHOWN = 20
@@ -35,7 +34,7 @@ class Validation:
 def report_path(spec: DatasetSpec, stores: Stores, digest: str) -> str | None:
     """Where a batch's report lies; None if it never got so far as to be validated."""
     path = _folder(spec, stores) / f"{digest}.html"
-    return str(path) if path.exists() else None
+    return str(path) if stores.files.there(path) else None
 
 
 def write(
@@ -52,8 +51,8 @@ def write(
         "failing_rows": validation.failing,
         "expectations": short,
     }
-    _put(folder / f"{digest}.json", json.dumps(summary, indent=2))
-    _put(folder / f"{digest}.html", _page(spec, digest, short, validation))
+    _put(folder / f"{digest}.json", json.dumps(summary, indent=2), stores)
+    _put(folder / f"{digest}.html", _page(spec, digest, short, validation), stores)
     return str(folder / f"{digest}.html")
 
 
@@ -91,8 +90,8 @@ def _shortened(result: dict[str, Any]) -> dict[str, Any]:
     return {key: value[:SHOWN] if isinstance(value, list) else value for key, value in kept.items()}
 
 
-def _put(path: Path, text: str) -> None:
-    with whole(path) as part:
+def _put(path: Path, text: str, stores: Stores) -> None:
+    with stores.files.whole(path) as part:
         part.write_text(text)
 
 

@@ -60,7 +60,8 @@ class Routes:
         return f"{self.model(name)}/drift" if _newest_report(name) else None
 
     def _there(self, name: str, to: str, *file: str) -> str | None:
-        return f"{self.model(name)}/{to}" if settings().home.joinpath(*file).is_file() else None
+        there = Stores(settings()).files.there(settings().home.joinpath(*file))
+        return f"{self.model(name)}/{to}" if there else None
 
 
 @router.get("/models", dependencies=READS)
@@ -108,7 +109,7 @@ def performance(dag_id: str) -> HTMLResponse:
     """The page of the model's days, as `evergreen performance` wrote it last."""
     spec = spec_of(dag_id)
     missing = f"evergreen performance {spec.name} writes this page"
-    return _written(settings().home / "reports" / "performance" / f"{spec.name}.html", missing)
+    return _written(("reports", "performance", f"{spec.name}.html"), missing)
 
 
 @router.get("/model/{dag_id}/drift", dependencies=READS)
@@ -125,7 +126,7 @@ def decision(dag_id: str, version: int) -> HTMLResponse:
     """The decision record of a version, as the gate wrote it."""
     name = spec_of(dag_id).name
     missing = f"{name} version {version} was not judged here"
-    return _written(settings().home / "decisions" / name / f"{version}.html", missing)
+    return _written(("decisions", name, f"{version}.html"), missing)
 
 
 @router.get("/model/{dag_id}/{version}/card", dependencies=READS)
@@ -133,7 +134,7 @@ def card(dag_id: str, version: int) -> HTMLResponse:
     """The card of a version: what a person wrote of the model, and this version's facts."""
     name = spec_of(dag_id).name
     missing = f"{name} version {version} has no card yet; evergreen card {name}@{version} writes it"
-    return _written(settings().home / "decisions" / name / str(version) / "card.html", missing)
+    return _written(("decisions", name, str(version), "card.html"), missing)
 
 
 @router.post("/model/{dag_id}/rollback", dependencies=acts("rollback"))
@@ -163,11 +164,12 @@ def _newest_report(name: str) -> Path | None:
     """The monitor's newest report of a model, in its own folder whatever its record says."""
     from pipelines.site import watching
 
-    return watching.page(name, settings().home)
+    return watching.page(name, Stores(settings()))
 
 
-def _written(path: Path, missing: str) -> HTMLResponse:
-    """A page that a stage wrote; 404 with what would write it."""
+def _written(name: tuple[str, ...], missing: str) -> HTMLResponse:
+    """A page that a stage wrote, by its place below home; 404 with what would write it."""
+    path = Stores(settings()).files.at(*name)
     if not path.is_file():
         raise HTTPException(404, missing)
     return HTMLResponse(path.read_text(), headers=STILL)

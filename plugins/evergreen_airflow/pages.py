@@ -4,7 +4,6 @@ Who may call them: whoever may read the DAG whose runs they belong to; nobody el
 """
 
 from html import escape
-from pathlib import Path
 from typing import Annotated
 
 from airflow.api_fastapi.core_api.security import requires_access_dag
@@ -83,10 +82,11 @@ def arrivals(dag_id: str) -> HTMLResponse:
 @app.get("/arrivals/{dag_id}/{digest}", dependencies=[Depends(requires_access_dag("GET"))])
 def report(dag_id: str, digest: Digest) -> HTMLResponse:
     """What Great Expectations said of one batch."""
-    found = Stores(settings()).ledger.result(digest, dag_id.removeprefix(PREFIX))
-    if found is None or found.report is None or not Path(found.report).is_file():
+    dataset, stores = dag_id.removeprefix(PREFIX), Stores(settings())
+    page = stores.files.at("reports", "validation", dataset, f"{digest}.html")
+    if stores.ledger.result(digest, dataset) is None or not page.is_file():
         raise HTTPException(404, "no report on this batch: it was refused before it could be validated")
-    return HTMLResponse(Path(found.report).read_text(), headers=HEADERS)
+    return HTMLResponse(page.read_text(), headers=HEADERS)
 
 
 def _row(dag_id: str, batch: IngestResult, why: str) -> str:

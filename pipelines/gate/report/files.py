@@ -23,18 +23,19 @@ def write(spec: ModelSpec, version: int, rows: TrainingSet, stores: Stores) -> P
     folder = record.path_of(spec.name, version, stores).with_suffix("")
     told = details(case)
     path = folder / record.DETAILS
-    record.put(path, json.dumps(told, indent=2))
+    record.put(path, json.dumps(told, indent=2), stores)
     stores.tracking.log_files(case.version.run_id, "decision", path)
     if case.sound:
         drawn = draw(spec, case.labels, case.answers, told["importance"], folder)
         stores.tracking.log_files(case.version.run_id, "plots", *drawn)
+        stores.files.keep(*drawn)
     return path
 
 
 def first(verdict: Verdict, stores: Stores) -> Path:
     """The page of a verdict as soon as it stands; `write` and the card put curves, importance and licence to it."""
     path = record.path_of(verdict.model, verdict.version, stores).with_suffix(".html")
-    record.put(path, page(verdict, {}, None))
+    record.put(path, page(verdict, {}, None), stores)
     return path
 
 

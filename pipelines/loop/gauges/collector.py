@@ -71,9 +71,10 @@ class Loop(Collector):
             yield from _read(f"champion of {model}", lambda model=model: models.champion(model, named))  # type: ignore[misc]
 
     def _monitors(self) -> Iterator[Sample]:
-        reports = self._stores.settings.home / "reports" / "monitor"
         for model in catalog.models():
-            yield from _read(f"monitor of {model}", lambda model=model: models.watched(model, reports))  # type: ignore[misc]
+            yield from _read(
+                f"monitor of {model}", lambda model=model: models.watched(model, self._stores.files)
+            )  # type: ignore[misc]
 
 
 def _read(what: str, part: Part) -> list[Sample]:

@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines import catalog
 from pipelines.contracts import Cause
 from pipelines.loop.gauges.names import Sample
+from pipelines.stores.files import Files
 from pipelines.stores.watching.totals import Totals
 
 if TYPE_CHECKING:
@@ -57,9 +57,9 @@ def thresholds() -> Iterator[Sample]:
         yield Sample("drift_threshold", (name,), spec.monitor.drift_share)
 
 
-def watched(model: str, reports: Path) -> Iterator[Sample]:
+def watched(model: str, files: Files) -> Iterator[Sample]:
     """What the monitor's last report says; nothing before there is one."""
-    path = reports / model / "latest.json"
+    path = files.at("reports", "monitor", model, "latest.json")
     if not path.is_file():
         return
     said = json.loads(path.read_text())

@@ -128,7 +128,7 @@ def _both(scene: Scene, left: int, anchor: bytes | None) -> Undo | None:
 def _older(scene: Scene, number: int) -> bytes:
     """The very anchor that the log wrote when it ended there."""
     chained = scene.rows[number - 1]["chained"] if number else Head().chained
-    beside = Anchor(scene.stores.audit.anchor.with_name("older.json"))
+    beside = Anchor(scene.stores.audit.anchor.with_name("older.json"), scene.stores.files)
     beside.write(Chain(scene.stores.keys.audit), Head(number, chained))
     content = beside.path.read_bytes()
     beside.path.unlink()

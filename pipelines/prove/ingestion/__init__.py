@@ -25,6 +25,7 @@ from pipelines.prove import Proof, Say
 from pipelines.prove.exports import Export, Exporter
 from pipelines.prove.forks import Home, Work, errors, fresh, ingest_all, start, write
 from pipelines.prove.ingestion.homes import Breaches, State, audit, differences, state, unsafe
+from pipelines.prove.ingestion.object_store import Store, opened
 from pipelines.prove.ingestion.syscalls import LONGEST_RUN, Call, Fault, supervised
 
 PROMISE = "every landed line is in exactly one place, whoever else writes and wherever a writer is killed"
@@ -38,11 +39,18 @@ SETTLING = 3
 """Runs after which nothing may be left to take in: a second one takes the second name of the same bytes."""
 
 
-def prove(kills: int, points: int | None, seed: int, say: Say, work: Work = ingest_all) -> Proof:
-    """Kills so many writers at random, and one at each system call (all if `points` is None; 0: none)."""
-    with scratch() as folder:
-        row, failures = _at_random(folder, kills, seed, say, work)
-        rows, more = _at_each_call(folder, points, seed, say, work) if points != 0 else ([], [])
+def prove(
+    kills: int, points: int | None, seed: int, say: Say, work: Work = ingest_all, asked: str | None = None
+) -> Proof:
+    """Kills so many writers at random, and one at each system call (all if `points` is None; 0: none).
+
+    With a store (`s3`, or an address) the writers are two machines that share it and its database; of system calls
+    that change a disk their promise has none.
+    """
+    with scratch() as folder, opened(asked, folder) as store:
+        row, failures = _at_random(folder, kills, seed, say, work, store)
+        alone = store is None and points != 0
+        rows, more = _at_each_call(folder, points, seed, say, work) if alone else ([], [])
     return Proof(PROMISE, [row, *rows], [*failures, *more])
 
 
@@ -67,11 +75,16 @@ def settle(work: Work, home: Home) -> str | None:
     return None
 
 
-def _at_random(folder: Path, kills: int, seed: int, say: Say, work: Work) -> tuple[dict[str, Any], list[str]]:
+def _at_random(
+    folder: Path, kills: int, seed: int, say: Say, work: Work, store: Store | None = None
+) -> tuple[dict[str, Any], list[str]]:
     found, campaigns = Breaches(), list[Campaign]()
     done, stuck = 0, False
     while done < kills and not stuck:
-        campaign = Campaign(fresh(folder / f"campaign{len(campaigns)}"), seed + len(campaigns), work)
+        number = len(campaigns)
+        shared = None if store is None else f"{store.address}/campaign{number}"
+        home = fresh(folder / f"campaign{number}", storage=shared)
+        campaign = Campaign(home, seed + number, work, store)
         found += campaign.run(min(KILLS, kills - done))
         campaigns.append(campaign)
         stuck, done = not campaign.kills, done + campaign.kills
@@ -79,11 +92,12 @@ def _at_random(folder: Path, kills: int, seed: int, say: Say, work: Work) -> tup
         say(f"{done} of {kills} writers killed; {found}")
     files = [export for campaign in campaigns for export in campaign.exports]
     row = {
-        "attack": "two writers, killed at random",
-        "calls": "",
+        "attack": "two machines on one store, killed at random" if store else "two writers, killed at random",
+        **({} if store else {"calls": ""}),
         "kills": done,
         "holding a claim": sum(campaign.amid for campaign in campaigns),
         "homes": len(campaigns),
+        **({"store killed": sum(campaign.outages for campaign in campaigns)} if store else {}),
         "files": len(files),
         "lines": sum(export.truth.lines for export in files),
     }
@@ -97,8 +111,10 @@ class Campaign:
     home: Home
     seed: int
     work: Work
+    store: Store | None = None
     kills: int = 0
     amid: int = 0
+    outages: int = 0
 
     def __post_init__(self) -> None:
         self.exports: list[Export] = []
@@ -110,12 +126,15 @@ class Campaign:
         self._ledger = self.home.stores.ledger
         self._longest_wait = PACE * self._pace()
         self._land()
-        writers = [start(write, self.work, self.home) for _ in range(2)]
+        homes = self.home.machines("ab" if self.store else ("", ""))
+        writers = [start(write, self.work, home) for home in homes]
         while self.kills < kills and not errors(self.home).exists():
             chosen = self._rng.randrange(2)
             self._strike(writers[chosen])
+            if self.store is not None and self.store.process is not None and self.kills == kills // 2:
+                self._outage(self.store)
             self._land()
-            writers[chosen] = start(write, self.work, self.home)
+            writers[chosen] = start(write, self.work, homes[chosen])
         for writer in writers:
             writer.join(LONGEST_RUN)
         return self._verdict()
@@ -144,6 +163,12 @@ class Campaign:
         if writer.exitcode == -signal.SIGKILL:
             self.kills += 1
             self.amid += self._held(writer)
+
+    def _outage(self, store: Store) -> None:
+        """Kills the store itself while a writer is at work, and starts it again."""
+        store.kill()
+        store.start()
+        self.outages += 1
 
     def _held(self, writer: ForkServerProcess) -> bool:
         """Whether a writer died while it held the claim on a batch."""

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from pipelines.catalog import dataset
+from pipelines.catalog import dataset, datasets
 from pipelines.contracts import BatchState, IngestResult
 from pipelines.ingestion.accounting import places, quarantine, superseded
 from pipelines.prove.exports import Export
@@ -68,14 +68,15 @@ def state(home: Home) -> State:
     """All that a run leaves and a clean run would leave too: no attempt that came to nothing, no wall-clock time."""
     stores = home.stores
     kept = {
-        f"{layer} {folder.name}": sorted(map(str, _rows(layer, folder.name, stores)))
+        f"{layer} {name}": sorted(map(str, _rows(layer, name, stores)))
         for layer in LAYERS
-        for folder in sorted(Path(stores.tables.root, layer).glob("*"))
+        for name in sorted(datasets())
+        if stores.tables.version(layer, name) is not None
     }
     results = [asdict(result) | {"report": bool(result.report)} for result in stores.ledger.batches()]
     kept["ledger"] = sorted(str({k: v for k, v in row.items() if k != "attempt"}) for row in results)
     for folder in ("archive", "refused"):
-        kept[folder] = sorted(map(str, _kept(home.folder / folder).items()))
+        kept[folder] = sorted(map(str, _kept(folder, stores).items()))
     kept["landing"] = sorted(path.name for path in home.landing.glob("[!.]*"))
     return {part: rows for part, rows in kept.items() if rows}
 
@@ -216,14 +217,15 @@ def _files(by_dataset: dict[str, list[Export]], home: Home) -> Iterator[str]:
     names = {file.name for files in by_dataset.values() for file in files}
     yield from (f"{name} is still in the landing folder" for name in names if (home.landing / name).exists())
     for name, files in by_dataset.items():
-        kept = {folder: set(_kept(home.folder / folder / name).values()) for folder in ("archive", "refused")}
+        kept = {f: set(_kept(f"{f}/{name}", home.stores).values()) for f in ("archive", "refused")}
         for export in files:
             folder = "refused" if export.truth.refused else "archive"
             if export.digest not in kept[folder]:
                 yield f"{export.name} is not in {folder}/{name} with its bytes"
 
 
-def _kept(folder: Path) -> dict[str, str]:
-    """SHA-256 by name of the files that bear their final name."""
+def _kept(name: str, stores: Stores) -> dict[str, str]:
+    """SHA-256 by name of the files of a folder that bear their final name, wherever the deployment keeps them."""
+    folder = stores.files.fetch_all(stores.settings.home / name)
     files = [p for p in sorted(folder.rglob("*")) if p.is_file() and not p.name.startswith(".")]
     return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}

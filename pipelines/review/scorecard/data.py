@@ -59,8 +59,7 @@ def beneficial(scene: Scene) -> Evidence:
 
     if scene.champion is None or scene.verdict is None:
         return nothing("there is no champion whose verdict can be read")
-    path = record.path_of(scene.spec.name, scene.champion.version, scene.stores).with_suffix("")
-    told = written(path / record.DETAILS)
+    told = written(record.beside(scene.spec.name, scene.champion.version, record.DETAILS, scene.stores))
     importance = (told[0] if told else {}).get("importance") or {}
     parts = importance.get("views") or importance.get("columns") or []
     if not parts:

@@ -69,7 +69,7 @@ class Scene:
     @property
     def monitored(self) -> Path:
         """Where the monitor's reports on the model lie."""
-        return self.stores.settings.home / "reports" / "monitor" / self.spec.name
+        return self.stores.files.fetch_all(self.stores.settings.home / "reports" / "monitor" / self.spec.name)
 
     @cached_property
     def monitor(self) -> tuple[dict[str, Any], datetime] | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from pipelines.contracts import EvergreenError
 from pipelines.stores.durable import fsync
+from pipelines.stores.files import Files
 
 SAID = ("number", "at", "who", "action", "subject", "why", "evidence", "once")
 """What a link speaks for, in this order."""
@@ -121,13 +122,17 @@ def _texts(row: Mapping[str, Any]) -> bool:
 class Anchor:
     """The head of the chain, kept in a file outside the table, so that the newest entries cannot be cut off unseen."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, files: Files) -> None:
+        self.path, self._files = path, files
+
+    def exists(self) -> bool:
+        """Whether it was ever written, here or on another machine."""
+        return self._files.there(self.path)
 
     def read(self, chain: Chain) -> Head | None:
         """The anchored head; None if there is no anchor. EvergreenError if it is not byte for byte what was written."""
         try:
-            text = self.path.read_bytes()
+            text = self._files.fetch(self.path).read_bytes()
         except FileNotFoundError:
             return None
         try:
@@ -149,6 +154,7 @@ class Anchor:
             os.fsync(file.fileno())
         part.replace(self.path)
         fsync(self.path.parent)
+        self._files.keep(self.path)
 
 
 def _written(chain: Chain, head: Head) -> bytes:

@@ -23,6 +23,7 @@ from pipelines.stores.audit.chain import SAID, START, Anchor, Chain, Finding, He
 from pipelines.stores.audit.keys import AUDIT as KEY
 from pipelines.stores.audit.keys import Keys
 from pipelines.stores.databases import create, engine
+from pipelines.stores.files import Files
 from pipelines.stores.locks import exclusive
 
 METADATA = sa.MetaData()
@@ -80,7 +81,7 @@ class Audit:
         self._settings, self._keys = settings, keys
         self._engine = engine(settings.database)
         create(self._engine, METADATA)
-        self._anchor = Anchor(settings.home / "audit" / "head.json")
+        self._anchor = Anchor(settings.home / "audit" / "head.json", Files(settings.home, settings.storage))
 
     @property
     def anchor(self) -> Path:
@@ -188,7 +189,7 @@ class Audit:
     def _chain(self) -> Chain:
         """The chain; EvergreenError if the log has entries and its key is gone: another key would not fit them."""
         path = self._keys.folder / KEY
-        if not path.exists() and (self.head.number or self.anchor.exists()):
+        if not path.exists() and (self.head.number or self._anchor.exists()):
             raise EvergreenError(
                 f"{path} is gone, the key of this audit log: put it back from where the deployment's keys are kept"
             )
@@ -199,7 +200,7 @@ class Audit:
     def _opened(self, found: list[Finding]) -> tuple[Chain, Head | None]:
         """The chain and the anchored head; a missing or changed one is a finding, unless nothing was ever written."""
         with exclusive("audit", self._settings):
-            if not self.head.number and not self.anchor.exists():
+            if not self.head.number and not self._anchor.exists():
                 return Chain(b""), None
             chain = self._chain
             try:

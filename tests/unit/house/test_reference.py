@@ -156,6 +156,7 @@ def test_a_check_refuses_what_it_says(check: tuple[str, str], given: Any) -> Non
         {"keys": "s3://b"},
         {"alert_urls": "x y"},
         {"lake": "/a*b"},
+        {"storage": "ftp://host/x"},
         {"serving_tls_cert": "/c.pem"},
         {"serving_tls_key": "/k.pem"},
         {"serving_access": "oidc", "serving_oidc_issuer": "https://issuer.example"},
@@ -165,7 +166,7 @@ def test_a_check_refuses_what_it_says(check: tuple[str, str], given: Any) -> Non
     ],
 )
 def test_settings_refuse_what_they_say(given: dict[str, str]) -> None:
-    assert len(rules(Settings)) == 4
+    assert len(rules(Settings)) == 5
     with pytest.raises(EvergreenError, match="EVERGREEN_"):
         Settings(_env_file=None, **given)  # type: ignore[arg-type]
 
