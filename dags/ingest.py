@@ -30,7 +30,7 @@ again, three times in all; then it is refused, and `evergreen quarantine release
 
 def watchers(spec: DatasetSpec) -> list[AssetWatcher]:
     """Who tells that files have landed: a look at the folder and, if one is set, a message queue."""
-    landing = LandingTrigger(str(settings().landing_path), spec.pattern)
+    landing = LandingTrigger(str(settings().landing_path), spec.pattern, inbox=settings().inbox)
     found = [AssetWatcher(name=f"landing_{spec.name}", trigger=landing)]
     queue = settings().arrival_queue
     return [*found, queue_watcher(queue, spec.name)] if queue else found

@@ -35,6 +35,10 @@ class Settings(BaseSettings):
 
     home: Path = Field(PROJECT / "var", description="the one folder that holds all state")
     landing: Path | None = Field(None, description="where files arrive; home/landing if unset")
+    inbox: str | None = Field(
+        None,
+        description="where files arrive on an object store, such as s3://bucket/incoming; unset: nowhere",
+    )
     arrival_queue: str | None = Field(
         None, description="a message queue that wakes ingestion too, such as redis+pubsub://landing"
     )
@@ -181,18 +185,18 @@ class Settings(BaseSettings):
         24.0, gt=0, description="hours after which what still lasts is told again"
     )
 
-    @field_validator("storage")
+    @field_validator("storage", "inbox")
     @classmethod
-    def _shared(cls, given: str | None) -> str | None:
-        """`storage` is an address that Delta's library knows, or a folder on a disk that all machines mount."""
+    def _shared(cls, given: str | None, info: ValidationInfo) -> str | None:
+        """`storage` and `inbox` are addresses of a known object store, or folders that all machines mount."""
         if not given:
             return None
         if not places.is_address(given):
             return str(Path(given).absolute())
         if given.partition("://")[0] not in places.OBJECT_STORES:
             raise EvergreenError(
-                f"EVERGREEN_STORAGE {given} is at no store that is known; name a folder, or an address that begins with"
-                f" {', '.join(f'{each}://' for each in places.OBJECT_STORES)}"
+                f"EVERGREEN_{str(info.field_name).upper()} {given} is at no store that is known; name a folder, or an"
+                f" address that begins with {', '.join(f'{each}://' for each in places.OBJECT_STORES)}"
             )
         return given.rstrip("/")
 

@@ -17,6 +17,7 @@ from uuid import uuid4
 
 from pipelines.catalog import DatasetSpec, datasets
 from pipelines.contracts import Batch, BatchState, EvergreenError, IngestResult, TransientError
+from pipelines.ingestion import inbox
 from pipelines.ingestion.faults import FAULT, unforeseen
 from pipelines.processes import died, identity
 from pipelines.reading.records import Refused, digest_of, open_regular
@@ -39,8 +40,28 @@ def discover(spec: DatasetSpec, stores: Stores) -> list[Batch]:
     Files whose bytes ended before are put away again; names and kinds that cannot be files of ours are
     noted in the ledger and never opened.
     """
+    _bring(spec, stores)
     seen = filter(None, (_see(spec, path, stores) for path in _settled(spec, stores)))
     return list({batch.digest: batch for batch in seen}.values())
+
+
+def _bring(spec: DatasetSpec, stores: Stores) -> None:
+    """What arrived for a dataset on an object store comes to the landing folder; its manifest comes first."""
+    there = inbox.names(stores)
+    for name in there:
+        if (
+            name.startswith(".")
+            or name.endswith(UNFINISHED)
+            or not fnmatchcase(name.lstrip("-"), spec.pattern)
+        ):
+            continue
+        fault = name_fault(name)
+        if fault is not None:
+            _unopened(spec, name, fault, stores)
+            continue
+        if spec.manifest and name + MANIFEST in there:
+            inbox.bring(name + MANIFEST, stores)
+        inbox.bring(name, stores)
 
 
 def strays(specs: Iterable[DatasetSpec], landing: Path) -> list[str]:
@@ -92,6 +113,8 @@ def put_away(batch: Batch | IngestResult, stores: Stores) -> None:
     finally:
         _give_back(own, landing)
     stores.ledger.archived(batch)
+    inbox.archived(batch.name, stores)
+    inbox.archived(batch.name + MANIFEST, stores)
 
 
 def recover(stores: Stores) -> None:

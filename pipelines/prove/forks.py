@@ -43,11 +43,12 @@ class Home:
     def stores(self) -> Stores:
         """With a storage, those of one machine: its home is its own, database and storage are shared."""
         at = self.folder / self.machine
-        place = {"lake": str(at / "lake")} if self.storage is None else {"storage": self.storage}
+        given: dict[str, Any] = (
+            {"lake": str(at / "lake")} if self.storage is None else {"storage": self.storage}
+        )
+        given |= {"home": at, "landing": self.landing, "keys": self.folder / "keys"}
         database = SecretStr(sqlite_url(self.folder / "evergreen.db"))
-        keys = self.folder / "keys"
-        given = {"home": at, "landing": self.landing, "keys": keys, "database_url": database} | place
-        return Stores(Settings(_env_file=None, **given))
+        return Stores(Settings(_env_file=None, database_url=database, **given))
 
     def machines(self, names: Iterable[str]) -> "list[Home]":
         """The same deployment on several machines."""

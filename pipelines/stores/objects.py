@@ -92,6 +92,14 @@ class Objects:
             found = [each["path"] for chunk in obstore.list(self._store, folder or None) for each in chunk]
         yield from sorted(found)
 
+    def looks(self) -> list[tuple[str, int, int]]:
+        """Name, size and time of the last change (ns) of every file."""
+        import obstore
+
+        with self._told("listed"):
+            found = [each for chunk in obstore.list(self._store) for each in chunk]
+        return [(e["path"], e["size"], int(e["last_modified"].timestamp() * 1e9)) for e in found]
+
     def tag(self, name: str) -> str | None:
         """What changes whenever a file does; None if there is none of that name."""
         import obstore

@@ -1,6 +1,7 @@
 """Tells Airflow that files have landed. The ledger, not this event, says which are new."""
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import AsyncIterator, Hashable, Iterator
@@ -14,12 +15,15 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from pipelines.contracts import EvergreenError
 
+LOG = logging.getLogger(__name__)
 File = tuple[str, int, int]
 """Name, size and modification time (ns)."""
 Look = frozenset[File]
 
 UNSETTLED = (".tmp", ".part")
 REMIND_SECONDS = 60.0
+INBOX_SECONDS = 5.0
+"""Between two lists of an object store, each of which is paid for."""
 NAMED = 100
 """An event names so many files at most: it is kept in Airflow's database."""
 REMEMBERED = 500
@@ -28,13 +32,32 @@ MEMORY = "told"
 QUEUES = {"kafka": "topics", "redis+pubsub": "channels"}
 
 
-def lying(folder: str) -> Look:
-    """Each regular file in a folder that may be ours: no link, no hidden or part file, a name that can be printed."""
+def lying(folder: str, inbox: str | None = None) -> Look:
+    """Each regular file in a folder that may be ours: no link, no hidden or part file, a name that can be printed.
+
+    And each file in an inbox on an object store, where one that cannot be asked now holds none.
+    """
+    found = _arrived(inbox) if inbox else frozenset()
     try:
         with os.scandir(folder) as entries:
-            return frozenset(_files(entries))
+            return found | frozenset(_files(entries))
     except OSError:
+        return found
+
+
+def _arrived(inbox: str) -> Look:
+    from pipelines.stores.objects import Objects
+
+    try:
+        looks = Objects(inbox).looks()
+    except EvergreenError as error:
+        LOG.warning("%s", error)
         return frozenset()
+    return frozenset((name, size, at) for name, size, at in looks if "/" not in name and _ours(name))
+
+
+def _ours(name: str) -> bool:
+    return not name.startswith((".", "-")) and not name.endswith(UNSETTLED) and name.isprintable()
 
 
 def matching(look: Look, pattern: str) -> Look:
@@ -44,7 +67,7 @@ def matching(look: Look, pattern: str) -> Look:
 def _files(entries: Iterator["os.DirEntry[str]"]) -> Iterator[File]:
     for entry in entries:
         name = entry.name
-        if name.startswith((".", "-")) or name.endswith(UNSETTLED) or not name.isprintable():
+        if not _ours(name):
             continue
         try:
             if entry.is_file(follow_symlinks=False):
@@ -86,24 +109,29 @@ class LandingTrigger(BaseEventTrigger):
     """
 
     def __init__(
-        self, folder: str, pattern: str, poll_seconds: float = 0.5, remind_seconds: float = REMIND_SECONDS
+        self,
+        folder: str,
+        pattern: str,
+        poll_seconds: float = 0.5,
+        remind_seconds: float = REMIND_SECONDS,
+        inbox: str | None = None,
     ) -> None:
         super().__init__()
-        self.folder, self.pattern = folder, pattern
+        self.folder, self.pattern, self.inbox = folder, pattern, inbox
         self.poll_seconds, self.remind_seconds = poll_seconds, remind_seconds
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        names = ("folder", "pattern", "poll_seconds", "remind_seconds")
+        names = ("folder", "pattern", "poll_seconds", "remind_seconds", "inbox")
         return f"{type(self).__module__}.{type(self).__qualname__}", {n: getattr(self, n) for n in names}
 
     def shared_stream_key(self) -> Hashable:
-        return "landing", os.path.realpath(self.folder), self.poll_seconds
+        return "landing", os.path.realpath(self.folder), self.poll_seconds, self.inbox
 
     @classmethod
     async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[Look]:
         while True:
-            yield await asyncio.to_thread(lying, kwargs["folder"])
-            await asyncio.sleep(kwargs["poll_seconds"])
+            yield await asyncio.to_thread(lying, kwargs["folder"], kwargs.get("inbox"))
+            await asyncio.sleep(max(kwargs["poll_seconds"], INBOX_SECONDS if kwargs.get("inbox") else 0.0))
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """The same without a triggerer that shares looks."""

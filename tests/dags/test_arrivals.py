@@ -296,3 +296,21 @@ def test_the_sweep_of_every_dataset_can_be_set(monkeypatch: pytest.MonkeyPatch) 
     assert bag.dags
     for dag in bag.dags.values():
         assert "*/20" in dag.timetable.timetable.expression
+
+
+def test_what_arrives_on_an_object_store_is_announced_as_well(tmp_path: Path) -> None:
+    from evergreen_airflow.arrivals import lying
+
+    (tmp_path / "inbox" / "deep").mkdir(parents=True)
+    (tmp_path / "landing").mkdir()
+    for name in (
+        "inbox/flights_1.csv",
+        "inbox/.hidden",
+        "inbox/half.part",
+        "inbox/deep/x.csv",
+        "landing/flights_2.csv",
+    ):
+        (tmp_path / name).write_text("x")
+    found = lying(str(tmp_path / "landing"), str(tmp_path / "inbox"))
+    assert sorted(name for name, _, _ in found) == ["flights_1.csv", "flights_2.csv"]
+    assert lying(str(tmp_path / "landing"), "s9://nobody/speaks") == lying(str(tmp_path / "landing"))

@@ -157,6 +157,7 @@ def test_a_check_refuses_what_it_says(check: tuple[str, str], given: Any) -> Non
         {"alert_urls": "x y"},
         {"lake": "/a*b"},
         {"storage": "ftp://host/x"},
+        {"inbox": "ftp://host/x"},
         {"serving_tls_cert": "/c.pem"},
         {"serving_tls_key": "/k.pem"},
         {"serving_access": "oidc", "serving_oidc_issuer": "https://issuer.example"},
