@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from threading import Lock
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -72,9 +73,7 @@ class Loop(Collector):
 
     def _monitors(self) -> Iterator[Sample]:
         for model in catalog.models():
-            yield from _read(
-                f"monitor of {model}", lambda model=model: models.watched(model, self._stores.files)
-            )  # type: ignore[misc]
+            yield from _read(f"monitor of {model}", partial(models.watched, model, self._stores.files))
 
 
 def _read(what: str, part: Part) -> list[Sample]:
