@@ -3,10 +3,39 @@
 import os
 import shutil
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from pipelines.contracts import EvergreenError
 from pipelines.stores.tracking.records import Records
+
+CLIENTS = {
+    "s3": "boto3",
+    "az": "azure",
+    "abfs": "azure",
+    "abfss": "azure",
+    "wasbs": "azure",
+    "gs": "google.cloud",
+}
+"""What MLflow itself needs to keep files at such an address, by package."""
+
+
+def refuse_without_client(address: str) -> None:
+    """EvergreenError if MLflow lacks what it needs to keep files at an address."""
+    package = CLIENTS.get(urlsplit(address).scheme)
+    if package is not None and not _installed(package):
+        raise EvergreenError(
+            f"MLflow cannot keep model files at {address}: {package} is not installed; install locks/production.txt (for"
+            " S3), set EVERGREEN_TRACKING_URI to an MLflow server that keeps them, or EVERGREEN_ARTIFACT_ROOT to a folder"
+        )
+
+
+def _installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def local(address: str) -> Path | None:

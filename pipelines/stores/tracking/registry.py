@@ -119,6 +119,7 @@ class Tracking:
             return str(found.experiment_id)
         remote = self.settings.mlflow_uri.startswith("http")
         location = None if remote else self.settings.mlflow_artifacts
+        artifacts.refuse_without_client(location or "")
         try:
             return str(self.client.create_experiment(model, artifact_location=location))
         except MlflowException:  # another process made it first

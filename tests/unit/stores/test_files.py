@@ -176,3 +176,17 @@ def test_a_storage_that_nobody_speaks_is_refused(tmp_path: Path) -> None:
         EvergreenError, match=r"EVERGREEN_STORAGE ftp://host/x is at no store that is known.*s3://"
     ):
         Settings(_env_file=None, home=tmp_path, storage="ftp://host/x")
+
+
+def test_what_mlflow_lacks_to_keep_models_at_an_address_is_named_before_anything_is_trained(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from pipelines.stores.tracking import artifacts
+
+    monkeypatch.setattr(artifacts, "find_spec", lambda name: None)
+    with pytest.raises(
+        EvergreenError, match=r"s3://b/m: boto3 is not installed; install locks/production.txt"
+    ):
+        artifacts.refuse_without_client("s3://b/m")
+    for address in ("", "/srv/models", "file:///srv/models", "mlflow-artifacts:/1"):
+        artifacts.refuse_without_client(address)
