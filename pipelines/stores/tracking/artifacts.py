@@ -26,8 +26,9 @@ def refuse_without_client(address: str) -> None:
     package = CLIENTS.get(urlsplit(address).scheme)
     if package is not None and not _installed(package):
         raise EvergreenError(
-            f"MLflow cannot keep model files at {address}: {package} is not installed; install locks/production.txt (for"
-            " S3), set EVERGREEN_TRACKING_URI to an MLflow server that keeps them, or EVERGREEN_ARTIFACT_ROOT to a folder"
+            f"MLflow cannot keep model files at {address}: {package} is not installed; install locks/production.txt"
+            " (for S3), or let EVERGREEN_TRACKING_URI be an MLflow server that keeps them, or EVERGREEN_ARTIFACT_ROOT a"
+            " folder"
         )
 
 
