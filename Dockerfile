@@ -4,11 +4,12 @@ WORKDIR /opt/evergreen
 RUN python -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
 COPY locks/production.txt locks/
-RUN pip install --no-cache-dir --require-hashes -r locks/production.txt
+# The lock is whole. Asked to look for dependencies, pip refuses celery[redis], which the lock names without its extra.
+RUN pip install --no-cache-dir --no-deps --require-hashes -r locks/production.txt
 # docker compose build --build-arg LINEAGE=yes: what tells OpenLineage which data each task read and wrote.
 ARG LINEAGE=
 COPY locks/lineage.txt locks/
-RUN test -z "$LINEAGE" || pip install --no-cache-dir --require-hashes -r locks/lineage.txt
+RUN test -z "$LINEAGE" || pip install --no-cache-dir --no-deps --require-hashes -r locks/lineage.txt
 
 FROM python:3.11-slim-bookworm
 # git: training records the commit it runs at, and asks git for it.

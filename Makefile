@@ -102,6 +102,7 @@ lock:  ## renew the locks after a change of pyproject.toml
 	$(COMPILE) --extra spark -c locks/default.txt -o locks/spark.txt
 	$(COMPILE) --extra onnx -c locks/default.txt -o locks/onnx.txt
 	$(COMPILE) --extra lineage -c locks/default.txt -o locks/lineage.txt
+	$(subst pyproject.toml,,$(COMPILE)) --group manifests -c locks/default.txt -o locks/manifests.txt
 	grep -A200 '^uv==' locks/default.txt | awk 'NR==1 || /^ /{print; next} {exit}' > locks/uv.txt
 
 clean: stop  ## stop, and remove all state

@@ -2,7 +2,7 @@
 
 from airflow.sdk import Asset, AssetOrTimeSchedule, CronTriggerTimetable, dag, get_parsing_context, task
 from evergreen_airflow.notifiers import told
-from evergreen_airflow.stages import START, defaults, form, stage, wall_clock
+from evergreen_airflow.stages import START, defaults, form, pod, stage, wall_clock
 
 from pipelines.catalog import ModelSpec, models
 
@@ -36,7 +36,7 @@ def build(spec: ModelSpec) -> None:
         doc_md=DOC.format(name=spec.name),
     )
     def monitor() -> None:
-        @task
+        @task(executor_config=pod(spec, "monitor"))
         def report(params: dict | None = None) -> dict:
             from pipelines.alerting import happened, watched
             from pipelines.loop import steps
@@ -59,7 +59,7 @@ def build(spec: ModelSpec) -> None:
 
             return stage(steps.archive, spec.name, now=wall_clock())
 
-        @task
+        @task(executor_config=pod(spec, "monitor"))
         def performance() -> str:
             from pipelines.loop import steps
 

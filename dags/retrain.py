@@ -2,7 +2,7 @@
 
 from airflow.sdk import Asset, AssetOrTimeSchedule, CronTriggerTimetable, dag, get_parsing_context, task
 from evergreen_airflow.notifiers import told
-from evergreen_airflow.stages import START, defaults, form, stage, wall_clock, woken_by
+from evergreen_airflow.stages import START, defaults, form, pod, stage, wall_clock, woken_by
 
 from pipelines.catalog import ModelSpec, models
 
@@ -57,25 +57,25 @@ def build(spec: ModelSpec) -> None:
             woken = woken_by(dag_run, triggering_asset_events)
             return stage(steps.plan, spec.name, **asked, now=wall_clock(), woken=woken)
 
-        @task
+        @task(executor_config=pod(spec, "training_set"))
         def training_set(planned: dict) -> dict:
             from pipelines.loop import steps
 
             return stage(steps.training_set, spec.name, planned["as_of"])
 
-        @task
+        @task(executor_config=pod(spec, "train"))
         def train(rows: dict, planned: dict) -> dict:
             from pipelines.loop import steps
 
             return stage(steps.train, spec.name, rows, planned)
 
-        @task
+        @task(executor_config=pod(spec, "rebuild"))
         def rebuild(rows: dict) -> dict:
             from pipelines.loop import steps
 
             return stage(steps.rebuild, spec.name, rows)
 
-        @task
+        @task(executor_config=pod(spec, "evaluate"))
         def evaluate(candidate: dict, rows: dict) -> dict:
             from pipelines.alerting import happened
             from pipelines.loop import steps
@@ -84,7 +84,7 @@ def build(spec: ModelSpec) -> None:
             told(lambda _stores, _now: happened.judged(verdict))
             return verdict
 
-        @task(trigger_rule="none_failed_min_one_success")
+        @task(trigger_rule="none_failed_min_one_success", executor_config=pod(spec, "report"))
         def report(verdict: dict, rows: dict) -> dict:
             from pipelines.loop import steps
 
@@ -96,7 +96,7 @@ def build(spec: ModelSpec) -> None:
 
             return stage(steps.submit, spec.name, verdict)
 
-        @task(outlets=_outlets(spec))
+        @task(outlets=_outlets(spec), executor_config=pod(spec, "promote"))
         def promote(verdict: dict) -> dict:
             from pipelines.alerting import happened
             from pipelines.loop import steps

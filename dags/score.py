@@ -1,7 +1,7 @@
 """score_<model>: every row of a file is asked of the champion, and the answers lie in a Delta table."""
 
 from airflow.sdk import Asset, Param, dag, get_parsing_context, task
-from evergreen_airflow.stages import START, defaults, stage
+from evergreen_airflow.stages import START, defaults, pod, stage
 
 from pipelines.catalog import ModelSpec, models
 
@@ -36,7 +36,7 @@ def build(spec: ModelSpec) -> None:
         doc_md=DOC.format(name=spec.name),
     )
     def score() -> None:
-        @task(outlets=[Asset(f"scores_{spec.name}")])
+        @task(outlets=[Asset(f"scores_{spec.name}")], executor_config=pod(spec, "score"))
         def ask_the_champion(params: dict | None = None) -> list[dict]:
             from pipelines.loop import steps
 

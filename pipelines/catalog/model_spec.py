@@ -25,6 +25,7 @@ from pipelines.catalog.gate_spec import (
     of_task,
 )
 from pipelines.catalog.label_spec import FEWEST_CLASSES, Labels
+from pipelines.catalog.resources_spec import Resources
 from pipelines.catalog.rollout_spec import Rollout
 from pipelines.catalog.search_spec import Search
 from pipelines.catalog.types import NAME, Clock, Cron, Duration, File, Rows, Share, Spec, Unit
@@ -216,6 +217,11 @@ class ModelSpec(File):
         examples=[{"steps": [{"share": 0, "bake": "1h"}, {"share": 0.1, "bake": "6h"}]}],
     )
     monitor: Monitor = Field(description="how the champion is watched")
+    resources: Resources = Field(
+        default_factory=Resources,
+        description="what each stage's task asks for where tasks are pods on Kubernetes",
+        examples=[{"train": {"cpu": 2, "memory": "4Gi"}}],
+    )
 
     @model_validator(mode="before")
     @classmethod

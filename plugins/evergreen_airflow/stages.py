@@ -3,14 +3,17 @@
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
 from typing import Any, TypeVar
 
 from airflow.sdk import Param, get_current_context
+from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.sdk.log import mask_secret
 
 from evergreen_airflow.notifiers import TaskFailed, TaskWell
 from pipelines.acting import acting, acting_as
+from pipelines.catalog import ModelSpec
 from pipelines.contracts import EvergreenError, NothingToDo, TransientError
 from pipelines.settings import settings
 
@@ -74,6 +77,28 @@ def defaults(owner: str) -> dict[str, Any]:
         "on_success_callback": TaskWell(),
         "on_skipped_callback": TaskWell(),
     }
+
+
+def pod(spec: ModelSpec, name: str) -> dict[str, Any]:
+    """The `executor_config` of a stage's task: its pod with what `resources` in spec.yaml asks for it.
+
+    Empty where tasks are no pods, or the spec leaves that stage to the pod template.
+    """
+    need = getattr(spec.resources, name)
+    if need is None or not as_pods():
+        return {}
+    from kubernetes.client import models as k8s  # 868 modules: loaded only where they are of use
+
+    resources = k8s.V1ResourceRequirements(**need.requirements)
+    base = k8s.V1Container(
+        name="base", resources=resources
+    )  # Airflow's name of the one in which the task runs
+    return {"pod_override": k8s.V1Pod(metadata=k8s.V1ObjectMeta(), spec=k8s.V1PodSpec(containers=[base]))}
+
+
+def as_pods() -> bool:
+    """Whether this process's executors make pods of tasks; inside such a pod they make none."""
+    return "KubernetesExecutor" in str(conf.get("core", "executor")) and find_spec("kubernetes") is not None
 
 
 def form() -> dict[str, Param]:

@@ -129,8 +129,9 @@ MODEL: tuple[tuple[str, Direction], ...] = (
     ("monitor.decay.confidence", UP),  # it must be surer before it says so
     ("monitor.decay.*", UP),
     ("monitor.decay", OTHER),
+    ("resources*", no_rule),
 )
-"""Of a model's gate, promotion, answers and monitors; first match. Everything else in a spec.yaml is no rule."""
+"""Of a model's gate, promotion, answers, monitors and pods; first match. Everything else in a spec.yaml is no rule."""
 
 DATASET: tuple[tuple[str, Direction], ...] = (
     ("columns.*.nullable", ON),

@@ -46,8 +46,14 @@ class Keys:
         return path.read_bytes()
 
     def exposed(self) -> list[str]:
-        """What others than the owner could read or replace, each with what to do."""
-        bars = {self.folder: 0o022, self.folder / SIGNING: 0o077, self.folder / AUDIT: 0o077}
+        """What others than the owner could read or replace, each with what to do.
+
+        Where the folder cannot be written, as a mounted Secret of Kubernetes, nothing can be replaced, and the group is
+        how its owner, root, lets this process read.
+        """
+        given = self.folder.exists() and os.statvfs(self.folder).f_flag & os.ST_RDONLY
+        folder, key = (0, 0o007) if given else (0o022, 0o077)
+        bars = {self.folder: folder, self.folder / SIGNING: key, self.folder / AUDIT: key}
         open_to_others = [path for path, bar in bars.items() if path.exists() and path.stat().st_mode & bar]
         return [f"{path} is open to others than its owner; `chmod go= {path}`" for path in open_to_others]
 
@@ -66,8 +72,9 @@ class Keys:
             key = None
         if not isinstance(key, Ed25519PrivateKey):
             raise EvergreenError(f"{path} is no Ed25519 key; put the deployment's signing key there")
-        public = key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
-        _write_once(self.folder / VERIFYING, public)
+        if not (self.folder / VERIFYING).exists():  # keys may be mounted where nobody can write
+            public = key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
+            _write_once(self.folder / VERIFYING, public)
         return key
 
     @cached_property
@@ -91,9 +98,14 @@ class Keys:
 
 def _write_once(path: Path, content: bytes) -> None:
     """Write a file that its owner alone can read, whole; whoever comes first wins."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise EvergreenError(
+            f"{path} is missing and cannot be made: {error.strerror}; put the deployment's key there"
+        ) from None
     try:
         os.write(handle, content)
         os.fsync(handle)

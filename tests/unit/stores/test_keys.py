@@ -1,11 +1,15 @@
 """Rules of the deployment's keys."""
 
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from pipelines.contracts import EvergreenError
+from pipelines.settings import PROJECT
 from pipelines.stores.audit.keys import Keys
 
 
@@ -66,3 +70,34 @@ def test_a_file_that_is_no_key_is_an_error_that_says_what_to_do(tmp_path: Path) 
         Keys(keys.folder).sign(b"this")
     with pytest.raises(EvergreenError, match="is no Ed25519 key"):
         Keys(keys.folder).verifies(b"this", signature)
+
+
+def test_keys_of_a_mount_that_cannot_be_written_sign_and_verify_and_a_missing_one_is_told(
+    tmp_path: Path,
+) -> None:
+    """As Kubernetes mounts a Secret: root's, its group may read, nobody writes."""
+    given, empty = tmp_path / "given", tmp_path / "empty"
+    empty.mkdir()
+    Keys(given).sign(b"x")
+    (given / "audit.key").write_bytes(b"k" * 32)
+    for path in given.iterdir():
+        path.chmod(0o440)
+    given.chmod(0o777)
+    script = """
+import sys; from pathlib import Path; from pipelines.stores.audit.keys import Keys
+keys = Keys(Path(sys.argv[1])); print(keys.verifies(b"x", keys.sign(b"x")), keys.audit == b"k" * 32, keys.exposed())
+try: Keys(Path(sys.argv[2])).sign(b"x")
+except Exception as error: print(type(error).__name__, str(error).removeprefix(sys.argv[2]))
+"""
+    mount = 'for at in "$2" "$3"; do mount --bind "$at" "$at" && mount -o remount,ro,bind "$at"; done && exec "$0" -c "$1" "$2" "$3"'
+    command = ["unshare", "-rm", "sh", "-ec", mount, sys.executable, script, str(given), str(empty)]
+    done = subprocess.run(
+        command, cwd=PROJECT, env=os.environ | {"PYTHONPATH": str(PROJECT)}, capture_output=True, text=True
+    )
+    if done.returncode and not done.stdout:
+        pytest.skip(f"no mount can be made here: {done.stderr[-200:]}")
+    assert done.stdout.splitlines() == [
+        "True True []",
+        "EvergreenError /signing.pem is missing and cannot be made: Read-only file system;"
+        " put the deployment's key there",
+    ]
