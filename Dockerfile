@@ -4,7 +4,7 @@ WORKDIR /opt/evergreen
 RUN python -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
 COPY locks/production.txt locks/
-# The lock is whole. Asked to look for dependencies, pip refuses celery[redis], which the lock names without its extra.
+# The lock is whole: nothing else is looked for.
 RUN pip install --no-cache-dir --no-deps --require-hashes -r locks/production.txt
 # docker compose build --build-arg LINEAGE=yes: what tells OpenLineage which data each task read and wrote.
 ARG LINEAGE=

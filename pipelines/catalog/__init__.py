@@ -21,6 +21,8 @@ from pipelines.catalog.model_spec import ModelSpec as ModelSpec
 from pipelines.catalog.model_spec import Onnx as Onnx
 from pipelines.catalog.model_spec import QuietHours as QuietHours
 from pipelines.catalog.model_spec import RequestField as RequestField
+from pipelines.catalog.resources_spec import Need as Need
+from pipelines.catalog.resources_spec import Resources as Resources
 from pipelines.catalog.rollout_spec import Limits as Limits
 from pipelines.catalog.rollout_spec import Rollout as Rollout
 from pipelines.catalog.rollout_spec import Step as Step

@@ -1,4 +1,4 @@
-"""What a stage's task may take where each task is a pod of its own: processors and memory, in Kubernetes' quantities."""
+"""What a stage's task asks for where each is a pod of its own: processors and memory, in Kubernetes' quantities."""
 
 import re
 from decimal import Decimal, InvalidOperation
@@ -52,7 +52,7 @@ Memory = Annotated[
 
 
 class Need(Spec):
-    """What one task asks of the machine it is put on, both named: half of it would take the other half's default away."""
+    """What one task asks of its machine, both named: one alone would take the other's default away."""
 
     cpu: Processors = Field(
         description="processors that are kept for it; it may use more where they are idle", examples=[2]
@@ -75,7 +75,7 @@ def _stage(does: str) -> Any:
 
 
 class Resources(Spec):
-    """What each stage's task asks for where Airflow runs tasks as pods (KubernetesExecutor); elsewhere nobody reads it."""
+    """What each stage's task asks for under the KubernetesExecutor, which makes it a pod; elsewhere nobody reads it."""
 
     training_set: Need | None = _stage("joins labels with features")
     train: Need | None = _stage("fits, logs and registers the candidate")

@@ -15,6 +15,7 @@ HOME = tempfile.mkdtemp(prefix="evergreen-pods-")
 os.environ.update(
     AIRFLOW_HOME=HOME,
     AIRFLOW__CORE__EXECUTOR=EXECUTOR,
+    AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT="600",
     AIRFLOW__CORE__LOAD_EXAMPLES="False",
     AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{HOME}/airflow.db",
 )
@@ -25,10 +26,9 @@ def read_dags() -> list[Any]:
     from airflow.dag_processing.dagbag import DagBag
 
     from pipelines import catalog
-    from pipelines.catalog.resources_spec import Resources
     from pipelines.settings import PROJECT
 
-    said = Resources.model_validate(json.loads(RESOURCES))
+    said = catalog.Resources.model_validate(json.loads(RESOURCES))
     spec = catalog.model("flight_delays").model_copy(update={"resources": said})
     catalog.models = lambda: {spec.name: spec}
     bag = DagBag(str(PROJECT / "dags"))

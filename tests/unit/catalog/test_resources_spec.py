@@ -1,5 +1,6 @@
 """What a stage's task asks for is what Kubernetes understands, or is refused with line and remedy."""
 
+import json
 from decimal import Decimal
 from pathlib import Path
 
@@ -7,9 +8,9 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
-from pipelines.catalog import ModelSpec, read_spec
-from pipelines.catalog.resources_spec import Need, Resources
+from pipelines.catalog import ModelSpec, Need, Resources, read_spec
 from pipelines.contracts import EvergreenError
 from pipelines.settings import PROJECT
 
@@ -31,7 +32,7 @@ def test_processors_mean_the_same_however_they_are_written(thousandths: int) -> 
 
 @pytest.mark.parametrize("cpu", [0, -1, True, None, "", "two", "1.5m", "0m", 0.0001, float("nan"), "inf"])
 def test_what_is_no_number_of_processors_is_refused(cpu: object) -> None:
-    with pytest.raises(ValueError, match="processors such as 2, 0.5 or 500m"):
+    with pytest.raises(ValueError, match=r"processors such as 2, 0.5 or 500m"):
         Need(cpu=cpu, memory="1Gi")  # type: ignore[arg-type]
 
 
@@ -88,10 +89,6 @@ def test_a_stage_or_amount_that_nobody_knows_is_refused_with_its_line(
 
 
 def test_the_published_schema_takes_and_refuses_as_the_types_do() -> None:
-    import json
-
-    from jsonschema import Draft202012Validator
-
     whole = json.loads((PROJECT / "docs" / "reference" / "spec.schema.json").read_text())
     schema = Draft202012Validator({"$ref": "#/$defs/Need", "$defs": whole["$defs"]})
     for cpu in (2, 0.5, "500m", "2", "1.5"):

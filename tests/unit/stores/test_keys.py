@@ -89,11 +89,13 @@ keys = Keys(Path(sys.argv[1])); print(keys.verifies(b"x", keys.sign(b"x")), keys
 try: Keys(Path(sys.argv[2])).sign(b"x")
 except Exception as error: print(type(error).__name__, str(error).removeprefix(sys.argv[2]))
 """
-    mount = 'for at in "$2" "$3"; do mount --bind "$at" "$at" && mount -o remount,ro,bind "$at"; done && exec "$0" -c "$1" "$2" "$3"'
+    mount = """
+for at in "$2" "$3"; do mount --bind "$at" "$at"; mount -o remount,ro,bind "$at"; done
+exec "$0" -c "$1" "$2" "$3"
+"""
     command = ["unshare", "-rm", "sh", "-ec", mount, sys.executable, script, str(given), str(empty)]
-    done = subprocess.run(
-        command, cwd=PROJECT, env=os.environ | {"PYTHONPATH": str(PROJECT)}, capture_output=True, text=True
-    )
+    told = os.environ | {"PYTHONPATH": str(PROJECT)}
+    done = subprocess.run(command, cwd=PROJECT, env=told, capture_output=True, text=True)
     if done.returncode and not done.stdout:
         pytest.skip(f"no mount can be made here: {done.stderr[-200:]}")
     assert done.stdout.splitlines() == [
