@@ -12,7 +12,17 @@ from pipelines.catalog import datasets, models
 from pipelines.contracts import EvergreenError
 from tests.dags.conftest import PROJECT
 
-HEAVY = {"pandas", "sklearn", "mlflow", "feast", "great_expectations", "evidently", "duckdb", "deltalake", "kubernetes"}
+HEAVY = {
+    "pandas",
+    "sklearn",
+    "mlflow",
+    "feast",
+    "great_expectations",
+    "evidently",
+    "duckdb",
+    "deltalake",
+    "kubernetes",
+}
 
 
 def test_there_is_one_dag_per_catalog_entry_with_a_plain_name(dags: dict) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 from pipelines.settings import PROJECT
 
 HEAVY = (
-    "airflow", "deltalake", "duckdb", "evidently", "fairlearn", "fastapi", "feast", "great_expectations", "kubernetes", "matplotlib",
-    "mlflow", "numpy", "optuna", "pandas", "pyarrow", "pyspark", "scipy", "sklearn", "skops", "sqlglot", "uvicorn",
+    "airflow", "deltalake", "duckdb", "evidently", "fairlearn", "fastapi", "feast", "great_expectations", "kubernetes",
+    "matplotlib", "mlflow", "numpy", "optuna", "pandas", "pyarrow", "pyspark", "scipy", "sklearn", "skops", "sqlglot",
+    "uvicorn",
 )  # fmt: skip
 COLUMNS = (
     "pipelines.features.compute", "pipelines.features.dialects", "pipelines.features.engines",
