@@ -7,6 +7,11 @@ from pipelines.catalog import DatasetSpec
 from pipelines.reading.staging import BAD, COPIES, LANDED, Staging, landed_schema
 from pipelines.stores import Stores
 
+HOUR = 3_600_000_000
+"""In microseconds, as is"""
+SINCE_1900 = 613_608 * HOUR
+"""the time from 1900 to 1970."""
+
 
 def set_copies_aside(spec: DatasetSpec, staged: Staging) -> None:
     """Keeps one of equal rows; of rows with one key that differ, none: they are bad."""
@@ -68,7 +73,9 @@ def set_known_aside(
 def profile(spec: DatasetSpec, staged: Staging) -> dict[str, float]:
     """What later batches are held against: rows, hours with rows, means, and shares that are filled."""
     numbers = [name for name, column in spec.columns.items() if column.type in ("integer", "float")]
-    parts = ['count(*) AS "rows"', f"""count(DISTINCT date_trunc('hour', "{spec.event_time}")) AS "hours\""""]
+    # Counted from 1900, before which no time counts: `//` cuts towards zero. date_trunc asks a calendar of each row.
+    hour = f'(epoch_us("{spec.event_time}") + {SINCE_1900}) // {HOUR}'
+    parts = ['count(*) AS "rows"', f'count(DISTINCT {hour}) AS "hours"']
     parts += [f'avg("{name}") AS "{name}_mean"' for name in numbers]
     parts += [f'avg(("{name}" IS NOT NULL)::INT) AS "{name}_filled"' for name in spec.columns]
     cursor = staged.connection.execute(f"SELECT {', '.join(parts)} FROM {LANDED}")

@@ -43,9 +43,12 @@ class Staging:
         driver = self._engine.raw_connection().driver_connection
         self.connection: duckdb.DuckDBPyConnection = driver.execute("SET TimeZone = 'UTC'")  # type: ignore[union-attr]
         self._file = folder / "landed.parquet"
-        # Written once and read a few times: DuckDB's own tables cost more to fill than to read.
+        # Written once and read a few times: DuckDB's own tables cost more to fill than to read. Texts repeat, so
+        # a dictionary of them is cheaper to write and to judge than the texts; numbers and times do not.
+        schema = landed_schema(spec)
+        texts = [field.name for field in schema if pa.types.is_string(field.type)]
         self._writer = pq.ParquetWriter(
-            self._file, landed_schema(spec), compression="lz4", use_dictionary=False, write_statistics=False
+            self._file, schema, compression="lz4", use_dictionary=texts, write_statistics=False
         )
         self.execute(TABLES)
 

@@ -8,7 +8,14 @@ from typing import Any, cast
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
-from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
+from deltalake import (
+    ColumnProperties,
+    CommitProperties,
+    DeltaTable,
+    Transaction,
+    WriterProperties,
+    write_deltalake,
+)
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
@@ -24,7 +31,7 @@ ARROW = {
     "timestamp": pa.timestamp("us", tz="UTC"),
 }
 ATTEMPTS = 10
-WRITING = WriterProperties(max_row_group_size=131_072)
+ROW_GROUP = 131_072
 """Row groups small enough that a writer holds tens of megabytes, not hundreds."""
 ORDER = "order"
 """The transaction id that all commits to a version share, so that of two racing ones only the first goes through."""
@@ -210,7 +217,7 @@ class Tables:
         if txns:
             how["commit_properties"] = CommitProperties(app_transactions=txns)
         try:
-            write_deltalake(table, data, writer_properties=WRITING, **how)
+            write_deltalake(table, data, writer_properties=_writing(data.schema), **how)
         except CommitFailedError:
             return False
         table.update_incremental()
@@ -224,6 +231,16 @@ def rows_of(table: DeltaTable) -> pads.Dataset:
     folder = local(table.table_uri)
     found = SubTreeFileSystem(str(folder), LocalFileSystem()) if folder is not None else None
     return table.to_pyarrow_dataset(filesystem=found)
+
+
+def _writing(schema: pa.Schema) -> WriterProperties:
+    """How rows are written: a dictionary of texts, which repeat; of numbers and times it costs more than it saves."""
+    texts = {field.name: ColumnProperties(dictionary_enabled=True) for field in schema if _is_text(field.type)}
+    return WriterProperties(
+        max_row_group_size=ROW_GROUP,
+        default_column_properties=ColumnProperties(dictionary_enabled=False),
+        column_properties=texts or None,
+    )
 
 
 def _is_text(kind: pa.DataType) -> bool:
