@@ -78,7 +78,8 @@ class Volume:
     def _say(self, day: Any, left: int, seconds: float) -> None:
         done = 1 - left / self.rows
         self._console.print(
-            f"{self.rows:,} rows: {done:.0%}, {day}; about {timedelta(seconds=round(seconds))} left", style="dim"
+            f"{self.rows:,} rows: {done:.0%}, {day}; about {timedelta(seconds=round(seconds))} left",
+            style="dim",
         )
 
     def total(self, side: str, stage: str, what: str) -> float:
@@ -122,7 +123,9 @@ def rates(sizes: list[Volume]) -> Table:
             for size, wall, cpu in zip(sizes, took["wall"], took["cpu"], strict=True)
         ]
         title = "of it, validate" if stage == "validate" else stage
-        shown.add_row(title, *cells, *(slope([s.rows for s in sizes], took[what]) for what in ("wall", "cpu")))
+        shown.add_row(
+            title, *cells, *(slope([s.rows for s in sizes], took[what]) for what in ("wall", "cpu"))
+        )
     shown.add_row("peak MB (above the imports)", *(_memory(*size.memory("ours")) for size in sizes), "", "")
     return shown
 
@@ -160,10 +163,14 @@ def _memory(peak: float, base: float) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=list(SIZES))
-    parser.add_argument("--against", type=int, nargs="*", help="the sizes that the others do too; the last if left out")
+    parser.add_argument(
+        "--against", type=int, nargs="*", help="the sizes that the others do too; the last if left out"
+    )
     parser.add_argument("--base", help="a commit whose ingestion is run beside")
     parser.add_argument("--day-rows", type=int, default=100_000, help="rows in each day's file")
-    parser.add_argument("--every", type=int, default=10, help="days after which features and drift are computed")
+    parser.add_argument(
+        "--every", type=int, default=10, help="days after which features and drift are computed"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, default=PROJECT / "var" / "bench-volume")
     asked = parser.parse_args()

@@ -16,7 +16,11 @@ MOST = NUMBERS * 60
 """So many rows a day have different keys."""
 COPIED = 5000
 """Of so many rows one comes twice."""
-BROKEN = {"departure_delay": (0, 10, "'9999'"), "distance": (10, 15, "'unknown'"), "origin": (15, 17, "'XXX'")}
+BROKEN = {
+    "departure_delay": (0, 10, "'9999'"),
+    "distance": (10, 15, "'unknown'"),
+    "origin": (15, 17, "'XXX'"),
+}
 """Of ten thousand rows, those from and up to which get this value: two that break a rule, and one that is no number."""
 TIMES = ("scheduled_departure", "scheduled_arrival", "available_at")
 
@@ -48,11 +52,13 @@ def write(day: date, rows: int, seed: int, path: Path, connection: "duckdb.DuckD
 
 def _columns(day: date) -> str:
     """The file's columns as texts: the row's own clock on this day, a number of its own, here and there a fault."""
-    leaves = f"(TIMESTAMPTZ '{day}' + to_hours(hour(scheduled_departure)) + to_minutes((i // {NUMBERS})::INT))"
+    leaves = (
+        f"(TIMESTAMPTZ '{day}' + to_hours(hour(scheduled_departure)) + to_minutes((i // {NUMBERS})::INT))"
+    )
     columns = {name: f'"{name}"' for name in ("carrier", "flight", "origin", "dest", "tailnum")}
     columns["flight"] = f"1 + i % {NUMBERS}"
     for name in TIMES:
-        moved = f"{leaves} + (\"{name}\" - scheduled_departure)"
+        moved = f'{leaves} + ("{name}" - scheduled_departure)'
         columns[name] = f"strftime({moved}, '%Y-%m-%dT%H:%M:%SZ')"
     columns |= {name: f'"{name}"' for name in ("distance", "departure_delay", "arrival_delay")}
     for name, (low, high, value) in BROKEN.items():

@@ -97,7 +97,9 @@ def checkout_of(commit: str, folder: Path) -> Path:
     path = folder / f"base-{found[:12]}"
     if not path.exists():
         subprocess.run(["git", "worktree", "prune"], cwd=PROJECT, check=True)
-        subprocess.run(["git", "worktree", "add", "-q", "--detach", str(path), found], cwd=PROJECT, check=True)
+        subprocess.run(
+            ["git", "worktree", "add", "-q", "--detach", str(path), found], cwd=PROJECT, check=True
+        )
     return path
 
 

@@ -53,7 +53,9 @@ class Stages:
         untaken = [name for name in names if name not in ended or not ended[name].state.taken]
         if untaken:
             raise SystemExit(f"{untaken[0]} was not taken in: {ended[untaken[0]].reason if ended else ''}")
-        counts = {n: sum(getattr(b, n) for b in ended.values()) for n in ("silver", "quarantined", "superseded")}
+        counts = {
+            n: sum(getattr(b, n) for b in ended.values()) for n in ("silver", "quarantined", "superseded")
+        }
         return {**took, "rows": sum(b.parsed for b in ended.values()), "found": counts}
 
     def features(self, until: str, **_: Any) -> dict[str, Any]:
@@ -88,7 +90,11 @@ class Stages:
         silver = self.stores.tables.silver(self.spec)
         asked = (time_of >= since) & (time_of < until)
         for batch in silver.scanner(
-            [*KINDS, self.spec.event_time], filter=asked, batch_size=ROWS, batch_readahead=2, fragment_readahead=1
+            [*KINDS, self.spec.event_time],
+            filter=asked,
+            batch_size=ROWS,
+            batch_readahead=2,
+            fragment_readahead=1,
         ).to_batches():
             if batch.num_rows:
                 new.merge(_taken(batch, self.spec.event_time))

@@ -282,9 +282,7 @@ def _written(
             rows = _rows(staged, query, kinds)
             stores.tables.append(layer, batch.dataset, rows, f"{txn}.{claim.token}.{count}")
             done[table] = count
-    columns = ", ".join(f'"{name}"' for name in silver_schema(staged.spec).names)
-    query = f"SELECT {columns} FROM (SELECT *, '{batch.digest}' AS _batch FROM {LANDED})"
-    rows = _rows(staged, query, silver_schema(staged.spec))
+    rows = Stream(silver_schema(staged.spec), lambda: staged.kept(batch.digest))
     return stores.tables.append("silver", batch.dataset, rows, txn, claim.token, base)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import sqlalchemy as sa
@@ -96,10 +97,34 @@ class Staging:
         query = rows + (f" WHERE _line NOT IN ({gone})" if gone else "")
         self.execute(f"CREATE OR REPLACE VIEW {LANDED} AS {query}")
 
+    def kept(self, batch: str) -> pa.RecordBatchReader:
+        """The rows of `landed` as silver holds them, of this batch, in the file's order."""
+        schema, gone = silver_schema(self.spec), self._gone()
+        return pa.RecordBatchReader.from_batches(schema, _of_batch(self._file, batch, gone, schema))
+
+    def _gone(self) -> "np.ndarray[Any, Any]":
+        """The lines that are no longer in play, ascending."""
+        lines = " UNION ALL ".join(f"SELECT line FROM {table}" for table in (BAD, COPIES, OTHERS))
+        return np.asarray(self.connection.execute(f"FROM ({lines}) ORDER BY line").fetchnumpy()["line"])
+
     def reader(self, query: str, schema: pa.Schema) -> pa.RecordBatchReader:
         """A query's rows as a stream of the schema."""
         rows = self.connection.cursor().execute(query).to_arrow_reader(WRITE_ROWS)
         return pa.RecordBatchReader.from_batches(schema, (batch.cast(schema) for batch in rows))
+
+
+def _of_batch(
+    path: Path, batch: str, gone: "np.ndarray[Any, Any]", schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
+    """A file's rows without some lines, under the name of their batch. Arrow hands them on; SQL would copy each."""
+    with pq.ParquetFile(path) as file:
+        for rows in file.iter_batches(WRITE_ROWS):
+            lines = rows["_line"].to_numpy()
+            near = gone[np.searchsorted(gone, lines.min()) : np.searchsorted(gone, lines.max(), "right")]
+            kept = rows.filter(pa.array(~np.isin(lines, near))) if len(near) else rows
+            name = pa.repeat(pa.scalar(batch, pa.string()), kept.num_rows)
+            columns = [name if field.name == "_batch" else kept[field.name] for field in schema]
+            yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def landed_schema(spec: DatasetSpec) -> pa.Schema:

@@ -235,7 +235,9 @@ def rows_of(table: DeltaTable) -> pads.Dataset:
 
 def _writing(schema: pa.Schema) -> WriterProperties:
     """How rows are written: a dictionary of texts, which repeat; of numbers and times it costs more than it saves."""
-    texts = {field.name: ColumnProperties(dictionary_enabled=True) for field in schema if _is_text(field.type)}
+    texts = {
+        field.name: ColumnProperties(dictionary_enabled=True) for field in schema if _is_text(field.type)
+    }
     return WriterProperties(
         max_row_group_size=ROW_GROUP,
         default_column_properties=ColumnProperties(dictionary_enabled=False),

@@ -45,7 +45,10 @@ class OneScan:
         self._counted: dict[Any, Counted] = {}
 
     def resolve_metrics(
-        self, metrics_to_resolve: Iterable[Any], metrics: Metrics | None = None, runtime_configuration: Any = None
+        self,
+        metrics_to_resolve: Iterable[Any],
+        metrics: Metrics | None = None,
+        runtime_configuration: Any = None,
     ) -> dict[Any, Any]:
         """The values of GX's metrics by their ids, as its engine would give them."""
         asked = list(metrics_to_resolve)
@@ -78,7 +81,10 @@ class OneScan:
             filters = self._filters(dict(*domain[:1], **domain[1]))
             if filters is not None and _plain(failing):
                 counted.append(condition)
-                parts += [sa.func.count().filter(sa.and_(sa.true(), *each)) for each in (filters, [*filters, failing])]
+                parts += [
+                    sa.func.count().filter(sa.and_(sa.true(), *each))
+                    for each in (filters, [*filters, failing])
+                ]
         if not counted:
             return
         try:
