@@ -1,5 +1,6 @@
 .DEFAULT_GOAL := help
 .PHONY: help run stop test check check-boards docs format lock clean install spark onnx lineage objects bench-ingest bench-drift bench-features bench-loop bench-models bench-own bench-serving bench-start
+.PHONY: help run stop test check check-boards docs format lock clean install spark onnx lineage bench-ingest bench-drift bench-features bench-loop bench-models bench-own bench-serving bench-start bench-volume
 
 ROWS ?= 300000 3000000
 ROUNDS ?= 5
@@ -63,6 +64,9 @@ bench-drift: $(READY)  ## drift of many rows against Evidently, and ten million 
 
 bench-loop: $(READY)  ## landed files to the new champion served, another commit against this one; ROUNDS=5 BASE=c57b43e
 	@$(BIN)/python -m benchmarks.loop --rounds $(ROUNDS) --base $(BASE) $(LOOP)
+
+bench-volume: $(READY)  ## days of flights through ingestion, features and drift, in sizes, beside pandas; ROWS="300000 1000000 3000000" VOLUME="--base abde78b"
+	@$(BIN)/python -m benchmarks.volume $(if $(filter file,$(origin ROWS)),,--rows $(ROWS)) $(VOLUME)
 
 bench-models: $(READY)  ## the catalog and Airflow's DAG files with many models, one of them broken; MODELS="10 100 1000"
 	@$(BIN)/python -m benchmarks.many_models --models $(MODELS)

@@ -1,7 +1,7 @@
 """Days of generated flights through ingestion, Great Expectations, features and drift, in several sizes.
 
-Prints rows a second of each stage, how time grows with rows (the slope on log-log axes; 1 is in proportion), and the
-peak of memory. One size is also done by pandas, stock Great Expectations and Parquet, and by another commit's ingestion,
+Prints rows a second of each stage, how time grows with rows (the slope on log-log axes; 1 is in proportion), and
+the peak of memory. One size is also done by pandas, stock Great Expectations and Parquet, and by another commit's ingestion,
 day by day by turns, each in a process of its own; what they accept and refuse must be equal. A run that was ended goes
 on where it was when it is started again with the same folder.
 """
@@ -180,7 +180,8 @@ def main() -> None:
     for size in sizes:
         size.run()
     console.print(rates(sizes))
-    if not all([beside(size, console) for size in sizes if len(size.sides) > 1]):
+    found = [beside(size, console) for size in sizes if len(size.sides) > 1]
+    if not all(found):
         raise SystemExit(1)
 
 

@@ -1,4 +1,4 @@
-"""Days of flights, as many rows as are asked for: drawn from the real ones by a seed, some of them broken or doubled."""
+"""Days of flights, as many rows as are asked for: drawn from the real ones by a seed, some broken or doubled."""
 
 from datetime import date, timedelta
 from pathlib import Path
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 FIRST = date(2013, 1, 1)
 NUMBERS = 9999
-"""How many flight numbers there are; the next as many rows of a day leave a minute later, so that each key comes once."""
+"""So many flight numbers there are. The next as many rows of a day leave a minute later: each key comes once."""
 MOST = NUMBERS * 60
 """So many rows a day have different keys."""
 COPIED = 5000

@@ -62,7 +62,7 @@ class Side:
 
 
 class Record:
-    """What each step took, a line of JSON each, on disk before the next one begins: a run that is ended goes on here."""
+    """What each step took, a line of JSON each, on disk before the next begins: a run that was ended goes on here."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -1,6 +1,6 @@
 """One checkout's stages on days of flights: a line of JSON on standard input asks, a line on standard output answers.
 
-It is run as a script with a checkout first on the path, loads that checkout's code only, and is warm before it is asked.
+It is run as a script with a checkout first on the path, loads that checkout's code only, and is warm when asked.
 """
 
 import json
@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ class Stages:
         from pipelines.ingestion.ingest import ingest_dataset
 
         names = [Path(file).name for file in files]
-        known = {b.name for b in self.stores.ledger.batches() if b.state.ended} if self.stores else set()
+        known = {b.name for b in self.stores.ledger.batches() if b.state.ended}
         for file in files:
             if Path(file).name not in known:
                 beside = self.landing / f".{Path(file).name}.tmp"
@@ -67,10 +68,8 @@ class Stages:
 
         def work() -> None:
             nonlocal made
-            try:
+            with suppress(NothingToDo):  # a run that was ended before came as far
                 made = sum(compute(datetime.fromisoformat(until), self.stores).rows.values())
-            except NothingToDo:  # a run that was ended before came as far
-                pass
 
         return {**measured(work), "found": {"feature rows": made}}
 

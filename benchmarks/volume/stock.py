@@ -102,4 +102,5 @@ def _sum(found: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    sys.path.remove(str(Path(__file__).parent))
     main()
