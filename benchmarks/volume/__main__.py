@@ -1,9 +1,9 @@
 """Days of generated flights through ingestion, Great Expectations, features and drift, in several sizes.
 
 Prints rows a second of each stage, how time grows with rows (the slope on log-log axes; 1 is in proportion), and
-the peak of memory. One size is also done by pandas, stock Great Expectations and Parquet, and by another commit's ingestion,
-day by day by turns, each in a process of its own; what they accept and refuse must be equal. A run that was ended goes
-on where it was when it is started again with the same folder.
+the peak of memory. One size is also done by pandas, stock Great Expectations and Parquet, and by another commit's
+ingestion, day by day by turns, each in a process of its own; what they accept and refuse must be equal. A run that was
+ended goes on where it was when it is started again with the same folder.
 """
 
 import argparse

@@ -240,6 +240,7 @@ def _writing(schema: pa.Schema) -> WriterProperties:
     }
     return WriterProperties(
         max_row_group_size=ROW_GROUP,
+        compression="SNAPPY",
         default_column_properties=ColumnProperties(dictionary_enabled=False),
         column_properties=texts or None,
     )
