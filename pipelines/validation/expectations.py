@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from pipelines.validation.one_scan import OneScan
-
 
 def gx() -> Any:
     """The library, without a word to anybody, and without Spark: importing that takes a fifth of the time."""
@@ -52,7 +50,12 @@ def batch_of(url: str, config: Mapping[str, Any], table: str) -> Iterator[Any]:
 
 @contextmanager
 def _kept(source: Any) -> Iterator[None]:
-    """One connection for all of GX's queries: it closes them before it fetches, which DuckDB does not survive."""
+    """One connection for all of GX's queries: it closes them before it fetches, which DuckDB does not survive.
+
+    What it asks of single rows is answered by one scan.
+    """
+    from pipelines.validation.one_scan import OneScan
+
     execution = source.get_execution_engine()
     with execution.engine.connect() as connection:
         connection.exec_driver_sql("SET TimeZone = 'UTC'")

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.pool import StaticPool
 
-from pipelines.validation import expectations
+from pipelines.validation import one_scan
 from pipelines.validation.expectations import batch_of, gx
 
 ROWS = {
@@ -116,7 +116,7 @@ def test_great_expectations_says_the_same_with_one_scan_and_alone(
     url: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours = said(url, kind)
-    monkeypatch.setattr(expectations, "OneScan", Alone)
+    monkeypatch.setattr(one_scan, "OneScan", Alone)
     alone = said(url, kind)
     assert len(ours) == len(ASKED)
     for mine, theirs in zip(ours, alone, strict=True):
