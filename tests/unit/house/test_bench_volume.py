@@ -26,7 +26,7 @@ def test_a_day_is_the_same_bytes_again_with_few_rows_broken_and_few_doubled(tmp_
     assert set(rows[0]) == set(spec.columns)
     keys = Counter(tuple(row[name] for name in spec.key) for row in rows)
     assert sum(count - 1 for count in keys.values()) == ROWS // flights.COPIED
-    broken = [row for row in rows if "9999" == row["departure_delay"] or row["distance"] == "unknown"]
+    broken = [row for row in rows if row["departure_delay"] == "9999" or row["distance"] == "unknown"]
     assert 0 < len(broken) < ROWS / 100
 
 
