@@ -6,6 +6,7 @@ As a person would who must know which rows are bad: GX's summary first, its comp
 import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +92,12 @@ def main() -> None:
     for line in sys.stdin:
         found: list[dict[str, Any]] = []
         files = json.loads(line)["files"]
-        took = measured(lambda files=files, found=found: found.extend(stock.take(Path(f)) for f in files))
+        took = measured(partial(_take, stock, files, found))
         print(json.dumps({**took, **_sum(found)}), flush=True)
+
+
+def _take(stock: Stock, files: list[str], found: list[dict[str, Any]]) -> None:
+    found += [stock.take(Path(file)) for file in files]
 
 
 def _sum(found: list[dict[str, Any]]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from sqlalchemy.pool import StaticPool
 from pipelines.validation import one_scan
 from pipelines.validation.expectations import batch_of, gx
 
-ROWS = {
+ROWS: dict[str, list[tuple[Any, ...]]] = {
     "every row is sound": [(1, 1, 2, "aa"), (2, 2, 2, "bb"), (3, 3, 5, "cc")],
     "some rows fail": [
         (1, 900, 2, "aaa"),
@@ -24,7 +24,7 @@ ROWS = {
     "values are missing": [(1, None, 2, None), (2, 5, None, None), (3, None, None, None)],
 }
 PAIR = {"column_A": "b", "column_B": "a", "or_equal": True}
-ASKED = [
+ASKED: list[tuple[str, dict[str, Any]]] = [
     ("expect_column_values_to_be_between", {"column": "a", "min_value": 0, "max_value": 10}),
     ("expect_column_values_to_be_between", {"column": "a", "min_value": 0, "max_value": 10, "mostly": 0.5}),
     ("expect_column_value_lengths_to_equal", {"column": "w", "value": 2}),
