@@ -155,15 +155,20 @@ def call(module: ModuleType, asked: dict[str, Any]) -> Callable[[], Any]:
     return lambda: function(*asked["args"], **asked.get("named", {}))
 
 
-def main() -> None:
+def checkout() -> ModuleType:
+    """The steps of the checkout in whose folder this runs, and all that its scheduler holds."""
+    told()
+    return preloaded()
+
+
+def answering(loaded: Callable[[], ModuleType]) -> None:
+    """Load a module of steps, say which there are and what loading took, and run what is asked until nobody asks."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what a library prints is no answer
     adopting()
-    told()
-    module = preloaded()
-    print(
-        json.dumps({"steps": [name for name in dir(module) if callable(getattr(module, name))]}), file=answers
-    )
+    module = loaded()
+    names = [name for name in dir(module) if callable(getattr(module, name))]
+    print(json.dumps({"steps": names, "cpu": time.process_time()}), file=answers)
     for line in sys.stdin:
         found = measured([call(module, asked) for asked in json.loads(line)])
         print(json.dumps(found), file=answers)
@@ -172,4 +177,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     sys.path.pop(0)  # this folder's modules are none of the checkout's
-    main()
+    answering(checkout)

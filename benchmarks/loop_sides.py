@@ -63,6 +63,7 @@ class Side:
         self.name, self.checkout, self.home = name, checkout, home
         self.port = free_port()
         self.kept = 0.0
+        self.began = 0.0
         self.steps: frozenset[str] = frozenset()
         self.took: dict[str, Took] = {}
         self._driver: subprocess.Popen[str] | None = None
@@ -77,7 +78,7 @@ class Side:
         self.landing.mkdir(parents=True, exist_ok=True)
         log = self.home.with_suffix(".log").open("a")
         self._driver = subprocess.Popen(
-            [str(self._python), str(DRIVER)],
+            self._command(),
             cwd=self.checkout,
             env=self._environment(),
             stdin=subprocess.PIPE,
@@ -85,7 +86,8 @@ class Side:
             stderr=log,
             text=True,
         )
-        self.steps = frozenset(self._said()["steps"])
+        said = self._said()
+        self.steps, self.began = frozenset(said["steps"]), float(said["cpu"])
 
     def serve(self) -> None:
         """Start serving, and wait until it answers."""
@@ -153,6 +155,9 @@ class Side:
         except (urllib.error.URLError, TimeoutError, ConnectionError):
             return None
         return None if found is None else int(found)
+
+    def _command(self) -> list[str]:
+        return [str(self._python), str(DRIVER)]
 
     @property
     def _python(self) -> Path:
