@@ -1,9 +1,11 @@
 .DEFAULT_GOAL := help
 .PHONY: help run stop test check check-boards docs format lock clean install spark onnx lineage objects bench-ingest bench-drift bench-features bench-loop bench-models bench-own bench-serving bench-start
 .PHONY: help run stop test check check-boards docs format lock clean install spark onnx lineage bench-ingest bench-drift bench-features bench-loop bench-models bench-own bench-serving bench-start bench-volume
+.PHONY: help run stop test check check-boards docs format lock clean install spark onnx lineage bench-ingest bench-drift bench-features bench-loop bench-models bench-own bench-replay bench-serving bench-start
 
 ROWS ?= 300000 3000000
 ROUNDS ?= 5
+DAYS ?= 30
 MODELS ?= 10 100 1000
 BASE ?= c57b43e
 
@@ -67,6 +69,8 @@ bench-loop: $(READY)  ## landed files to the new champion served, another commit
 
 bench-volume: $(READY)  ## days of flights through ingestion, features and drift, in sizes, beside pandas; ROWS="300000 1000000 3000000" VOLUME="--base abde78b"
 	@$(BIN)/python -m benchmarks.volume $(if $(filter file,$(origin ROWS)),,--rows $(ROWS)) $(VOLUME)
+bench-replay: $(READY)  ## thirty days of the loop as the tools' tutorials write it, against ours; DAYS=30 REPLAY="--fresh --before 31"
+	@$(BIN)/python -m benchmarks.replay --days $(DAYS) $(REPLAY)
 
 bench-models: $(READY)  ## the catalog and Airflow's DAG files with many models, one of them broken; MODELS="10 100 1000"
 	@$(BIN)/python -m benchmarks.many_models --models $(MODELS)

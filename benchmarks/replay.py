@@ -47,7 +47,9 @@ def same(stock: Day, ours: Day) -> dict[str, Any]:
     """How many labels are equal, and the share of feature values that are; Unequal if rows or labels differ."""
     for name, rows in stock["accepted"].items():
         if ours["accepted"].get(name) != rows:
-            raise Unequal(f"{name}: {rows} rows accepted by the stock side and {ours['accepted'].get(name)} by ours")
+            raise Unequal(
+                f"{name}: {rows} rows accepted by the stock side and {ours['accepted'].get(name)} by ours"
+            )
     theirs, mine = labels(stock), labels(ours)
     if not len(mine):
         raise Unequal("there is no label to compare")
@@ -147,7 +149,8 @@ def line(day: str, done: dict[str, Any]) -> str:
         f"{name} {took['cpu']:5.1f} cpu s {took['wall']:5.1f} s ({done[name]['said']})"
         for name, took in (("stock", stock), ("ours", ours))
     ]
-    return f"{day}: {each[0]}; {each[1]}; {ratio}; {equal['labels']:,} equal labels, features {equal['alike']:.1%} alike"
+    alike = f"{equal['labels']:,} equal labels, features {equal['alike']:.1%} alike"
+    return "; ".join([f"{day}: {each[0]}", each[1], ratio, alike])
 
 
 def summed(found: dict[str, Any], side: str) -> dict[str, dict[str, float]]:
@@ -217,7 +220,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what runs beside us is ended
     console = Console(width=140, stderr=asked.json)
     try:
-        found = compare(asked, lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True))
+        found = compare(
+            asked, lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True)
+        )
     except Unequal as error:
         console.print(f"THE SIDES DIFFER. {error}", markup=False)
         sys.exit(1)

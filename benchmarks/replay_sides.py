@@ -97,7 +97,10 @@ class Stock(Replayed):
         return [str(self._python), "-m", "benchmarks.stock_dag.driver"]
 
     def _environment(self) -> dict[str, str]:
-        return super()._environment() | {"STOCK_HOME": str(self.home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
+        return super()._environment() | {
+            "STOCK_HOME": str(self.home),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        }
 
     def history(self, files: list[Path], days: list[date]) -> Day:
         """Take in what landed before the first day, and make its first champion."""

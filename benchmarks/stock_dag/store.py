@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from feast import FeatureStore
 
 
+MEASURED = ("temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib")
+
+
 def _shares(of: str, *windows: str) -> list[str]:
     return [name for w in windows for name in (f"mean_{of}_delay_{w}", f"late_share_{w}")]
 
@@ -32,8 +35,7 @@ VIEWS: dict[str, tuple[list[str], timedelta, list[str]]] = {
     "origin_weather": (
         ["origin"],
         timedelta(hours=6),
-        ["temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib"]
-        + ["precip_6h", "visib_min_6h"],
+        [*MEASURED, "precip_6h", "visib_min_6h"],
     ),
     "route_punctuality": (["origin", "dest"], timedelta(days=2), _shares("arrival", "1d", "7d")),
 }
@@ -74,7 +76,10 @@ def apply(home: Home) -> None:
             name=name,
             entities=[entities[key] for key in keys],
             ttl=ttl,
-            schema=[*(Field(name=k, dtype=String) for k in keys), *(Field(name=f, dtype=Float64) for f in features)],
+            schema=[
+                *(Field(name=k, dtype=String) for k in keys),
+                *(Field(name=f, dtype=Float64) for f in features),
+            ],
             source=FileSource(
                 name=name,
                 path=str(home.view(name)),

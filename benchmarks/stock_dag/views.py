@@ -9,14 +9,23 @@ if TYPE_CHECKING:
 
 WEEK = "7D"
 DEPARTED, ARRIVED = "departure_delay", "arrival_delay"
+ORIGIN, CARRIER, DEST = "origin", "carrier", "dest"
+HOURS, DAYS = [("24h", 24), ("7d", 168)], [("1d", 4), ("7d", 28)]
 TICKED: dict[str, tuple[str, str, list[str], str, list[tuple[str, int]], bool]] = {
     # view: (dataset, value, keys, a tick every, windows in ticks, whether flights are counted)
-    "carrier_delays": ("departures", DEPARTED, ["origin", "carrier"], "1h", [("3h", 3), ("24h", 24), ("7d", 168)], False),
-    "carrier_punctuality": ("flights", ARRIVED, ["carrier"], "6h", [("1d", 4), ("7d", 28)], False),
-    "destination_delays": ("flights", ARRIVED, ["dest"], "1h", [("6h", 6), ("24h", 24), ("7d", 168)], False),
-    "origin_congestion": ("departures", DEPARTED, ["origin"], "15min", [("1h", 4), ("3h", 12), ("24h", 96)], True),
-    "route_punctuality": ("flights", ARRIVED, ["origin", "dest"], "6h", [("1d", 4), ("7d", 28)], False),
-}  # fmt: skip
+    "carrier_delays": ("departures", DEPARTED, [ORIGIN, CARRIER], "1h", [("3h", 3), *HOURS], False),
+    "carrier_punctuality": ("flights", ARRIVED, [CARRIER], "6h", DAYS, False),
+    "destination_delays": ("flights", ARRIVED, [DEST], "1h", [("6h", 6), *HOURS], False),
+    "origin_congestion": (
+        "departures",
+        DEPARTED,
+        [ORIGIN],
+        "15min",
+        [("1h", 4), ("3h", 12), ("24h", 96)],
+        True,
+    ),
+    "route_punctuality": ("flights", ARRIVED, [ORIGIN, DEST], "6h", DAYS, False),
+}
 
 
 def compute(start: "pd.Timestamp", end: "pd.Timestamp", home: Home) -> dict[str, int]:
@@ -88,7 +97,9 @@ def rotation(departures: "pd.DataFrame", flights: "pd.DataFrame", start: "pd.Tim
     moves = moves[moves["available_at"] >= since].sort_values(["tailnum", "available_at"])
     last = moves["arrived"].fillna(moves["left"])
     moves = moves.assign(left=moves["left"].clip(upper=180), arrived=moves["arrived"].clip(upper=180))
-    half_day = moves.set_index("available_at").groupby("tailnum")[["left", "arrived"]].rolling("12h", closed="both")
+    half_day = (
+        moves.set_index("available_at").groupby("tailnum")[["left", "arrived"]].rolling("12h", closed="both")
+    )
     means, counts = half_day.mean(), half_day.count()
     made = pd.DataFrame(
         {
@@ -119,7 +130,9 @@ def aircraft(home: Home) -> int:
     """The register, which lands once."""
     from deltalake import DeltaTable
 
-    rows = DeltaTable(home.table("planes")).to_pandas()[["tailnum", "year", "seats", "engines", "available_at"]]
+    rows = DeltaTable(home.table("planes")).to_pandas()[
+        ["tailnum", "year", "seats", "engines", "available_at"]
+    ]
     return append(home, "aircraft", rows.rename(columns={"available_at": "event_timestamp"}))
 
 

@@ -39,5 +39,7 @@ def report(as_of: datetime, home: Home) -> dict[str, Any]:
     found = Report([DataDriftPreset(), ClassificationQuality()]).run(current, reference)
     home.report.parent.mkdir(parents=True, exist_ok=True)
     found.save_html(str(home.report))
-    (share,) = (m["value"]["share"] for m in found.dict()["metrics"] if "DriftedColumnsCount" in m["metric_name"])
+    (share,) = (
+        m["value"]["share"] for m in found.dict()["metrics"] if "DriftedColumnsCount" in m["metric_name"]
+    )
     return {"drifted": share}
