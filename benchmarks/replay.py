@@ -86,19 +86,20 @@ class Run:
             "stock": Stock("stock", folder / "home-stock"),
             "ours": Ours("ours", folder / "home-ours"),
         }
-        self.found: dict[str, Any] = {"before": before, "days": []}
+        self.found: dict[str, Any] = {"before": before, "history": {}, "days": [], "begun": {}}
 
-    def open(self) -> bool:
-        """Start both sides where the last run stopped; False if they begin from nothing."""
-        state = self.folder / "kept" / "found.json"
+    def open(self) -> None:
+        """Start both sides where the last run stopped, or from nothing."""
+        kept = self.folder / "kept"
+        state = kept / "found.json"
         if state.exists() and json.loads(state.read_text())["before"] == self.before:
             self.found = json.loads(state.read_text())
         else:
-            shutil.rmtree(self.folder / "kept", ignore_errors=True)
+            shutil.rmtree(kept, ignore_errors=True)
         for name, side in self.sides.items():
-            side.restore(self.folder / "kept" / name)
+            side.restore(kept / name)
             side.start()
-        return state.exists()
+        self.found["began"] = {name: side.began for name, side in self.sides.items()}
 
     def keep(self) -> None:
         """Both homes and what was found, whole or not at all."""
@@ -114,25 +115,29 @@ class Run:
         shutil.rmtree(old, ignore_errors=True)
 
     def history(self, first: date, say: Any) -> None:
-        """What landed before the first day, on both sides."""
+        """What landed before the first day, on both sides, each unless an earlier run did it."""
         days = [first - timedelta(days=n) for n in range(self.before, 0, -1)]
         files = landed(days[0], days[-1], "bulk", self.folder / "history")
-        done = {}
+        done = self.found["history"]
         for name, side in self.sides.items():
-            say(f"{name}: {days[0]} to {days[-1]} and a first champion ...")
-            done[name] = side.history(files, days)
-            say(f"{name}: {total(done[name])['wall']:.0f} s, {done[name]['said']}")
-        self.found["history"] = same(done["stock"], done["ours"])
-        self.keep()
+            if name not in done:
+                say(f"{name}: {days[0]} to {days[-1]} and a first champion ...")
+                done[name] = side.history(files, days)
+                say(f"{name}: {total(done[name])['wall']:.0f} s, {done[name]['said']}")
+                self.keep()
+        if not self.found["days"] and not self.found["begun"]:
+            same(done["stock"], done["ours"])
 
     def day(self, day: date, files: list[Path], number: int) -> dict[str, Any]:
         """A day on both sides, by turns the one or the other first."""
-        done: dict[str, Day] = {}
+        done: dict[str, Any] = self.found["begun"]
         for name in sorted(self.sides, reverse=number % 2 == 0):
-            done[name] = self.sides[name].day(day, files)
+            if name not in done:
+                done[name] = self.sides[name].day(day, files)
+                self.keep()
         done["equal"] = same(done["stock"], done["ours"])
         self.found["days"].append({"day": str(day), **done})
-        self.found["began"] = {name: side.began for name, side in self.sides.items()}
+        self.found["begun"] = {}
         self.keep()
         return done
 
@@ -196,8 +201,8 @@ def compare(asked: argparse.Namespace, say: Any) -> dict[str, Any]:
     try:
         if asked.fresh:
             shutil.rmtree(run.folder / "kept", ignore_errors=True)
-        if not run.open():
-            run.history(BEGIN, say)
+        run.open()
+        run.history(BEGIN, say)
         for number in range(asked.days):
             day = BEGIN + timedelta(days=number)
             if number < len(run.found["days"]):

@@ -79,7 +79,10 @@ class Ours(Replayed):
         (moved,) = self.run("promote", move)
         shown = {"step": "report", "args": [MODEL, made["version"], rows]}
         seen = {"step": "monitor", "args": [MODEL, as_of], "named": {"now": now}}
-        self.run("report", shown, seen)
+        watched = (
+            moved["promoted"] or verdict["champion_version"] is not None
+        )  # a first candidate may have failed
+        self.run("report", shown, *([seen] if watched else []))
         said = f"{verdict['decision']}, {'promoted' if moved['promoted'] else 'kept'}"
         return self.calm({"accepted": accepted, "rows": rows["path"], "as_of": as_of, "said": said})
 
