@@ -1,15 +1,18 @@
 """The replay compares like with like: the same rows, the same labels, features that are what they say they are."""
 
+import argparse
 import ast
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
+from benchmarks import replay
 from benchmarks.loop_sides import Unequal
 from benchmarks.replay import same, summed
+from benchmarks.replay_sides import Replayed
 from benchmarks.stock_dag import views
 from benchmarks.stock_dag.ingest import ingest
 from benchmarks.stock_dag.places import Home
@@ -186,3 +189,46 @@ def test_the_stock_side_refuses_a_day_that_breaks_a_rule(tmp_path: Path) -> None
     with pytest.raises(RuntimeError, match="expect_column_values_to_be_in_set"):
         ingest("departures", "next", home)
     assert len(views.known("departures", START, AS_OF, home)) == 19
+
+
+class Played(Replayed):
+    """A side that writes down each day in its home, and is cut off where it is told to be."""
+
+    cut = ""
+
+    def start(self) -> None:
+        self.home.mkdir(exist_ok=True)
+
+    def stop(self) -> None: ...
+
+    def history(self, files: list[Path], days: list[date]) -> dict[str, Any]:
+        return self.day(days[-1], files)
+
+    def day(self, day: date, files: list[Path]) -> dict[str, Any]:
+        with (self.home / "days").open("a") as file:
+            file.write(f"{day}\n")
+        if self.cut == f"{self.name} {day}":
+            raise KeyboardInterrupt
+        return {"took": {"train": {"wall": 1.0, "cpu": 1.0, "peak": 1.0}}, "said": "kept"}
+
+
+@pytest.mark.parametrize(
+    "cut", [f"{side} 2013-0{day}" for side in ("ours", "stock") for day in ("3-31", "4-01", "4-02")]
+)
+def test_a_replay_that_was_stopped_does_each_day_once(
+    cut: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replay, "same", lambda *_: {"labels": 1, "alike": 1.0})
+    monkeypatch.setattr(replay, "landed", lambda *_: [])
+    monkeypatch.setattr(replay, "Stock", Played)
+    monkeypatch.setattr(replay, "Ours", Played)
+    asked = argparse.Namespace(folder=tmp_path, before=2, days=3, fresh=False)
+    monkeypatch.setattr(Played, "cut", cut)
+    with pytest.raises(KeyboardInterrupt):
+        replay.compare(asked, str)
+    monkeypatch.setattr(Played, "cut", "")
+    found = replay.compare(asked, str)
+    assert [day["day"] for day in found["days"]] == ["2013-04-01", "2013-04-02", "2013-04-03"]
+    for side in ("stock", "ours"):
+        done = (tmp_path / f"home-{side}" / "days").read_text().split()
+        assert done == ["2013-03-31", "2013-04-01", "2013-04-02", "2013-04-03"]
