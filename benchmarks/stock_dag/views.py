@@ -40,11 +40,11 @@ def compute(start: "pd.Timestamp", end: "pd.Timestamp", home: Home) -> dict[str,
 
 
 def known(dataset: str, start: Any, end: Any, home: Home) -> "pd.DataFrame":
-    """The rows of a table that became known after `start` and before `end`."""
+    """The rows of a table that became known from `start` on and before `end`, as files are cut."""
     from deltalake import DeltaTable
 
     rows = DeltaTable(home.table(dataset)).to_pandas(
-        filters=[("available_at", ">", start.to_pydatetime()), ("available_at", "<", end.to_pydatetime())]
+        filters=[("available_at", ">=", start.to_pydatetime()), ("available_at", "<", end.to_pydatetime())]
     )
     return rows.sort_values("available_at", ignore_index=True)
 
