@@ -120,12 +120,15 @@ class Stock(Replayed):
         names = sorted({owner(file) for file in files})
         landed = self.run("ingest", *({"step": "ingest", "args": [name, midnight(day)]} for name in names))
         self.run("features", {"step": "features", "args": [midnight(day)]})
-        online, rows = ({"step": step, "args": [midnight(day)]} for step in ("materialize", "training_set"))
-        self.run("training set", online, rows)
-        return self._learned(day, {each["dataset"]: each["rows"] for each in landed})
+        self.run("training set", {"step": "training_set", "args": [midnight(day)]})
+        online = {
+            "step": "materialize",
+            "args": [midnight(day)],
+        }  # Feast joins nothing while values go online
+        return self._learned(day, {each["dataset"]: each["rows"] for each in landed}, online)
 
-    def _learned(self, day: date, accepted: dict[str, int]) -> Day:
-        (made,) = self.run("train", {"step": "train", "args": [midnight(day)]})
+    def _learned(self, day: date, accepted: dict[str, int], *beside: dict[str, Any]) -> Day:
+        made, *_ = self.run("train", {"step": "train", "args": [midnight(day)]}, *beside)
         (moved,) = self.run("evaluate", {"step": "evaluate_and_promote", "args": [made, midnight(day)]})
         self.run("report", {"step": "report", "args": [midnight(day)]})
         said = "promoted" if moved["promoted"] else "kept"

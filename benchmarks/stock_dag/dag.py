@@ -51,8 +51,7 @@ def stock_flight_delays() -> None:
         return tasks.report(day(data_interval_start))
 
     computed, rows, made = features(), training_set(), train()
-    ingest.expand(dataset=list(tasks.DATASETS)) >> computed >> [rows, materialize()]
-    rows >> made
+    ingest.expand(dataset=list(tasks.DATASETS)) >> computed >> rows >> [made, materialize()]
     evaluate_and_promote(made) >> report()
 
 

@@ -26,9 +26,9 @@ def test_each_task_follows_what_it_reads(stock: Any) -> None:
     after = {task.task_id: task.downstream_task_ids for task in stock.tasks}
     assert after == {
         "ingest": {"features"},
-        "features": {"materialize", "training_set"},
+        "features": {"training_set"},
         "materialize": set(),
-        "training_set": {"train"},
+        "training_set": {"train", "materialize"},
         "train": {"evaluate_and_promote"},
         "evaluate_and_promote": {"report"},
         "report": set(),
