@@ -27,7 +27,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     AIRFLOW__CORE__DAGS_FOLDER=/opt/evergreen/dags \
     AIRFLOW__CORE__PLUGINS_FOLDER=/opt/evergreen/plugins
 # A new volume takes the owner of the folder it covers.
-RUN mkdir -p /data/landing /data/logs /opt/airflow && chown -R evergreen /data /opt/airflow
+RUN mkdir -p /data/landing /data/logs /keys /opt/airflow && chown -R evergreen /data /keys /opt/airflow && chmod 700 /keys
 USER evergreen
 VOLUME /data
 CMD ["python", "-m", "pipelines.serving"]

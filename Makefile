@@ -2,6 +2,7 @@
 .PHONY: help run stop test check check-boards docs format lock clean install spark onnx lineage objects bench-ingest bench-drift bench-features bench-loop bench-models bench-own bench-serving bench-start
 .PHONY: help run stop test check check-boards docs format lock clean install spark onnx lineage bench-ingest bench-drift bench-features bench-loop bench-models bench-own bench-serving bench-start bench-volume
 .PHONY: help run stop test check check-boards docs format lock clean install spark onnx lineage bench-ingest bench-drift bench-features bench-loop bench-models bench-own bench-replay bench-serving bench-start
+.PHONY: help run stop test check check-boards docs format lock clean install spark onnx lineage production-test bench-ingest bench-drift bench-features bench-loop bench-models bench-own bench-serving bench-start
 
 ROWS ?= 300000 3000000
 ROUNDS ?= 5
@@ -43,9 +44,14 @@ stop:  ## stop exactly what `make run` started
 test: $(READY)  ## run every test, a worker per processor; ARGS="tests/unit/gate" runs one room's
 	@env -u PYTHONDONTWRITEBYTECODE OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest $(or $(ARGS),-n auto --dist loadfile --no-loadscope-reorder)
 
+# An own environment of the production lock is made below the temporary folder, and goes with it.
+production-test: $(READY)  ## run what docker-compose.yml declares as processes, and kill each part of it under load
+	@$(BIN)/python -m tests.production
+
 check: $(READY)  ## lock, format, lint, types, imports
 	@$(COMPILE) --group dev -o locks/default.txt && git diff --exit-code --stat locks
 	@$(COMPILE) --extra production -c locks/default.txt -o locks/production.txt && git diff --exit-code --stat locks
+	@$(COMPILE_GROUP) --group objects -o locks/objects.txt && git diff --exit-code --stat locks
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
@@ -103,7 +109,8 @@ format: $(READY)  ## format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-COMPILE = $(UV) pip compile -q --universal --generate-hashes --no-header --no-annotate -p 3.11 pyproject.toml
+COMPILE_GROUP = $(UV) pip compile -q --universal --generate-hashes --no-header --no-annotate -p 3.11
+COMPILE = $(COMPILE_GROUP) pyproject.toml
 lock:  ## renew the locks after a change of pyproject.toml
 	$(COMPILE) --group dev -o locks/default.txt
 	$(COMPILE) --extra production -c locks/default.txt -o locks/production.txt
@@ -111,6 +118,7 @@ lock:  ## renew the locks after a change of pyproject.toml
 	$(COMPILE) --extra onnx -c locks/default.txt -o locks/onnx.txt
 	$(COMPILE) --extra lineage -c locks/default.txt -o locks/lineage.txt
 	$(subst pyproject.toml,,$(COMPILE)) --group manifests -c locks/default.txt -o locks/manifests.txt
+	$(COMPILE_GROUP) --group objects -o locks/objects.txt
 	grep -A200 '^uv==' locks/default.txt | awk 'NR==1 || /^ /{print; next} {exit}' > locks/uv.txt
 
 clean: stop  ## stop, and remove all state

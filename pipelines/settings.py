@@ -280,8 +280,13 @@ class Settings(BaseSettings):
         """Where serving is asked, without a slash at the end."""
         if self.serving_url:
             return self.serving_url.rstrip("/")
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'https' if self.serving_tls_cert else 'http'}://{host}:{self.serving_port}"
+        return f"{'https' if self.serving_tls_cert else 'http'}://{self.reached_host}:{self.serving_port}"
+
+    @property
+    def reached_host(self) -> str:
+        """`host` as it stands in an address: who binds to every interface is asked on this machine's own."""
+        host = "localhost" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104 - of every interface
+        return f"[{host}]" if ":" in host else host
 
     @property
     def landing_path(self) -> Path:
@@ -320,8 +325,7 @@ class Settings(BaseSettings):
         """Where people's browsers reach MLflow, without a slash at the end."""
         if self.mlflow_url or self.mlflow_uri.startswith(("http:", "https:")):
             return (self.mlflow_url or self.mlflow_uri).rstrip("/")
-        host = "localhost" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104 - of every interface
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.mlflow_port}"
+        return f"http://{self.reached_host}:{self.mlflow_port}"
 
     @property
     def alert_addresses(self) -> list[str]:

@@ -1,7 +1,7 @@
-"""Imports the heavy libraries once in the scheduler, before LocalExecutor forks a process per task.
+"""Imports the heavy libraries once, before a process per task is forked: in LocalExecutor's scheduler, in Celery's worker.
 
-Importing them in every task costs 13-14 s; inherited from the scheduler a task takes a fraction of a second
-(Airflow 3.3, 2 cores). Airflow imports this module by its name in every command; only the scheduler pays. What is made
+Importing them in every task costs 13-14 s; inherited a task takes a fraction of a second (Airflow 3.3, 2 cores). Airflow
+imports this module by its name in every command; only those two pay. What is made
 at the first use of a library is made here as well: MLflow's tables are mapped and skops has listed the types it
 knows, which took 1.5 s and 0.6 s of each task that asked MLflow or opened a model.
 """
@@ -114,5 +114,20 @@ def first_uses() -> None:
     skops.io.get_untrusted_types(data=skops.io.dumps({}))
 
 
-if "scheduler" in sys.argv[1:2]:
+def forks_tasks() -> bool:
+    """Whether tasks are forked from this process. A scheduler that hands them to workers elsewhere needs none of it."""
+    if sys.argv[1:3] == ["celery", "worker"]:
+        return True
+    if sys.argv[1:2] != ["scheduler"]:
+        return False
+    return __name__ == "__main__" or _executor() == "LocalExecutor"
+
+
+def _executor() -> str:
+    from airflow.configuration import conf
+
+    return str(conf.get("core", "executor"))
+
+
+if forks_tasks():
     load()

@@ -86,7 +86,7 @@ def model(name: str, stores: Stores) -> dict[str, Any]:
 
 def pages(settings: Settings) -> dict[str, str]:
     """Every page a person can open."""
-    base = f"http://{settings.host}"
+    base = f"http://{settings.reached_host}"
     return {
         "Airflow": f"{base}:{settings.airflow_port}",
         "MLflow": f"{base}:{settings.mlflow_port}",

@@ -37,7 +37,7 @@ class Stores:
     def keys(self) -> "Keys":
         from pipelines.stores.audit.keys import Keys
 
-        return Keys(self.settings.keys_path)
+        return Keys(self.settings.keys_path, self.settings.home / "keys")
 
     @cached_property
     def audit(self) -> "Audit":

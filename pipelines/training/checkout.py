@@ -2,8 +2,11 @@
 
 import hashlib
 import platform
+import re
 import subprocess
+from functools import lru_cache
 from importlib import metadata
+from pathlib import Path
 
 from pipelines.catalog import ModelSpec
 from pipelines.settings import PROJECT
@@ -13,13 +16,31 @@ from pipelines.stores.tracking.registry import file_digest
 PARTS = ("pipelines", "feature_repo", "expectations")
 """What of the project decides what a training makes."""
 MADE_OF = {".py", ".sql", ".yaml", ".json"}
+LOCKS = ("default.txt", "production.txt")
+PINNED = re.compile(r"^([A-Za-z0-9._-]+)==", re.MULTILINE)
 LIBRARIES = ("numpy", "pandas", "scikit-learn", "scipy", "skops")
 """What a model file is written and read with."""
 
 
 def environment() -> str:
     """The digest of the lock that everything here was installed from."""
-    return file_digest(PROJECT / "locks" / "default.txt")
+    return file_digest(lock())
+
+
+@lru_cache(maxsize=1)
+def lock() -> Path:
+    """The lock that everything here was installed from: the one of whose packages the fewest are missing."""
+    here = {_plain(found.name) for found in metadata.distributions()}
+    return min((PROJECT / "locks" / name for name in LOCKS), key=lambda path: len(pinned(path) - here))
+
+
+def pinned(lock: Path) -> set[str]:
+    """The names of the packages that a lock pins, as they are compared."""
+    return {_plain(name) for name in PINNED.findall(lock.read_text())}
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def commit() -> str:

@@ -113,7 +113,7 @@ def _environment(spec: ModelSpec, tags: Mapping[str, str], stores: Stores) -> li
 
 def _meaning(name: str) -> str:
     if name == "lock":
-        return "locks/default.txt is another; the libraries that are installed count"
+        return "what everything was installed from is another lock; the libraries that are installed count"
     return "the record's is used" if name == "threads" else "numbers may differ in the last bits"
 
 

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.catalog import ModelSpec
 from pipelines.contracts import TrainingSet
-from pipelines.settings import PROJECT
 from pipelines.stores import Stores
 from pipelines.stores.audit import events
 from pipelines.stores.audit.licences import origin
 from pipelines.stores.tracking.model_files import loadable
 from pipelines.stores.tracking.registry import DESCRIPTION, MODEL_FILE, Version, file_digest, trusted_types
 from pipelines.training import background, onnx
-from pipelines.training.checkout import commit, environment, made_with, uncommitted
+from pipelines.training.checkout import commit, environment, lock, made_with, uncommitted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -157,7 +156,7 @@ def _log_model(
             skops_trusted_types=trusted_types(spec.name),
             signature=signature,
             input_example=example,
-            pip_requirements=str(PROJECT / "locks" / "default.txt"),
+            pip_requirements=str(lock()),
             pyfunc_predict_fn=ask,
         )
     with tempfile.TemporaryDirectory() as folder:

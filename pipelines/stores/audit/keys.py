@@ -17,11 +17,12 @@ SIGNING, VERIFYING, AUDIT = "signing.pem", "verifying.pem", "audit.key"
 class Keys:
     """A folder of keys. What signs makes its key when there is none; what verifies never does.
 
-    Serving needs `verifying.pem` alone: who holds no more than that can check a model, but not vouch for one.
+    Serving needs `verifying.pem` alone: who holds no more than that can check a model, but not vouch for one. It also
+    lies in `shown`, if that is another folder, for whoever may not see this one.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, shown: Path | None = None) -> None:
+        self.folder, self._shown = folder, shown or folder
 
     def sign(self, statement: bytes) -> str:
         """The Ed25519 signature of a statement, in hex."""
@@ -72,9 +73,10 @@ class Keys:
             key = None
         if not isinstance(key, Ed25519PrivateKey):
             raise EvergreenError(f"{path} is no Ed25519 key; put the deployment's signing key there")
-        if not (self.folder / VERIFYING).exists():  # keys may be mounted where nobody can write
-            public = key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
-            _write_once(self.folder / VERIFYING, public)
+        public = key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
+        for folder in {self.folder, self._shown}:
+            if not (folder / VERIFYING).exists():  # keys may be mounted where nobody can write
+                _write_once(folder / VERIFYING, public)
         return key
 
     @cached_property

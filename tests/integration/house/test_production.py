@@ -9,8 +9,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
-import sysconfig
 import tempfile
 import time
 import urllib.request
@@ -27,6 +25,7 @@ import yaml
 from pipelines.prove.servers import free_port, postgresql_missing, postgresql_server
 from pipelines.settings import PROJECT
 from tests.once import once
+from tests.production.installed import install
 
 pytestmark = [
     pytest.mark.skipif(postgresql_missing() is not None, reason=str(postgresql_missing())),
@@ -67,25 +66,7 @@ import pipelines.serving.app
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the commands that the production lock brings."""
 
-    def install(folder: Path) -> None:
-        uv = shutil.which("uv") or str(Path(sys.executable).parent / "uv")
-        subprocess.run([uv, "venv", "-q", "--clear", "-p", sys.executable, folder], check=True)
-        lock = PROJECT / "locks" / "production.txt"
-        command = [uv, "pip", "sync", "-q", "--require-hashes", "--python", folder / "bin" / "python", lock]
-        subprocess.run(command, check=True)
-        _with_bytecode(next(folder.glob("lib/python*/site-packages")))
-
-    return once(tmp_path_factory, "production", install) / "bin"
-
-
-def _with_bytecode(packages: Path) -> None:
-    """What this environment has compiled need not be compiled again; Python takes it for the very same file only."""
-    here = Path(sysconfig.get_path("purelib"))
-    for path in here.rglob("*.pyc"):
-        there = packages / path.relative_to(here)
-        if there.parent.parent.is_dir():
-            there.parent.mkdir(exist_ok=True)
-            shutil.copyfile(path, there)
+    return once(tmp_path_factory, "production", lambda folder: install(folder, "production.txt")) / "bin"
 
 
 @dataclass
