@@ -111,12 +111,17 @@ def test_each_health_check_asks_the_port_that_its_command_listens_on(compose: di
         for name, service in compose["services"].items()
         if "127.0.0.1" in str(service.get("healthcheck"))
     }
-    assert set(asked) == {"airflow-api-server", "mlflow", "serving", "objects", "metrics", *WATCHING}
+    assert set(asked) == {
+        "airflow-api-server", "airflow-scheduler", "mlflow", "serving", "objects", "metrics", *WATCHING,
+    }  # fmt: skip
     for name, ports in asked.items():
         service = compose["services"][name]
         told = " ".join(service.get("command", ()))
         if name in WATCHING:  # their own default
             told = str(WATCHING[name])
+        if name == "airflow-scheduler":
+            assert service["environment"]["AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK"] == "true"
+            told = str(_options()["scheduler"]["options"]["scheduler_health_check_server_port"]["default"])
         if name == "metrics":
             told = str(Settings.model_fields["metrics_port"].default)
         if name == "serving":
@@ -141,6 +146,7 @@ def test_every_address_inside_names_a_service_and_a_port_it_has(compose: dict) -
         "redis": "6379",
         "postgres": "5432",
         "prometheus": "9090",
+        "serving": "8000",
     }
     hosts = re.findall(r"(?:http://|@|_URL: |hosts=)([a-z][a-z-]+):(\d+)", text)
     assert len(hosts) >= 6
@@ -150,15 +156,45 @@ def test_every_address_inside_names_a_service_and_a_port_it_has(compose: dict) -
 
 def test_every_option_of_airflow_exists_in_the_locked_airflow(compose: dict) -> None:
     """An option that Airflow does not know is ignored without a word. Providers bring CELERY of their own."""
-    package = importlib.util.find_spec("airflow")
-    assert package is not None
-    assert package.origin is not None
-    known = yaml.safe_load((Path(package.origin).parent / "config_templates" / "config.yml").read_text())
-    told = [key.split("__")[1:] for key in compose["x-evergreen"]["environment"] if "AIRFLOW__" in key]
+    known = _options()
+    keys = {key for service in compose["services"].values() for key in service.get("environment", {})}
+    told = [key.split("__")[1:] for key in sorted(keys) if key.startswith("AIRFLOW__")]
     assert len(told) > 8
     for section, option in told:
         if section not in {"CELERY", "OPENLINEAGE"}:  # these are options of providers
             assert option.lower() in known[section.lower()]["options"], (section, option)
+
+
+def _options() -> dict:
+    """Every option of the locked Airflow, by section."""
+    package = importlib.util.find_spec("airflow")
+    assert package is not None
+    assert package.origin is not None
+    return yaml.safe_load((Path(package.origin).parent / "config_templates" / "config.yml").read_text())
+
+
+def test_only_what_decides_sees_the_keys_that_sign(compose: dict) -> None:
+    sees = {name for name, s in compose["services"].items() if "keys:/keys" in s.get("volumes", [])}
+    assert sees == {name for name in compose["services"] if name.startswith("airflow-")}
+    for name in ("serving", "metrics"):
+        told = compose["services"][name]
+        assert told["volumes"] == ["data:/data"]
+        assert told["environment"]["EVERGREEN_KEYS"] == "/data/keys"  # where the one that verifies is shown
+    assert compose["services"]["mlflow"]["volumes"] == compose["services"]["bucket"]["volumes"] == []
+    assert re.search(r"mkdir -p .* /keys .* chown -R evergreen .* /keys", (PROJECT / "Dockerfile").read_text())
+
+
+def test_no_health_check_starts_airflow_to_ask_it(compose: dict) -> None:
+    checks = {name: " ".join(s["healthcheck"]["test"]) for name, s in compose["services"].items() if "healthcheck" in s}
+    assert len(checks) >= 10
+    assert not [name for name, said in checks.items() if re.search(r"\bairflow (?!-)|airflow\.providers", said)]
+
+
+def test_a_killed_worker_is_missed_within_a_minute_and_later_than_a_heartbeat_may_fail(compose: dict) -> None:
+    told, known = compose["x-evergreen"]["environment"], _options()
+    beat = {n: float(known["workers"]["options"][n]["default"]) for n in ("min_heartbeat_interval", "max_failed_heartbeats")}
+    missed = float(told["AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT"])
+    assert beat["min_heartbeat_interval"] * beat["max_failed_heartbeats"] < missed <= 60
 
 
 def test_neither_secrets_nor_state_enter_the_image() -> None:

@@ -103,3 +103,10 @@ exec "$0" -c "$1" "$2" "$3"
         "EvergreenError /signing.pem is missing and cannot be made: Read-only file system;"
         " put the deployment's key there",
     ]
+
+
+def test_who_sees_only_the_home_has_the_key_that_verifies_and_none_that_signs(tmp_path: Path) -> None:
+    ours, shown = Keys(tmp_path / "vault", tmp_path / "home"), Keys(tmp_path / "home")
+    signature = ours.sign(b"statement")
+    assert shown.verifies(b"statement", signature)
+    assert [path.name for path in (tmp_path / "home").iterdir()] == ["verifying.pem"]

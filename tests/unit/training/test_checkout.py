@@ -2,9 +2,11 @@
 
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from pipelines.settings import PROJECT
 from pipelines.training import checkout
 
 
@@ -62,3 +64,21 @@ def test_the_code_is_known_by_its_files_in_a_git_checkout_or_not(monkeypatch, tm
     assert checkout.code() == was
     made.write_text("2")
     assert checkout.code() != was
+
+
+@pytest.mark.parametrize("name", checkout.LOCKS)
+def test_the_lock_of_the_record_is_the_one_that_was_installed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = checkout.pinned(PROJECT / "locks" / name)
+    assert len(names) > 150
+    # A lock also pins what only other systems need.
+    here = [SimpleNamespace(name=each.replace("-", "_").upper()) for each in sorted(names)[3:]]
+    monkeypatch.setattr(checkout.metadata, "distributions", lambda: here)
+    checkout.lock.cache_clear()
+    try:
+        assert checkout.lock().name == name
+    finally:
+        checkout.lock.cache_clear()
+
+
+def test_here_it_is_the_default_lock() -> None:
+    assert checkout.lock().name == "default.txt"
