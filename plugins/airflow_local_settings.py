@@ -1,9 +1,9 @@
-"""Imports the heavy libraries once, before a process per task is forked: in LocalExecutor's scheduler, in Celery's worker.
+"""Imports the heavy libraries once, in the process that tasks are forked from: LocalExecutor's scheduler, Celery's worker.
 
-Importing them in every task costs 13-14 s; inherited a task takes a fraction of a second (Airflow 3.3, 2 cores). Airflow
-imports this module by its name in every command; only those two pay. What is made
-at the first use of a library is made here as well: MLflow's tables are mapped and skops has listed the types it
-knows, which took 1.5 s and 0.6 s of each task that asked MLflow or opened a model.
+Importing them in every task costs 13-14 s; inherited, a task takes a fraction of a second (Airflow 3.3, 2 cores).
+Airflow imports this module by its name in every command; only those two pay. What is made at the first use of a library
+is made here as well: MLflow's tables are mapped and skops has listed the types it knows, which took 1.5 s and 0.6 s of
+each task that asked MLflow or opened a model.
 """
 
 import gc

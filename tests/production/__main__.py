@@ -1,4 +1,4 @@
-"""`make production-test`: what docker-compose.yml declares, run as processes, broken under load, and held to its promise."""
+"""`make production-test`: what docker-compose.yml declares, run, broken under load, and held to its promise."""
 
 import argparse
 import shutil
@@ -21,7 +21,7 @@ from tests.production.asker import Asker, ask
 from tests.production.faults import KILLED, Felt, strike
 from tests.production.installed import install
 from tests.production.machine import missing
-from tests.production.promise import MODEL, Landed, landed, taken
+from tests.production.promise import MODEL, Landed, landed
 from tests.production.services import until
 from tests.production.site import Site, site
 from tests.production.table import table
@@ -47,7 +47,9 @@ class Said:
 def main() -> int:
     """0 if the promise holds, 1 if it does not, 2 if this machine lacks what it takes."""
     told = argparse.ArgumentParser(description=__doc__)
-    told.add_argument("--bin", type=Path, help="where the locks' programs are; unset: they are installed anew")
+    told.add_argument(
+        "--bin", type=Path, help="where the locks' programs are; unset: they are installed anew"
+    )
     told.add_argument("--keep", action="store_true", help="leave its folder, with every log, behind")
     told.add_argument("--faults", nargs="*", default=KILLED, help="the services to kill, in order")
     options = told.parse_args()
@@ -98,7 +100,12 @@ def run(built: Site, faults: list[str], tell: Said) -> list[str]:
 def alone(airflow: Airflow, tell: Said) -> None:
     """Only what the model needs goes on: on few processors others' trainings would hide what a fault costs."""
     spec = catalog.model(MODEL)
-    wanted = {"features", f"retrain_{MODEL}", f"monitor_{MODEL}", *(f"ingest_{name}" for name in spec.datasets)}
+    wanted = {
+        "features",
+        f"retrain_{MODEL}",
+        f"monitor_{MODEL}",
+        *(f"ingest_{name}" for name in spec.datasets),
+    }
     until("Airflow knows the DAGs", lambda: wanted <= airflow.dags(), 600, 1.0)
     for dag in sorted(airflow.dags() - wanted):
         airflow.pause(dag)
@@ -119,7 +126,9 @@ def first_champion(built: Site, tell: Said) -> Asker:
     """Who asks all the time, once the first champion answers: trained, judged and promoted by Airflow's workers."""
     spec = catalog.model(MODEL)
     asker = Asker(f"{built.asked('serving')}/v1/models/{MODEL}/predictions", example(spec, {}))
-    seconds = until("the first champion answers", lambda: ask(asker.url, asker.body).answer is not None, FIRST_CHAMPION, 1)
+    seconds = until(
+        "the first champion answers", lambda: ask(asker.url, asker.body).answer is not None, FIRST_CHAMPION, 1
+    )
     tell(f"the first champion answers, {seconds:.0f} s after its files landed")
     asker.start()
     return asker

@@ -75,7 +75,9 @@ def _variable(found: re.Match[str], given: Mapping[str, str]) -> str:
     return word
 
 
-def _service(name: str, told: Mapping[str, Any], contents: Mapping[str, str], given: Mapping[str, str]) -> Service:
+def _service(
+    name: str, told: Mapping[str, Any], contents: Mapping[str, str], given: Mapping[str, str]
+) -> Service:
     check = told.get("healthcheck", {}).get("test", [])
     needs = told.get("depends_on", {})
     return Service(

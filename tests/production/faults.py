@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from pipelines.contracts import EvergreenError
 from tests.production.airflow import Airflow, Task
 from tests.production.asker import Asker
+from tests.production.machine import service_of
 from tests.production.promise import Landed, taken
 from tests.production.services import until
 from tests.production.site import Site, Tell
@@ -18,7 +19,16 @@ from tests.production.site import Site, Tell
 T = TypeVar("T")
 AT_WORK, RECOVERED = 300, 600
 """Seconds within which tasks are at work after files landed, and after which a fault counts as not recovered from."""
-KILLED = ("airflow-worker", "airflow-scheduler", "redis", "postgres", "objects", "mlflow", "airflow-api-server", "serving")
+KILLED = (
+    "airflow-worker",
+    "airflow-scheduler",
+    "redis",
+    "postgres",
+    "objects",
+    "mlflow",
+    "airflow-api-server",
+    "serving",
+)
 
 
 @dataclass(frozen=True)
@@ -45,7 +55,7 @@ def strike(name: str, files: list[Landed], site: Site, airflow: Airflow, asker: 
     until("a task is at work", lambda: bool(_sure(airflow.working)), AT_WORK, 0.1)
     at_work = _sure(airflow.working) or []
     replica = _victim(name, at_work)
-    hit = [task for task in at_work if name == "airflow-worker" and task.where and task.where in replica]
+    hit = [task for task in at_work if task.where == replica]
     ends = {each: len(one.ends) for each, one in site.replicas.items()}
     tell(f"killing {replica} while {', '.join(f'{t.dag}.{t.task}' for t in at_work) or 'nothing'} runs")
     begun = site.replicas[replica].kill()
@@ -61,10 +71,7 @@ def strike(name: str, files: list[Landed], site: Site, airflow: Airflow, asker: 
 
 def _victim(name: str, at_work: list[Task]) -> str:
     """The replica to kill: of workers the one that works."""
-    if name != "airflow-worker":
-        return f"{name}-1"
-    numbers = [task.where.rpartition("-")[2] for task in at_work if task.where]
-    return f"{name}-{next((n for n in numbers if n in {'1', '2'}), '1')}"
+    return next((task.where for task in at_work if service_of(task.where) == name), f"{name}-1")
 
 
 def _finished(airflow: Airflow, since: float, hit: list[Task]) -> bool:

@@ -5,9 +5,11 @@ import random
 import re
 import shutil
 import socket
+import subprocess
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from pipelines.contracts import EvergreenError
@@ -34,7 +36,9 @@ class Machine:
     def port(self, replica: str) -> int:
         """The port of `serving-1`, or of what else a replica listens on, such as `airflow-worker-2 log`."""
         if replica not in self.ports:
-            self.ports[replica] = next(port for port in iter(free_port, None) if port not in self.ports.values())
+            self.ports[replica] = next(
+                port for port in iter(free_port, None) if port not in self.ports.values()
+            )
         return self.ports[replica]
 
     def here(self, text: str, service: Service, replica: str) -> str:
@@ -45,7 +49,9 @@ class Machine:
             text = re.sub(rf"@{host}/", f"@127.0.0.1:{found}/", text)
         own = LISTENS.get(service_of(replica))
         if own is not None:
-            text = re.sub(rf"(?<![\w.:]){own}(?!\w)|(?<=127\.0\.0\.1:){own}(?!\d)", str(self.port(replica)), text)
+            text = re.sub(
+                rf"(?<![\w.:]){own}(?!\w)|(?<=127\.0\.0\.1:){own}(?!\d)", str(self.port(replica)), text
+            )
         text = re.sub(r"\b0\.0\.0\.0\b", "127.0.0.1", text)
         for inside, folder in self.volumes(service).items():
             text = re.sub(rf"(?<![\w/.]){inside}(?![\w-])", str(folder), text)
@@ -80,7 +86,9 @@ class Machine:
     def _image(self, replica: str) -> dict[str, str]:
         """The Dockerfile's own ENV, its checkout being this one."""
         text = (PROJECT / "Dockerfile").read_text().replace("\\\n", " ").rpartition("\nFROM ")[2]
-        pairs = re.findall(r"([A-Z][A-Z0-9_]*)=(\S+)", " ".join(re.findall(r"^ENV (.+)$", text, re.MULTILINE)))
+        pairs = re.findall(
+            r"([A-Z][A-Z0-9_]*)=(\S+)", " ".join(re.findall(r"^ENV (.+)$", text, re.MULTILINE))
+        )
         told = {name: value.replace(IMAGE_ROOT, str(PROJECT)) for name, value in pairs if name != "PATH"}
         return told | {"AIRFLOW_HOME": str(self.own(replica) / "airflow")}
 
@@ -93,18 +101,39 @@ class Machine:
             "airflow-scheduler": "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_PORT",
         }
         aside = {ports[name]: str(self.port(f"{replica} aside"))} if name in ports else {}
+        if name.startswith("airflow-"):
+            aside["AIRFLOW__CORE__HOSTNAME_CALLABLE"] = "tests.production.hostname.of_container"
         mapped = {"postgres": {"PGHOST": "127.0.0.1", "PGPORT": str(self.port("postgres-1"))}}
         return aside | mapped.get(name, {})
 
     def command(self, service: Service, replica: str) -> list[str]:
+        """The file's command, on a host of its own name where this user may make one: a container is another host."""
+        named = (
+            ["unshare", "--uts", "sh", "-c", 'hostname "$HOSTNAME" && exec "$@"', "sh"] if own_hosts() else []
+        )
+        return [*(named if service.ours else []), *self.words(service, replica)]
+
+    def words(self, service: Service, replica: str) -> list[str]:
         """The file's command, with the programs of this machine and the ports that it has nowhere else."""
         words = [self._file(self.here(word, service, replica), service, replica) for word in service.command]
         if service.name == "postgres":
             return self._postgres(service)
         if service.name == "redis":
-            return [*words, "--port", str(self.port(replica)), "--bind", "127.0.0.1", "--dir", str(self.folder(service))]
+            return [
+                *words,
+                "--port",
+                str(self.port(replica)),
+                "--bind",
+                "127.0.0.1",
+                "--dir",
+                str(self.folder(service)),
+            ]
         if service.name == "objects":
-            return ["weed", *(re.sub(r"^-ip=objects$", "-ip=127.0.0.1", word) for word in words), *self._weed()]
+            return [
+                "weed",
+                *(re.sub(r"^-ip=objects$", "-ip=127.0.0.1", word) for word in words),
+                *self._weed(),
+            ]
         if service.name == "airflow-worker":
             return [*words, "--celery-hostname", f"celery@{replica}"]
         return words
@@ -124,7 +153,9 @@ class Machine:
 
     def _postgres(self, service: Service) -> list[str]:
         data, port = self.folder(service), self.port("postgres-1")
-        before = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.getuid() == 0 else []
+        before = (
+            ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.getuid() == 0 else []
+        )
         return [*before, "postgres", "-D", str(data / "db"), "-p", str(port), "-k", str(data), "-c",
                 "listen_addresses=127.0.0.1"]  # fmt: skip
 
@@ -146,6 +177,13 @@ def free_port() -> int:
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
     raise EvergreenError(f"of a hundred ports from {OURS[0]} to {OURS[1]} none is free")
+
+
+@lru_cache(maxsize=1)
+def own_hosts() -> bool:
+    """Whether processes can be given another host's name, so that nobody takes another container's for its own."""
+    command = ["unshare", "--uts", "hostname", "another"]
+    return shutil.which("unshare") is not None and not subprocess.run(command, capture_output=True).returncode
 
 
 def missing(programs: Iterable[str]) -> list[str]:

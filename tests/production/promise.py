@@ -58,7 +58,9 @@ def of_files(files: list[Landed], stores: Stores) -> Iterator[str]:
             told = ledger.get(file.digest)
             if told is None or told.state is not BatchState.ARCHIVED:
                 yield f"{file.name} is {told.state.value if told else 'unknown to the ledger'}"
-            elif (said := told.silver + told.quarantined + told.superseded) != file.rows or rows[file.digest] != said:
+            elif (said := told.silver + told.quarantined + told.superseded) != file.rows or rows[
+                file.digest
+            ] != said:
                 yield f"{file.name}: {file.rows} rows landed, the ledger says {said}, the tables {rows[file.digest]}"
         yield from _keys(name, stores)
 

@@ -58,7 +58,9 @@ class Replica:
         """Whether the file's own health check says so."""
         command, environment = self.machine.check(self.service, self.name), self._environment()
         with suppress(subprocess.TimeoutExpired):
-            done = subprocess.run(command, env=environment, cwd="/", capture_output=True, timeout=CHECK_SECONDS)
+            done = subprocess.run(
+                command, env=environment, cwd="/", capture_output=True, timeout=CHECK_SECONDS
+            )
             return done.returncode == 0
         return False
 
@@ -90,7 +92,9 @@ class Replica:
 
     def said(self) -> str:
         """The end of its log."""
-        return f"the end of {self.log}:\n" + "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
+        return f"the end of {self.log}:\n" + "\n".join(
+            self.log.read_text(errors="replace").splitlines()[-15:]
+        )
 
     def _environment(self) -> dict[str, str]:
         return self.machine.environment(self.service, self.name)
@@ -129,7 +133,9 @@ def family(leader: int) -> list[int]:
                 parents[int(path.parent.name)] = (int(fields[1]), int(fields[3]))
     grown = True
     while grown:
-        more = {p for p, (parent, session) in parents.items() if session == leader or parent in members} - members
+        more = {
+            p for p, (parent, session) in parents.items() if session == leader or parent in members
+        } - members
         members, grown = members | more, bool(more)
     return sorted(members & set(parents))
 

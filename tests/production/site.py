@@ -74,7 +74,11 @@ class Site:
         """Nothing of it runs any more; servers that others use end last."""
         for ours in (True, False):
             with ThreadPoolExecutor(max_workers=16) as pool:
-                list(pool.map(Replica.stop, [each for each in self.replicas.values() if each.service.ours is ours]))
+                list(
+                    pool.map(
+                        Replica.stop, [each for each in self.replicas.values() if each.service.ours is ours]
+                    )
+                )
 
     def _await(self, service: Service, tell: Tell) -> None:
         """Compose's conditions; a service that must complete has been run to its end already."""
@@ -112,9 +116,22 @@ class Site:
             shutil.chown(word, "postgres")
             before = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
         user = service.environment["POSTGRES_USER"]
-        command = [*before, "initdb", "-D", str(folder / "db"), "-U", user, "-A", "scram-sha-256", "--pwfile", str(word)]
+        command = [
+            *before,
+            "initdb",
+            "-D",
+            str(folder / "db"),
+            "-U",
+            user,
+            "-A",
+            "scram-sha-256",
+            "--pwfile",
+            str(word),
+        ]
         path = self.machine.environment(service, "postgres-1")["PATH"]
-        done = subprocess.run(command, env={"PATH": path, "LANG": "C.UTF-8"}, cwd="/", capture_output=True, text=True)
+        done = subprocess.run(
+            command, env={"PATH": path, "LANG": "C.UTF-8"}, cwd="/", capture_output=True, text=True
+        )
         word.unlink()
         if done.returncode:
             raise EvergreenError(f"initdb: {done.stderr.strip()}")
@@ -124,7 +141,9 @@ class Site:
         until("PostgreSQL answers", replica.healthy, 60)
         scripts = [each.split(":")[0] for each in service.volumes if "docker-entrypoint-initdb.d" in each]
         made = [f"create database {service.environment['POSTGRES_DB']}"]
-        made += [line for name in scripts for line in (PROJECT / name).read_text().splitlines() if line[:2] != "--"]
+        made += [
+            line for name in scripts for line in (PROJECT / name).read_text().splitlines() if line[:2] != "--"
+        ]
         engine = self.database("postgres")
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             for statement in filter(None, made):
@@ -145,7 +164,7 @@ def secrets_of(example: Path) -> dict[str, str]:
 
 
 @contextmanager
-def site(home: Path, bin: Path, more: Mapping[str, str] = {}) -> Iterator[Site]:  # noqa: B006 - only read
+def site(home: Path, bin: Path, more: Mapping[str, str] = {}) -> Iterator[Site]:
     """A deployment below `home`, not started yet; it ends with the block. Its secrets lie in a file of the owner's."""
     machine = Machine(bin, home)
     published = {

@@ -13,7 +13,14 @@ NEVER = "not within the time"
 def table(felt: Sequence[Felt]) -> Table:
     """A row for each fault, in the order in which they happened."""
     made = Table(title="Faults under load", title_justify="left")
-    for name in ("fault", "ended with it", "tasks end again, s", "files in, s", "answers again, s", "withheld"):
+    for name in (
+        "fault",
+        "ended with it",
+        "tasks end again, s",
+        "files in, s",
+        "answers again, s",
+        "withheld",
+    ):
         made.add_column(name, justify="left" if name in {"fault", "ended with it", "withheld"} else "right")
     for each in felt:
         times = [NEVER if t is None else f"{t:.1f}" for t in (each.tasks, each.files, each.answers)]

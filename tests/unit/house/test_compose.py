@@ -181,18 +181,29 @@ def test_only_what_decides_sees_the_keys_that_sign(compose: dict) -> None:
         assert told["volumes"] == ["data:/data"]
         assert told["environment"]["EVERGREEN_KEYS"] == "/data/keys"  # where the one that verifies is shown
     assert compose["services"]["mlflow"]["volumes"] == compose["services"]["bucket"]["volumes"] == []
-    assert re.search(r"mkdir -p .* /keys .* chown -R evergreen .* /keys", (PROJECT / "Dockerfile").read_text())
+    assert re.search(
+        r"mkdir -p .* /keys .* chown -R evergreen .* /keys", (PROJECT / "Dockerfile").read_text()
+    )
 
 
 def test_no_health_check_starts_airflow_to_ask_it(compose: dict) -> None:
-    checks = {name: " ".join(s["healthcheck"]["test"]) for name, s in compose["services"].items() if "healthcheck" in s}
+    checks = {
+        name: " ".join(s["healthcheck"]["test"])
+        for name, s in compose["services"].items()
+        if "healthcheck" in s
+    }
     assert len(checks) >= 10
-    assert not [name for name, said in checks.items() if re.search(r"\bairflow (?!-)|airflow\.providers", said)]
+    assert not [
+        name for name, said in checks.items() if re.search(r"\bairflow (?!-)|airflow\.providers", said)
+    ]
 
 
 def test_a_killed_worker_is_missed_within_a_minute_and_later_than_a_heartbeat_may_fail(compose: dict) -> None:
     told, known = compose["x-evergreen"]["environment"], _options()
-    beat = {n: float(known["workers"]["options"][n]["default"]) for n in ("min_heartbeat_interval", "max_failed_heartbeats")}
+    beat = {
+        n: float(known["workers"]["options"][n]["default"])
+        for n in ("min_heartbeat_interval", "max_failed_heartbeats")
+    }
     missed = float(told["AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT"])
     assert beat["min_heartbeat_interval"] * beat["max_failed_heartbeats"] < missed <= 60
 

@@ -62,9 +62,14 @@ def test_no_host_of_compose_is_left_and_no_secret_is_touched(secret: str) -> Non
         texts = [*told.values(), *machine.command(service, f"{name}-1"), *machine.check(service, f"{name}-1")]
         for text in texts:
             assert not re.search(rf"(?:@|//|\b)(?:{'|'.join(LISTENS)}):\d", text), text
-            assert not any(re.search(rf"(?<![\w/.]){inside}\b", text) for inside in machine.volumes(service)), text
+            assert not any(
+                re.search(rf"(?<![\w/.]){inside}\b", text) for inside in machine.volumes(service)
+            ), text
         if service.ours and "EVERGREEN_DATABASE_URL" in told:
-            assert f"evergreen:{secret}@127.0.0.1:{machine.port('postgres-1')}/evergreen" in told["EVERGREEN_DATABASE_URL"]
+            assert (
+                f"evergreen:{secret}@127.0.0.1:{machine.port('postgres-1')}/evergreen"
+                in told["EVERGREEN_DATABASE_URL"]
+            )
             seen += 1
     assert seen >= 8
 
@@ -81,12 +86,23 @@ def test_replicas_on_one_machine_have_ports_of_their_own() -> None:
 def test_the_table_names_what_was_not_recovered_from() -> None:
     felt = Felt("redis killed", ("airflow-worker-1",), 12.0, None, 0.0, ("503", "503"), 10)
     assert not felt.recovered
-    row = [list(column.cells)[0] for column in table([felt]).columns]
-    assert row == ["redis killed", "airflow-worker-1", "12.0", "not within the time", "0.0", "2 of 10 (2 503)"]
+    row = [next(iter(column.cells)) for column in table([felt]).columns]
+    assert row == [
+        "redis killed",
+        "airflow-worker-1",
+        "12.0",
+        "not within the time",
+        "0.0",
+        "2 of 10 (2 503)",
+    ]
 
 
 def test_an_answer_that_did_not_come_is_counted_as_withheld_in_its_time_alone() -> None:
     asker = Asker("http://127.0.0.1:9", {})
-    asker.asked += [Asked(1.0, 0.1, {"prediction_id": "a"}), Asked(2.0, 0.1, None, "503"), Asked(9.0, 0.1, None, "503")]
+    asker.asked += [
+        Asked(1.0, 0.1, {"prediction_id": "a"}),
+        Asked(2.0, 0.1, None, "503"),
+        Asked(9.0, 0.1, None, "503"),
+    ]
     assert [each.at for each in asker.withheld(0.0, 5.0)] == [2.0]
     assert len(asker.answered()) == 1

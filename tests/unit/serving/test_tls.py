@@ -77,7 +77,7 @@ def test_by_the_settings_serving_speaks_http_or_https_and_is_asked_so(authority:
     assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
     assert offered(Settings(_env_file=None)) == {}
     assert Settings(_env_file=None, host="::1").serving_address == "http://[::1]:8000"
-    for every in ("0.0.0.0", "::"):  # where it binds, not where it is asked
+    for every in ("0.0.0.0", "::"):  # noqa: S104 - where it binds, not where it is asked
         assert Settings(_env_file=None, host=every).serving_address == "http://localhost:8000"
     assert secure.serving_address == "https://127.0.0.1:8000"
     named = secure.model_copy(update={"serving_url": "https://models.example/x/"})

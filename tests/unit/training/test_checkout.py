@@ -67,7 +67,9 @@ def test_the_code_is_known_by_its_files_in_a_git_checkout_or_not(monkeypatch, tm
 
 
 @pytest.mark.parametrize("name", checkout.LOCKS)
-def test_the_lock_of_the_record_is_the_one_that_was_installed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lock_of_the_record_is_the_one_that_was_installed(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     names = checkout.pinned(PROJECT / "locks" / name)
     assert len(names) > 150
     # A lock also pins what only other systems need.
