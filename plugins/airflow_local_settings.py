@@ -1,4 +1,4 @@
-"""Imports the heavy libraries once, in the process that tasks are forked from: LocalExecutor's scheduler, Celery's worker.
+"""Imports the heavy libraries once, where tasks are forked from: in LocalExecutor's scheduler, in Celery's worker.
 
 Importing them in every task costs 13-14 s; inherited, a task takes a fraction of a second (Airflow 3.3, 2 cores).
 Airflow imports this module by its name in every command; only those two pay. What is made at the first use of a library
