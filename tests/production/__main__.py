@@ -144,6 +144,7 @@ def judged(
     yield from promise.of_files(files, stores)
     yield from promise.of_answers(asker, stores)
     yield from promise.of_champions(stores)
+    yield from promise.of_keys(built)
     yield from promise.of_audit(built)
     yield from (f"{each.fault}: not recovered from" for each in felt if not each.recovered)
     runs = airflow.runs()

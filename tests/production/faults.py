@@ -90,7 +90,7 @@ def _answers(asker: Asker, since: float) -> bool:
 
 def _seconds(begun: float, done: Callable[[], bool]) -> float | None:
     with suppress(EvergreenError):
-        until("recovery", done, max(1.0, RECOVERED - (time.time() - begun)), 0.2)
+        until("recovery", done, max(1.0, RECOVERED - (time.time() - begun)), 0.5)
         return time.time() - begun
     return None
 

@@ -16,6 +16,7 @@ from pipelines.ingestion.accounting import places
 from pipelines.promotion import champions
 from pipelines.stores import Stores
 from pipelines.stores.answers.predictions import PREDICTIONS
+from pipelines.stores.audit.keys import VERIFYING
 from tests.production.asker import Asker
 from tests.production.site import Site
 
@@ -113,6 +114,14 @@ def of_champions(stores: Stores) -> Iterator[str]:
     now = stores.tracking.champion(MODEL)
     if now is None or now.digest != passed.get(now.version):
         yield f"the champion is {now and now.version}, which is not what its gate passed"
+
+
+def of_keys(site: Site) -> Iterator[str]:
+    """What serving mounts holds the key that verifies and none that signs."""
+    mounted = site.machine.volumes(site.services["serving"]).values()
+    found = {path.name for folder in mounted for path in folder.glob("keys/*")}
+    if found != {VERIFYING}:
+        yield f"serving sees the keys {', '.join(sorted(found)) or 'not at all'}, not {VERIFYING} alone"
 
 
 def of_audit(site: Site) -> Iterator[str]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -34,7 +35,7 @@ class Site:
     given: dict[str, str]
     replicas: dict[str, Replica] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def stores(self) -> Stores:
         """The stores as a worker of this deployment has them."""
         told = self.machine.environment(self.services["airflow-worker"], "airflow-worker-1")
