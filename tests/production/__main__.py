@@ -30,6 +30,8 @@ PROGRAMS = ("initdb", "postgres", "pg_isready", "setpriv", "redis-server", "redi
 LOCKS = ("production.txt", "objects.txt")
 WORKERS = {"EVERGREEN_SERVING_WORKERS": "2"}
 OPENING = (date(2013, 1, 1), date(2013, 2, 28))
+ASKED = {"scheduled_departure": "2013-03-01T01:00:00Z", "scheduled_arrival": "2013-03-01T05:04:00Z"}
+"""A flight so soon after the opening that its features are known."""
 FIRST_CHAMPION, DRAINED = 900, 600
 console = Console(width=150)
 
@@ -125,7 +127,7 @@ def land(built: Site, first: date, last: date, every: str) -> Iterator[Landed]:
 def first_champion(built: Site, tell: Said) -> Asker:
     """Who asks all the time, once the first champion answers: trained, judged and promoted by Airflow's workers."""
     spec = catalog.model(MODEL)
-    asker = Asker(f"{built.asked('serving')}/v1/models/{MODEL}/predictions", example(spec, {}))
+    asker = Asker(f"{built.asked('serving')}/v1/models/{MODEL}/predictions", example(spec, ASKED))
     seconds = until(
         "the first champion answers", lambda: ask(asker.url, asker.body).answer is not None, FIRST_CHAMPION, 1
     )

@@ -3,14 +3,14 @@
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipelines.contracts import EvergreenError
 from tests.production.airflow import Airflow, Task
-from tests.production.asker import Asker
+from tests.production.asker import Asked, Asker
 from tests.production.machine import service_of
 from tests.production.promise import Landed, taken
 from tests.production.services import until
@@ -34,7 +34,7 @@ KILLED = (
 @dataclass(frozen=True)
 class Felt:
     """What a fault did: who ended with it, seconds until tasks finish again, until the files were in, until answers
-    came again (0: they never stopped), and how many answers were withheld of how many asked.
+    came again (0: they never stopped), and how many of the questions asked had no answer, or one without features.
     """
 
     fault: str
@@ -42,7 +42,8 @@ class Felt:
     tasks: float | None
     files: float | None
     answers: float | None
-    withheld: tuple[str, ...] = field(default=())
+    withheld: tuple[str, ...] = ()
+    degraded: int = 0
     asked: int = 0
 
     @property
@@ -59,14 +60,43 @@ def strike(name: str, files: list[Landed], site: Site, airflow: Airflow, asker: 
     ends = {each: len(one.ends) for each, one in site.replicas.items()}
     tell(f"killing {replica} while {', '.join(f'{t.dag}.{t.task}' for t in at_work) or 'nothing'} runs")
     begun = site.replicas[replica].kill()
-    tasks = _seconds(begun, lambda: _finished(airflow, begun, hit))
-    done = _seconds(begun, lambda: bool(_sure(lambda: taken(files, site.stores))))
-    answers = _seconds(begun, lambda: _answers(asker, begun))
-    stopped = tuple(n for n, one in site.replicas.items() if len(one.ends) > ends[n] and n != replica)
+    reached = _reached(begun, {
+        "tasks": lambda: _finished(airflow, begun, hit),
+        "files": lambda: bool(_sure(lambda: taken(files, site.stores))),
+        "answers": lambda: _answers(asker, begun),
+    })  # fmt: skip
     ended = time.time()
-    why = tuple(each.why for each in asker.withheld(begun, ended))
-    count = sum(begun <= each.at < ended for each in list(asker.asked))
-    return Felt(f"{name} killed", stopped, tasks, done, answers, why, count)
+    asked = [each for each in list(asker.asked) if begun <= each.at < ended]
+    return Felt(
+        fault=f"{name} killed",
+        stopped=tuple(n for n, one in site.replicas.items() if len(one.ends) > ends[n] and n != replica),
+        tasks=reached.get("tasks"),
+        files=reached.get("files"),
+        answers=reached.get("answers")
+        and max((_end(each) - begun for each in asked if not each.answer), default=0.0),
+        withheld=tuple(each.why for each in asked if not each.answer),
+        degraded=sum(bool(each.answer and each.answer["degraded"]) for each in asked),
+        asked=len(asked),
+    )
+
+
+def _reached(begun: float, wanted: dict[str, Callable[[], bool]]) -> dict[str, float]:
+    """After how many seconds each condition held for the first time; those that never did are left out."""
+    reached: dict[str, float] = {}
+
+    def all_hold() -> bool:
+        for name, holds in wanted.items():
+            if name not in reached and holds():
+                reached[name] = time.time() - begun
+        return len(reached) == len(wanted)
+
+    with suppress(EvergreenError):
+        until("recovery", all_hold, RECOVERED, 0.5)
+    return reached
+
+
+def _end(asked: Asked) -> float:
+    return asked.at + asked.seconds
 
 
 def _victim(name: str, at_work: list[Task]) -> str:
@@ -86,13 +116,6 @@ def _answers(asker: Asker, since: float) -> bool:
     """Whether the newest questions since the fault were answered, a second's worth."""
     newest = [each for each in list(asker.asked) if each.at >= since][-4:]
     return len(newest) == 4 and all(each.answer is not None for each in newest)
-
-
-def _seconds(begun: float, done: Callable[[], bool]) -> float | None:
-    with suppress(EvergreenError):
-        until("recovery", done, max(1.0, RECOVERED - (time.time() - begun)), 0.5)
-        return time.time() - begun
-    return None
 
 
 def _sure(ask: Callable[[], T]) -> T | None:

@@ -13,6 +13,7 @@ NEVER = "not within the time"
 def table(felt: Sequence[Felt]) -> Table:
     """A row for each fault, in the order in which they happened."""
     made = Table(title="Faults under load", title_justify="left")
+    texts = {"fault", "ended with it", "withheld"}
     for name in (
         "fault",
         "ended with it",
@@ -20,11 +21,14 @@ def table(felt: Sequence[Felt]) -> Table:
         "files in, s",
         "answers again, s",
         "withheld",
+        "degraded",
     ):
-        made.add_column(name, justify="left" if name in {"fault", "ended with it", "withheld"} else "right")
+        made.add_column(name, justify="left" if name in texts else "right")
     for each in felt:
         times = [NEVER if t is None else f"{t:.1f}" for t in (each.tasks, each.files, each.answers)]
-        made.add_row(each.fault, ", ".join(each.stopped) or "nothing", *times, _withheld(each))
+        made.add_row(
+            each.fault, ", ".join(each.stopped) or "nothing", *times, _withheld(each), str(each.degraded)
+        )
     return made
 
 
