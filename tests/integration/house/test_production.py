@@ -86,7 +86,7 @@ class Site:
         for host, port in {"mlflow": "5000", "airflow-api-server": "8080", "redis": "6379"}.items():
             said = said.replace(f"{host}:{port}", f"127.0.0.1:{self.ports[host]}")
         said = said.replace("@postgres/", f"@127.0.0.1:{self.ports['postgres']}/")
-        return re.sub(r"^/data", str(self.home), said)
+        return re.sub(r"^/(data|keys)", lambda m: str(self.home / m[1]), said)
 
     def environment(self, name: str) -> dict[str, str]:
         told = {key: self.here(value) for key, value in COMPOSE[name]["environment"].items()}
@@ -99,6 +99,7 @@ class Site:
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(self.ports["log"]),
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(self.ports["triggers"]),
+            "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_PORT": str(self.ports["health"]),
         }
         return image | told | {"EVERGREEN_SERVING_PORT": str(self.ports["serving"])}
 
@@ -139,7 +140,7 @@ class Site:
 def site(installed: Path) -> Iterator[Site]:
     """PostgreSQL with compose's databases and Redis with its password, on loopback; nothing of ours runs yet."""
     home = Path(tempfile.mkdtemp(prefix="evergreen-production-"))
-    names = ("postgres", "redis", "mlflow", "airflow-api-server", "serving", "log", "triggers")
+    names = ("postgres", "redis", "mlflow", "airflow-api-server", "serving", "log", "triggers", "health")
     found = Site(installed, home, {name: free_port() for name in names})
     (home / "dags").mkdir()
     (home / "dags" / "proof.py").write_text(DAG)
