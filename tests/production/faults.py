@@ -34,7 +34,7 @@ KILLED = (
 @dataclass(frozen=True)
 class Felt:
     """What a fault did: who ended with it, seconds until tasks finish again, until the files were in, until answers
-    came again (0: they never stopped), and how many of the questions asked had no answer, or one without features.
+    came again (0: they never stopped), and how many of the questions asked had no answer.
     """
 
     fault: str
@@ -43,7 +43,6 @@ class Felt:
     files: float | None
     answers: float | None
     withheld: tuple[str, ...] = ()
-    degraded: int = 0
     asked: int = 0
 
     @property
@@ -75,7 +74,6 @@ def strike(name: str, files: list[Landed], site: Site, airflow: Airflow, asker: 
         answers=reached.get("answers")
         and max((_end(each) - begun for each in asked if not each.answer), default=0.0),
         withheld=tuple(each.why for each in asked if not each.answer),
-        degraded=sum(bool(each.answer and each.answer["degraded"]) for each in asked),
         asked=len(asked),
     )
 

@@ -14,6 +14,7 @@ def table(felt: Sequence[Felt]) -> Table:
     """A row for each fault, in the order in which they happened."""
     made = Table(title="Faults under load", title_justify="left")
     texts = {"fault", "ended with it", "withheld"}
+    texts = {"fault", "ended with it", "withheld"}
     for name in (
         "fault",
         "ended with it",
@@ -21,14 +22,11 @@ def table(felt: Sequence[Felt]) -> Table:
         "files in, s",
         "answers again, s",
         "withheld",
-        "degraded",
     ):
         made.add_column(name, justify="left" if name in texts else "right")
     for each in felt:
         times = [NEVER if t is None else f"{t:.1f}" for t in (each.tasks, each.files, each.answers)]
-        made.add_row(
-            each.fault, ", ".join(each.stopped) or "nothing", *times, _withheld(each), str(each.degraded)
-        )
+        made.add_row(each.fault, ", ".join(each.stopped) or "nothing", *times, _withheld(each))
     return made
 
 
