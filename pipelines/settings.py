@@ -1,5 +1,6 @@
 """The deployment's knobs: the only reader of the environment."""
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipelines import places
 from pipelines.contracts import EvergreenError
+from pipelines.residency import foreign
 
 SERVER_LOGIN = re.compile(r"^(https?://)(?P<user>[^/?#:]*)(?::(?P<password>[^/?#]*))?@")
 PASSWORD = re.compile(r"://[^/@:]*:([^/]+)@|password=([^,&\s]+)")
@@ -185,6 +187,12 @@ class Settings(BaseSettings):
         24.0, gt=0, description="hours after which what still lasts is told again"
     )
 
+    residency: str | None = Field(
+        None,
+        description="where all state has to lie, or nothing starts: regions, hosts, ends of hosts (.db.example.eu),"
+        " addresses (gs://bucket), and local for this machine's disks, with commas; unset: anywhere",
+    )
+
     @field_validator("storage", "inbox")
     @classmethod
     def _shared(cls, given: str | None, info: ValidationInfo) -> str | None:
@@ -262,6 +270,32 @@ class Settings(BaseSettings):
                     f" or set EVERGREEN_{name} to another"
                 )
         return self
+
+    @model_validator(mode="after")
+    def _resides(self) -> "Settings":
+        """Where `residency` is set, every place of state lies in it as far as its address tells, and tells enough."""
+        if self.residency is not None:
+            region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+            endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+            found = foreign(self.residency, self._lies(), region, endpoint)
+            if found:
+                raise EvergreenError(
+                    f"state lies, or may lie, outside of EVERGREEN_RESIDENCY ({self.residency}): {'; '.join(found)}"
+                )
+        return self
+
+    def _lies(self) -> dict[str, str]:
+        """Every place of state by the setting that says where it is."""
+        redis = self.redis_url.get_secret_value() if self.redis_url else ""
+        places_of = {
+            "EVERGREEN_HOME": str(self.home),
+            "EVERGREEN_LANDING": str(self.landing_path),
+            "EVERGREEN_LAKE": self.lake_uri,
+            "EVERGREEN_DATABASE_URL": self.database,
+            "EVERGREEN_TRACKING_URI": self.mlflow_uri,
+            "EVERGREEN_ARTIFACT_ROOT": self.mlflow_artifacts,
+        }
+        return places_of | ({"EVERGREEN_REDIS_URL": redis} if self.online_store == "redis" else {})
 
     @property
     def serving_headers(self) -> dict[str, str]:

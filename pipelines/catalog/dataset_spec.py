@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, model_validator
 
-from pipelines.catalog.types import NAME, Cron, File, Share, Spec, Unit
+from pipelines.catalog.types import NAME, Cron, Duration, File, Share, Spec, Unit
 
 COLUMN_NAME = r"[A-Za-z][A-Za-z0-9_]{0,99}"
 
@@ -74,6 +74,18 @@ class DatasetSpec(File):
     event_time: str = Field(description="the column that says when it happened")
     available_at: str = Field(description="the column that says when it could be known")
     columns: dict[str, Column] = Field(min_length=1, description="every column that is kept, by its name")
+    subject: str | None = Field(
+        None,
+        description="the column that identifies a person, whom `evergreen erase` removes by it from everywhere; the"
+        " same name in several datasets means the same persons",
+        examples=["customer_id"],
+    )
+    retention: Duration | None = Field(
+        None,
+        description="rows whose event is longer ago than so much before the newest that landed are removed for good"
+        " by `evergreen retain`; unset: none",
+        examples=["400d"],
+    )
     sweep: Cron = Field("*/5 * * * *", description="when to look for files whose event was lost")
     reference: bool = Field(False, description="true: lands rarely, no feature waits for it")
     max_bad_share: Share = Field(0.2, ge=0, le=1, description="more bad rows than this refuse the file")
@@ -96,6 +108,14 @@ class DatasetSpec(File):
     def required(self) -> list[str]:
         """The columns every file must have."""
         return [name for name, column in self.columns.items() if not column.optional]
+
+    @model_validator(mode="after")
+    def subject_is_told_apart(self) -> "DatasetSpec":
+        """`subject` names a column of type string or integer."""
+        column = self.columns.get(self.subject) if self.subject is not None else None
+        if self.subject is not None and (column is None or column.type not in ("string", "integer")):
+            raise ValueError(f"subject: {self.subject!r} is no column of type string or integer")
+        return self
 
     @model_validator(mode="after")
     def columns_fit(self) -> "DatasetSpec":

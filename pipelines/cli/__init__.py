@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from pipelines.catalog import REFERENCE
-from pipelines.cli import alerts, audit, costs, features, keys, metrics, prove, quarantine, schema
+from pipelines.cli import alerts, audit, costs, erase, features, keys, metrics, prove, quarantine, schema
 from pipelines.cli.models import diff, drift, own, record, rollout, scorecard, search, site, versions
 from pipelines.cli.output import GATE, MENDED, REFUSED, AsJson, console, explained, settings, show
 from pipelines.contracts import EvergreenError
@@ -36,6 +36,8 @@ app.command()(metrics.metrics)
 app.command()(metrics.evidently)
 app.command()(record.card)
 app.command()(costs.cost)
+for command in erase.COMMANDS:
+    app.command()(command)
 app.command()(site.site)
 for command in versions.COMMANDS:
     app.command()(command)

@@ -16,7 +16,7 @@ from rich.table import Table
 from pipelines.catalog import REFERENCE
 from pipelines.catalog.types import duration
 from pipelines.cli.output import AsJson, console, explained, settings
-from pipelines.contracts import as_json
+from pipelines.contracts import EvergreenError, as_json
 from pipelines.prove import Proof
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
@@ -363,6 +363,27 @@ def serving(
     with explained():
         proof = prove(moves, kills, seconds, seed, _say, workers=workers, load=load)
         _conclude("serving", proof, as_json_text)
+
+
+@app.command()
+def erasure(
+    subjects: Annotated[int, typer.Option(min=1, help="how many persons are erased")] = 100,
+    customers: Annotated[int, typer.Option(min=2, help="of how many")] = 500,
+    days: Annotated[int, typer.Option(min=72, help="on how many days they pay")] = 75,
+    kills: Annotated[int, typer.Option(min=0, help="how many runs are killed before one may end")] = 5,
+    home: Annotated[Path | None, typer.Option(help="keeps it all; default: none")] = None,
+    seed: Seed = 0,
+    as_json_text: AsJson = False,
+) -> None:
+    """Persons leave a loaded deployment: 0 bytes of them in any file, every row of others as it was, the loop goes on."""
+    from pipelines.prove.erasure import prove
+
+    with explained():
+        if subjects >= customers:
+            raise EvergreenError("--subjects must be fewer than --customers: somebody has to stay")
+        with _home("erasure", home) as place:
+            proof = prove(subjects, customers, days, kills, seed, place, _say)
+        _conclude("erasure", proof, as_json_text)
 
 
 @app.command()

@@ -18,6 +18,7 @@ from pipelines.stores import Stores
 from pipelines.stores.audit import events
 from pipelines.stores.feature_store.health import ViewHealth
 from pipelines.stores.feature_store.views import ViewVersion
+from pipelines.stores.locks import at_work
 from pipelines.stores.tracking.registry import CHAMPION, PREVIOUS
 
 CHUNK = timedelta(days=31)  # computed at once; a run that is stopped goes on after the last one
@@ -57,7 +58,8 @@ def compute(
     """
     if as_of is None:
         newest(stores)  # there is something to do
-    until, made, failed = _caught_up(as_of, patience, stores, say, apart)
+    with at_work(stores.settings):
+        until, made, failed = _caught_up(as_of, patience, stores, say, apart)
     waiting = {} if as_of else _waiting(until, stores)
     for view, why in waiting.items():
         say(f"{view}: {why}")
@@ -133,7 +135,8 @@ def backfill(
             raise NothingToDo(f"{version} was never computed; run `evergreen features compute` first")
         end = min(window[1], reached)
         job = f"{version.consumer}:from {window[0].isoformat()} to {end.isoformat()}"
-        made[version] = _again(version, (window[0], end), step, job, stores, say)
+        with at_work(stores.settings):
+            made[version] = _again(version, (window[0], end), step, job, stores, say)
         stores.progress.forget(job)
     return _told(_run(window[1], made, stores), stores)
 

@@ -22,6 +22,7 @@ from pipelines.ingestion.faults import FAULT, unforeseen
 from pipelines.processes import died, identity
 from pipelines.reading.records import Refused, digest_of, open_regular
 from pipelines.stores import Stores
+from pipelines.stores.erasures import Erasures
 
 LOG = logging.getLogger(__name__)
 SETTLED = 0.2
@@ -103,8 +104,12 @@ def put_away(batch: Batch | IngestResult, stores: Stores) -> None:
         (landing / batch.name).rename(own / batch.name)
         # An exporter may have replaced the file since it was read: what was moved decides.
         if digest_of(own / batch.name) == batch.digest:
-            _move(own / batch.name, _place(batch, stores))
-            stores.files.hand_over(_place(batch, stores))
+            if Erasures(stores.settings).file(batch.digest) is not None:
+                # Kept is what an erasure left of it; those who were erased do not come back with the same bytes.
+                (own / batch.name).unlink()
+            else:
+                _move(own / batch.name, _place(batch, stores))
+                stores.files.hand_over(_place(batch, stores))
             _put_manifest_away(batch, stores)
             if batch.state.taken:  # it may have been refused before, and be there on a storage still
                 stores.files.remove(_place(replace(batch, state=BatchState.REFUSED), stores))

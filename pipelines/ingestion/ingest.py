@@ -23,6 +23,7 @@ from pipelines.reading.records import Refused, Unsettled, digest_of
 from pipelines.reading.staging import BAD, COPIES, LANDED, OTHERS, Staging, staging
 from pipelines.stores import Stores
 from pipelines.stores.audit import events
+from pipelines.stores.locks import at_work
 from pipelines.stores.tables import Moved, Stream, silver_schema
 from pipelines.validation.reports import report_path
 from pipelines.validation.validate import validate
@@ -44,7 +45,7 @@ def ingest_dataset(spec: DatasetSpec, stores: Stores) -> list[IngestResult]:
 
     A file that could not be taken in is told of too: its result has not ended, says why, and its file stays.
     """
-    with _infrastructure(spec.name):
+    with _infrastructure(spec.name), at_work(stores.settings):
         recover(stores)
         schema.apply(spec, stores)
         events.batches(stores, spec.name)
@@ -75,7 +76,7 @@ def ingest(spec: DatasetSpec, batch: Batch, stores: Stores) -> IngestResult:
         raise EvergreenError(f"{batch.name!r} is never opened: {fault}")
     lease = stores.settings.lease_seconds
     deadline = time.monotonic() + 2 * lease
-    with _infrastructure(batch.name):
+    with _infrastructure(batch.name), at_work(stores.settings):
         stores.ledger.see(batch)
         while True:
             claim = stores.ledger.claim(batch, lease)

@@ -10,6 +10,7 @@ from pipelines.ingestion.arrivals import bring_back, kept, sync
 from pipelines.reading.records import digest_of
 from pipelines.stores import Stores
 from pipelines.stores.audit import events
+from pipelines.stores.erasures import Erasures
 from pipelines.stores.ledger import person
 
 TOLD = 3
@@ -77,6 +78,7 @@ def release(
     _holds_something(batch)
     if mended is not None:
         return _replace(batch, mended, stores, why)
+    _is_whole(batch, stores)
     if batch.state is BatchState.REFUSED:
         _can_return(batch, stores)
     stores.ledger.release(batch, who or person(), why)
@@ -99,6 +101,14 @@ def _holds_something(batch: IngestResult) -> None:
     if batch.state is not BatchState.REFUSED and not batch.quarantined:
         raise EvergreenError(
             f"{batch.name} holds nothing back: it is {batch.state.value}, all rows in their place"
+        )
+
+
+def _is_whole(batch: IngestResult, stores: Stores) -> None:
+    if Erasures(stores.settings).file(batch.digest) is not None:
+        raise EvergreenError(
+            f"rows of a person were erased from {batch.name}, so it cannot be judged again; put what is to come in of"
+            " it into a file and name that with --mended"
         )
 
 

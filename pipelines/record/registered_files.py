@@ -10,6 +10,7 @@ from typing import Any
 from pipelines.gate import record
 from pipelines.stores import Stores
 from pipelines.stores.audit.licences import Registered
+from pipelines.stores.erasures import Erasures
 from pipelines.stores.tracking import background
 from pipelines.stores.tracking.registry import DESCRIPTION, MODEL_FILE, file_digest
 from pipelines.training.training_set import path_of
@@ -27,18 +28,26 @@ def wrong(version: Registered, retired: bool, stores: Stores) -> Iterator[str]:
     """Each file of a version that is gone or not as it was registered; one that was retired has none."""
     if retired:
         return
+    book = Erasures(stores.settings)
     with tempfile.TemporaryDirectory() as folder:
         for tag, uri in mlflow_uris(version).items():
             found = _fetched(uri, Path(folder, tag), stores)
-            if found is None or file_digest(found) != version.tags.get(tag):
+            if not _as_left(found, version.tags.get(tag), book):
                 yield f"{uri} is {'not as it was registered' if found else 'gone'} ({tag})"
     for tag, name in LOCAL.items():
         copy = stores.settings.home / "models" / version.model / str(version.version) / name
         if copy.exists() and file_digest(copy) != version.tags.get(tag):
             yield f"{copy} is not as it was registered"
     rows = path_of(version.model, version.tags.get("training_set", ""), stores)
-    if not rows.exists() or file_digest(rows) != version.tags.get("training_rows"):
+    if not _as_left(rows if rows.exists() else None, version.tags.get("training_rows"), book):
         yield f"its training set {rows} is {'not as it was' if rows.exists() else 'gone'}"
+
+
+def _as_left(file: Path | None, digest: str | None, book: Erasures) -> bool:
+    """Whether a file is as it was registered, or as an erasure left it, which may be gone."""
+    found = file_digest(file) if file is not None else None
+    changed = book.file(digest) if found != digest else None
+    return found == digest if changed is None else found == changed.left
 
 
 def mlflow_uris(version: Registered) -> dict[str, str]:

@@ -11,6 +11,7 @@ from typing import Any
 from pipelines.catalog import ModelSpec
 from pipelines.stores import Stores
 from pipelines.stores.durable import files_of, local
+from pipelines.stores.erasures import Erasures
 from pipelines.training.checkout import changed_since, commit, environment, libraries, made_with
 from pipelines.training.registration import CODE
 
@@ -126,17 +127,28 @@ def lost(tables: Mapping[str, int], stores: Stores) -> list[str]:
     return [why for name, version in sorted(tables.items()) if (why := _lost(name, version, stores))]
 
 
+def erased(tables: Mapping[str, int], stores: Stores) -> bool:
+    """Whether rows of a person were erased from one of these Delta versions: no backup may bring it back then."""
+    book = Erasures(stores.settings)
+    return any(book.unreadable(name, version) is not None for name, version in tables.items())
+
+
 def _lost(name: str, version: int, stores: Stores) -> str | None:
     from deltalake.exceptions import DeltaError
 
+    at = Erasures(stores.settings).unreadable(name, version)
+    if at is not None:
+        return f"rows were erased from {name} on {at:%Y-%m-%d}, and version {version} of it with them"
     layer, _, table = name.partition("/")
+    newest = stores.tables.version(layer, table)
+    if newest is None:
+        return f"{name} is gone"
     try:
         found = stores.tables.table(layer, table, version)
     except (DeltaError, OSError):
-        newest = stores.tables.version(layer, table)
-        return f"{name} has no version {version} any more (newest is {newest}); its log was cut"
+        found = None
     if found is None:
-        return f"{name} is gone"
+        return f"{name} has no version {version} any more (newest is {newest}); its log was cut"
     files = files_of(found) if local(found.table_uri) is not None else []
     gone = sum(not file.exists() for file in files)
     return f"{gone} of {len(files)} files of {name} version {version} were vacuumed" if gone else None

@@ -21,7 +21,7 @@ from pipelines.stores.tracking.registry import Version, file_digest
 from pipelines.training import training_set
 from pipelines.training.answers import NOT_INPUT, answered, as_column, digest_of, from_column
 from pipelines.training.checkout import code, environment, fit_threads
-from pipelines.training.differences import lost
+from pipelines.training.differences import erased, lost
 from pipelines.training.train import estimator, limited, renewed
 
 if TYPE_CHECKING:
@@ -181,9 +181,14 @@ def fitted(asked: Question, spec: ModelSpec, frame: "pd.DataFrame") -> "tuple[An
 def _readable(asked: Question, stores: Stores) -> None:
     gone = lost(dict(asked.tables), stores)
     if gone:
+        remedy = (
+            f"it cannot be made again, by anybody: `evergreen train {asked.model}` makes one of what is left"
+            if erased(asked.tables, stores)
+            else "restore the lake from a backup"
+        )
         raise EvergreenError(
-            f"the rows of {asked.model} as of {asked.as_of.isoformat()} cannot be read again: {'; '.join(gone)}; "
-            "restore the lake from a backup"
+            f"the rows of {asked.model} as of {asked.as_of.isoformat()} cannot be read again: {'; '.join(gone)};"
+            f" {remedy}"
         )
 
 

@@ -9,6 +9,7 @@ from pipelines.catalog import ModelSpec
 from pipelines.contracts import Candidate, EvergreenError, TrainingSet
 from pipelines.stores import Stores
 from pipelines.stores.audit import events
+from pipelines.stores.locks import at_work
 from pipelines.stores.tracking.registry import RETIRED, Version
 from pipelines.training import contract
 from pipelines.training.answers import NOT_INPUT, answers_digest
@@ -38,14 +39,21 @@ def train(
         return candidate(known)
     contract.check(spec)
     renewed(spec)
+    with at_work(stores.settings):
+        return candidate(_fitted(spec, training_set, stores, trigger, record or {}))
+
+
+def _fitted(
+    spec: ModelSpec, training_set: TrainingSet, stores: Stores, trigger: str, record: Mapping[str, Any]
+) -> Version:
     rows, held = _checked(spec, training_set)
     inputs, labels = rows.drop(columns=list(NOT_INPUT)), rows["label"]
     with limited(fit_threads(spec, stores)):
         model = contract.fitted(spec, estimator(spec), inputs, labels)
         contract.says_inputs(spec, model)
         plain = contract.fitted(spec, baseline(spec), inputs, labels)
-    facts = _facts(training_set, trigger, code, record or {}) | _comparable(spec, model, held)
-    return candidate(register(spec, training_set, stores, facts, record or {}, (model, plain), inputs, rows))
+    facts = _facts(training_set, trigger, spec.digest, record) | _comparable(spec, model, held)
+    return register(spec, training_set, stores, facts, record, (model, plain), inputs, rows)
 
 
 def candidate(version: Version) -> Candidate:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.catalog import ModelSpec, dataset, event_time
 from pipelines.contracts import EvergreenError, NothingToDo, TrainingSet
 from pipelines.stores import Stores
+from pipelines.stores.locks import at_work
 from pipelines.stores.tracking.registry import file_digest
 
 HORIZON = re.compile(r"\$horizon\b")
@@ -41,9 +42,10 @@ def build(
     digest = question(spec.digest, as_of, given)
     path = path_of(spec.name, digest, stores)
     if not path.exists():
-        rows = labels(spec, as_of, stores, given[f"silver/{spec.label.dataset}"])
-        with stores.files.whole(path) as part:
-            _joined(spec, rows, numbers, given, stores).to_parquet(part, index=False)
+        with at_work(stores.settings):
+            rows = labels(spec, as_of, stores, given[f"silver/{spec.label.dataset}"])
+            with stores.files.whole(path) as part:
+                _joined(spec, rows, numbers, given, stores).to_parquet(part, index=False)
     return _described(spec, as_of, digest, path, given)
 
 

@@ -20,6 +20,7 @@ from pipelines.gate import record
 from pipelines.gate.notary import arithmetic, asked_again, classes, recount
 from pipelines.gate.notary.expected import Against, begin, demanded
 from pipelines.stores import Stores
+from pipelines.stores.erasures import Erasures
 from pipelines.stores.tracking.registry import Version, file_digest
 from pipelines.training.answers import inputs_of
 from pipelines.training.checkout import environment, libraries
@@ -125,6 +126,11 @@ def _held(version: Version, stores: Stores) -> "pd.DataFrame":
 
     path = path_of(version.model, version.tags.get("training_set", ""), stores)
     if not path.exists() or file_digest(path) != version.tags.get("training_rows"):
+        if Erasures(stores.settings).file(version.tags.get("training_rows")) is not None:
+            raise EvergreenError(
+                f"rows of a person were erased from the training set of version {version.version}, so nobody can check"
+                f" its verdict any more; `evergreen train {version.model}` makes a version that can be promoted"
+            )
         raise EvergreenError(
             f"{path} is not the training set version {version.version} was registered with; train it again"
         )

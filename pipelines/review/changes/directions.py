@@ -143,6 +143,8 @@ DATASET: tuple[tuple[str, Direction], ...] = (
     ("any_case", ON),
     ("trim", ON),
     ("manifest", OFF),
+    ("subject", another),
+    ("retention", UP),
     ("key.*", another),
     ("event_time", another),
     ("available_at", another),

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from pipelines.stores import Stores
 from pipelines.stores.answers.archive import ANSWERS, TOLD, Batch
-from pipelines.stores.locks import exclusive
+from pipelines.stores.locks import at_work, exclusive
 
 TIME = pa.timestamp("us", tz="UTC")
 JSON = ("entities", "request", "features", "known", "prediction", "probabilities", "truth")
@@ -49,7 +49,7 @@ class Archived:
 def archive(model: str, stores: Stores, now: datetime) -> Archived:
     """Move what is new in the log to `predictions/<model>` and `truths/<model>`, and let go what is old enough."""
     days = stores.settings.prediction_log_days
-    with exclusive(f"archive-{model}", stores.settings):
+    with exclusive(f"archive-{model}", stores.settings), at_work(stores.settings):
         moved = {kind: _moved(model, kind, stores) for kind in SCHEMAS}
         gone = 0 if days is None else stores.archive.forget(model, now - timedelta(days=days))
     return Archived(model, moved[ANSWERS], moved[TOLD], gone)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.contracts import EvergreenError, TransientError
 from pipelines.settings import Settings
 from pipelines.stores.audit.keys import Keys
+from pipelines.stores.erasures import Erasures
 from pipelines.stores.audit.licences import ORIGIN, Licence, licence_of, verify_origin
 from pipelines.stores.audit.permits import Permit, permit_of
 from pipelines.stores.tracking import artifacts, background, long_values
@@ -267,6 +268,11 @@ class Tracking:
                 f"{version.model} version {version.version} was registered without background rows; train it again"
             )
         path, digest = self._folder(version) / background.FILE, version.tags[background.DIGEST]
+        if Erasures(self.settings).file(digest) is not None:
+            raise background.Without(
+                f"the background rows of {version.model} version {version.version} went when a person's rows were"
+                f" erased; `evergreen train {version.model}` makes a version that has some"
+            )
         source = f"runs:/{version.run_id}/{background.FOLDER}/{background.FILE}"
         return background.read(self._bytes(version, path, source, digest))
 

@@ -125,6 +125,7 @@ REFUSED: dict[tuple[str, str], list[Any]] = {
         {"type": "string", "description": "x", "timezone": "UTC"},
         {"type": "float", "description": "x", "nanoseconds": "cut"}, {**TIMESTAMP, "timezone": "Mars/Base"},
     ],
+    ("DatasetSpec", "subject_is_told_apart"): [{**AIRPORTS, "subject": "nowhere"}, {**AIRPORTS, "subject": "lat"}],
     ("DatasetSpec", "columns_fit"): [
         {**AIRPORTS, "key": ["nowhere"]}, {**AIRPORTS, "event_time": "x"}, {**AIRPORTS, "available_at": "x"},
         *({**AIRPORTS, "columns": AIRPORTS["columns"] | more} for more in (
@@ -164,6 +165,7 @@ def test_a_check_refuses_what_it_says(check: tuple[str, str], given: Any) -> Non
         {"serving_access": "oidc", "serving_oidc_audience": "us"},
         {"serving_key": "k", "serving_key_file": "/k"},
         {"serving_url": "models.example:8000"},
+        {"residency": "eu-central-1"},
     ],
 )
 def test_settings_refuse_what_they_say(given: dict[str, str]) -> None:

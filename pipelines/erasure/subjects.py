@@ -1,0 +1,181 @@
+"""Whom an erasure is about, and how their rows are known: by cells of a column, by keys in JSON, by words in texts."""
+
+import csv
+import html
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from pipelines.catalog import datasets
+from pipelines.contracts import EvergreenError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+NAMED = re.compile(r"(?:(?P<dataset>[^.=]+)\.)?(?P<column>[^.=]+)=(?P<value>.+)", re.DOTALL)
+ERASED = "[erased]"
+SHORT = 4
+"""A value of fewer characters, or of digits alone, is looked for where its column is named: texts are full of such."""
+
+
+@dataclass(frozen=True)
+class Sought:
+    """Persons by column: `values` has the texts of the column's values, as they are kept."""
+
+    values: Mapping[str, frozenset[str]]
+
+    @cached_property
+    def words(self) -> re.Pattern[str]:
+        """Where a text names one of them, as it stands or as JSON, HTML and addresses write it."""
+        found = [_where(column, value) for column, values in self.values.items() for value in sorted(values)]
+        return re.compile("|".join(found) or r"(?!)")
+
+    def also(self, column: str, values: Iterable[str]) -> "Sought":
+        """The same, and rows with one of these values in another column."""
+        more = frozenset(values)
+        return Sought({**self.values, column: more}) if more else self
+
+    @property
+    def count(self) -> int:
+        return sum(map(len, self.values.values()))
+
+    def in_text(self, text: str) -> bool:
+        return self.words.search(text) is not None
+
+    def told_without(self, text: str) -> str:
+        """The text with ERASED where one of them was named."""
+        return self.words.sub(lambda match: _replaced(match[0]), text)
+
+    def in_fields(self, said: Any) -> bool:
+        """Whether a JSON value has, at any depth, a column's name with one of its values."""
+        if isinstance(said, Mapping):
+            return any(
+                str(value) in self.values.get(name, ()) or self.in_fields(value)
+                for name, value in said.items()
+            )
+        return isinstance(said, list) and any(map(self.in_fields, said))
+
+    def in_record(self, raw: str, header: Sequence[str]) -> bool:
+        """Whether a line of a CSV file, or a row written as JSON, is one of theirs."""
+        if raw.startswith(("{", "[")):
+            with suppress(ValueError):
+                return self.in_fields(json.loads(raw)) or self.in_text(raw)
+        if any(name in self.values for name in header):
+            cells = [cell.strip() for row in csv.reader(raw.splitlines(), strict=False) for cell in row]
+            pairs = zip(header, cells, strict=False)
+            if any(cell in self.values.get(name, ()) for name, cell in pairs):
+                return True
+        return self.in_text(raw)
+
+    def mask(self, rows: "pa.Table") -> "pa.ChunkedArray":
+        """Which rows of a table have one of them in a column of its name; none if it has no such column."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        found = pa.chunked_array([pa.repeat(False, rows.num_rows)])
+        for name in self.of(rows.column_names):
+            hit = pc.is_in(rows[name].cast(pa.string()), pa.array(sorted(self.values[name])))
+            found = pc.or_(found, hit)
+        return found
+
+    def of(self, names: Iterable[str]) -> list[str]:
+        """Those of some columns that name persons."""
+        return [name for name in names if name in self.values]
+
+    def predicate(self, kinds: Mapping[str, bool]) -> str:
+        """Delta's words for their rows in a table; `kinds` says of each of its columns whether it is text."""
+        return " OR ".join(
+            f'"{name}" IN ({", ".join(_literal(v, kinds[name]) for v in sorted(self.values[name]))})'
+            for name in self.of(kinds)
+        )
+
+
+def said_in(text: str, column: str, header: Sequence[str] = ()) -> set[str]:
+    """The values that a column has in a text: a row in JSON, or a line of a file with this header."""
+    if text.startswith(("{", "[")):
+        with suppress(ValueError):
+            return set(_fields(json.loads(text), column))
+    if column not in header:
+        return set()
+    return {cell.strip() for row in csv.reader(text.splitlines()) for cell in row}
+
+
+def _fields(said: Any, column: str) -> Iterator[str]:
+    inner = said.values() if isinstance(said, dict) else said if isinstance(said, list) else ()
+    if isinstance(said, dict) and column in said:
+        yield str(said[column])
+    for each in inner:
+        yield from _fields(each, column)
+
+
+def sought(subjects: Iterable[str]) -> Sought:
+    """The persons that words such as card_customers.customer_id=C00042 name; EvergreenError if no dataset knows such.
+
+    One column names the same persons in every dataset whose `subject` it is.
+    """
+    found: dict[str, set[str]] = {}
+    for text in subjects:
+        match = NAMED.fullmatch(text)
+        if match is None:
+            raise EvergreenError("a subject reads DATASET.COLUMN=VALUE, such as card_customers.customer_id=C00042")
+        column = _column(match["dataset"], match["column"])
+        found.setdefault(column, set()).add(_kept(column, match["value"]))
+    if not found:
+        raise EvergreenError("nobody is named; name at least one --subject DATASET.COLUMN=VALUE")
+    return Sought({column: frozenset(values) for column, values in found.items()})
+
+
+def columns() -> dict[str, list[str]]:
+    """The columns that name persons, and the datasets of each."""
+    found: dict[str, list[str]] = {}
+    for spec in datasets().values():
+        if spec.subject is not None:
+            found.setdefault(spec.subject, []).append(spec.name)
+    return found
+
+
+def _column(dataset: str | None, column: str) -> str:
+    known = columns()
+    if column in known and dataset in (None, *known[column]):
+        return column
+    there = ", ".join(f"{name}.{each}" for each, names in sorted(known.items()) for name in names)
+    asked = column if dataset is None else f"{dataset}.{column}"
+    raise EvergreenError(
+        f"{asked} names no persons; those that do: {there or 'none'}; `subject: {column}` in the dataset's yaml says so"
+    )
+
+
+def _kept(column: str, value: str) -> str:
+    """A value as tables have it: an integer without leading zeros, a text as it is."""
+    kinds = {spec.columns[column].type for spec in datasets().values() if spec.subject == column}
+    if "integer" not in kinds:
+        return value
+    try:
+        return str(int(value))
+    except ValueError:
+        raise EvergreenError(f"{column} is an integer, and what was named is none") from None
+
+
+def _where(column: str, value: str) -> str:
+    forms = dict.fromkeys(
+        [value, json.dumps(value)[1:-1], html.escape(value), quote(value), quote(value, safe="")]
+    )
+    either = "|".join(map(re.escape, forms))
+    if len(value) < SHORT or value.isdigit():
+        return rf"(?<=\b{re.escape(column)}\b)[\\\"']*\s*[:=]\s*[\\\"']*(?:{either})(?![A-Za-z0-9])"
+    return rf"(?<![A-Za-z0-9])(?:{either})(?![A-Za-z0-9])"
+
+
+def _replaced(found: str) -> str:
+    """What stands in place of a match: with the sign between a column's name and its value, where that is in it."""
+    head = re.match(r"[\\\"']*\s*[:=]\s*", found)
+    return ERASED if head is None else head[0] + '"' * (":" in head[0]) + ERASED + '"' * (":" in head[0])
+
+
+def _literal(value: str, text: bool) -> str:
+    return "'" + value.replace("'", "''") + "'" if text else value
