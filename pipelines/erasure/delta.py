@@ -46,7 +46,8 @@ class Table:
         counts = {path: self._count(path, mask) for path in stored(self.uri)}
         rows = sum(count for path, count in counts.items() if path in live)
         dead = sum(bool(count) for path, count in counts.items() if path not in live)
-        return Found(rows, dead + sum(map(sought.in_text, logged(self.uri))))
+        named = (text for text in logged(self.uri) if sought.may_be_in(text.encode("utf-8", "replace")))
+        return Found(rows, dead + sum(map(sought.in_text, named)))
 
     def cells(self, column: str, sought: Sought | None = None) -> set[str]:
         """The texts of a column's values in the newest version, of all rows or of theirs; none without the column."""

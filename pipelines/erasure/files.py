@@ -135,14 +135,14 @@ def _count(path: Path, sought: Sought) -> int:
     kind = _kind(path)
     if kind in ROWS:
         return _rows(path, sought)
+    if zipfile.is_zipfile(path):
+        return _zipped(path, sought)
+    if is_sqlite(path) or not sought.may_be_in(_unpacked(path)):
+        return 0
     if kind in RECORDS:
         return sum(theirs for _, theirs in _records(_unpacked(path), sought))
     if kind in LINES:
         return sum(sought.in_record(line, ()) for line in _unpacked(path).decode("utf-8", "replace").split("\n"))
-    if zipfile.is_zipfile(path):
-        return _zipped(path, sought)
-    if is_sqlite(path):
-        return 0
     return len(sought.words.findall(_unpacked(path).decode("utf-8", "replace")))
 
 

@@ -35,6 +35,15 @@ class Sought:
         found = [_where(column, value) for column, values in self.values.items() for value in sorted(values)]
         return re.compile("|".join(found) or r"(?!)")
 
+    @cached_property
+    def forms(self) -> tuple[bytes, ...]:
+        """The bytes without any of which nothing names one of them."""
+        return tuple(form.encode() for values in self.values.values() for v in sorted(values) for form in _forms(v))
+
+    def may_be_in(self, data: bytes) -> bool:
+        """Whether it is worth while to take bytes apart: quick, and wrong only by saying yes."""
+        return any(form in data for form in self.forms)
+
     def also(self, column: str, values: Iterable[str]) -> "Sought":
         """The same, and rows with one of these values in another column."""
         more = frozenset(values)
@@ -162,13 +171,16 @@ def _kept(column: str, value: str) -> str:
 
 
 def _where(column: str, value: str) -> str:
-    forms = dict.fromkeys(
-        [value, json.dumps(value)[1:-1], html.escape(value), quote(value), quote(value, safe="")]
-    )
-    either = "|".join(map(re.escape, forms))
+    either = "|".join(map(re.escape, _forms(value)))
     if len(value) < SHORT or value.isdigit():
         return rf"(?<=\b{re.escape(column)}\b)[\\\"']*\s*[:=]\s*[\\\"']*(?:{either})(?![A-Za-z0-9])"
     return rf"(?<![A-Za-z0-9])(?:{either})(?![A-Za-z0-9])"
+
+
+def _forms(value: str) -> list[str]:
+    """A value as it stands, and as JSON, HTML and addresses write it."""
+    found = [value, json.dumps(value)[1:-1], html.escape(value), quote(value), quote(value, safe="")]
+    return list(dict.fromkeys(found))
 
 
 def _replaced(found: str) -> str:

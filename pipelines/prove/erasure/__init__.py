@@ -24,14 +24,15 @@ def prove(
     say(f"{customers} customers pay for {days} days")
     stores = world.built(home, size, crowned)
     gone = sorted(draw.sample([world.customer(n) for n in range(customers)], subjects))
-    before, held = residues(home, gone), others(home, gone)
+    told = world.answers(gone)
+    before, held = residues(home, gone), others(home, gone, told)
     rows.append({"what": "before", "files with them": len(before), "tables and files of others": len(held)})
     if len(before) < 20:
         broken.append(f"only {len(before)} files hold them, so there was little to erase")
     killed = _killed(kills, gone, home, draw, say)
     rows.append({"what": f"{kills} runs to be killed", "killed": killed})
     answer, took = _erased(gone, home, say)
-    after, kept = residues(home, gone), others(home, gone)
+    after, kept = residues(home, gone), others(home, gone, told)
     rows.append(
         {"what": f"{subjects} persons erased", "files with them": len(after), "seconds": f"{took:.1f}",
          "places of the last run": len(answer.places), "models that learned": len(answer.models)}

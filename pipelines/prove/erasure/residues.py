@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 ID = re.compile(rb"C\d{5}")
+ANSWER = re.compile(rb"[0-9a-f]{8}-[0-9a-f-]{27}")
 
 
 def residues(home: Path, gone: Collection[str]) -> dict[str, int]:
@@ -31,13 +32,14 @@ def residues(home: Path, gone: Collection[str]) -> dict[str, int]:
     return found
 
 
-def others(home: Path, gone: Collection[str]) -> dict[str, str]:
+def others(home: Path, gone: Collection[str], answers: Collection[str]) -> dict[str, str]:
     """A digest of all rows that are not of these persons: of each Delta table, each table of the log of answers, the
-    online store, the training sets, and the lines of the files that are kept as they landed."""
-    wanted = {each.encode() for each in gone}
+    online store, the training sets, and the lines of the files that are kept as they landed. What was told of one of
+    these `answers` names nobody, and is theirs."""
+    wanted = {each.encode() for each in (*gone, *answers)}
     found = {}
     for name, rows in _rows(home):
-        kept = sorted(row for row in rows if not wanted & set(ID.findall(row)))
+        kept = sorted(row for row in rows if wanted.isdisjoint([*ID.findall(row), *ANSWER.findall(row)]))
         found[name] = f"{len(kept)} rows {hashlib.sha256(b''.join(kept)).hexdigest()}"
     return found
 
@@ -91,7 +93,7 @@ def _rows(home: Path) -> Iterator[tuple[str, list[bytes]]]:
         yield str(path.relative_to(home)), path.read_bytes().splitlines(keepends=True)
 
 
-APART = ("audit", "costs", "steps", "history", "sqlite_", "batches", "attempts", "archive_", "feature_view_health")
+APART = ("audit", "costs", "steps", "history", "sqlite_", "batches", "attempts", "archive_", "feature_health")
 """Tables that say that something was done, or hold texts in which a person's name was struck out."""
 
 

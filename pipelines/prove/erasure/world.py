@@ -162,10 +162,19 @@ def _scored(stores: Stores, size: Size) -> None:
     score(spec(), folder / "questions.csv", stores, datetime.now(UTC))
 
 
+def answers(gone: Sequence[str]) -> list[str]:
+    """The ids of what was answered about some of the customers."""
+    return [_id(int(each[1:]), again) for each in gone for again in range(2)]
+
+
+def _id(number: int, again: int) -> str:
+    return str(uuid5(NAMESPACE_OID, f"{number} {again}"))
+
+
 def _answer(number: int, again: int, now: datetime) -> Prediction:
     named = {"customer_id": customer(number), "terminal_id": "T00001"}
     return Prediction(
-        str(uuid5(NAMESPACE_OID, f"{number} {again}")), NAME, 1, "0" * 64, named,
+        _id(number, again), NAME, 1, "0" * 64, named,
         {"happened_at": "2018-06-14T12:00:00Z", "amount": 1.0 + number}, {"customer_home__x": float(number)},
         0.01, 0.3, False, now, datetime(2018, 6, 14, 12, tzinfo=UTC),
     )  # fmt: skip
