@@ -4,7 +4,7 @@ from airflow.sdk import Asset, AssetOrTimeSchedule, CronTriggerTimetable, dag, g
 from evergreen_airflow.notifiers import told
 from evergreen_airflow.stages import START, defaults, form, pod, stage, wall_clock
 
-from pipelines.catalog import ModelSpec, models
+from pipelines.catalog import ModelSpec, dataset, models
 
 DOC = """
 Writes Evidently's drift report (HTML and JSON, in `var/reports/monitor` and in the champion's MLflow run) and the
@@ -14,7 +14,8 @@ answers that it gave. It is skipped otherwise, and its log says what was found. 
 so a lost event costs one tick of the retraining's schedule.
 `performance` writes the page of the model's days, `var/reports/performance/{name}.html`, from its answers and the truth
 that came for them; it is skipped where there are none. `archive` moves what is new in the prediction log to the Delta
-tables `predictions/{name}` and `truths/{name}`, each answer once.
+tables `predictions/{name}` and `truths/{name}`, each answer once. `retain` removes what is older than the retention of
+the model's datasets, where one has any.
 
 **If it fails:** nothing else depends on it; the next run reports again.
 """
@@ -65,9 +66,17 @@ def build(spec: ModelSpec) -> None:
 
             return stage(steps.performance, spec.name)["page"]
 
+        @task
+        def retain() -> list:
+            from pipelines.loop import steps
+
+            return stage(steps.retain, spec.name, now=wall_clock())
+
         ask_for_training(report())
         performance()
-        archive()
+        archived = archive()
+        if any(dataset(name).retention for name in spec.datasets):
+            archived >> retain()
 
     monitor()
 

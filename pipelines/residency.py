@@ -36,7 +36,9 @@ class Residency:
         if address.startswith(("s3://", "s3a://")):
             return self._bucket(region, endpoint)
         if address.startswith(("gs://", "gcs://", "az://", "abfs://", "abfss://", "adl://")):
-            return f"its address names no region: if {_below(address)} lies there, declare that address itself"
+            return (
+                f"its address names no region: if {_below(address)} lies there, declare that address itself"
+            )
         return self._host(_host(address))
 
     def _here(self) -> str | None:
@@ -72,7 +74,7 @@ class Residency:
 
 
 def foreign(declared: str, lies: Mapping[str, str], region: str | None, endpoint: str | None) -> list[str]:
-    """What does not lie where it is declared to, each with its setting's name and the remedy; addresses are not told."""
+    """What does not lie where it is declared to, each by its setting's name, and the remedy; no address is told."""
     residency = Residency.of(declared)
     told = ((name, residency.against(address, region, endpoint)) for name, address in lies.items())
     return [f"{name}: {why}" for name, why in told if why is not None]

@@ -20,14 +20,22 @@ if TYPE_CHECKING:
 def erase(
     subject: Annotated[
         list[str] | None,
-        typer.Option(help="DATASET.COLUMN=VALUE, such as card_customers.customer_id=C00042; as often as need be"),
+        typer.Option(
+            help="DATASET.COLUMN=VALUE, such as card_customers.customer_id=C00042; as often as need be"
+        ),
     ] = None,
     subjects: Annotated[
         str | None,
-        typer.Option(help="a file with one of these a line, - for standard input: others see a command's words"),
+        typer.Option(
+            help="a file with one of these a line, - for standard input: others see a command's words"
+        ),
     ] = None,
-    why: Annotated[str, typer.Option(help="for the audit log; without the person's name")] = "a person asked for it",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="count what would go, and change nothing")] = False,
+    why: Annotated[
+        str, typer.Option(help="for the audit log; without the person's name")
+    ] = "a person asked for it",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="count what would go, and change nothing")
+    ] = False,
     again: Annotated[
         bool, typer.Option("--again", help="whoever was erased before and is here again, as after a restore")
     ] = False,
@@ -42,10 +50,8 @@ def erase(
     """
     with explained():
         stores = Stores(settings())
-        if again:
-            found = _again(stores, book)
-        else:
-            found = _erased([*(subject or []), *_lines(subjects)], stores, why, dry_run)
+        named = [*(subject or []), *_lines(subjects)]
+        found = _again(stores, book) if again else _erased(named, stores, why, dry_run)
         show(found, as_json_text, _told)
     if found.left and not dry_run:
         raise typer.Exit(MENDED)
@@ -86,7 +92,9 @@ def _told(found: dict[str, Any]) -> "Text":
     from rich.text import Text
 
     verb = "would go" if found["dry"] else "are gone"
-    lines = [f"{each['place']}: {each['rows']:,} rows, {each['remains']:,} remains" for each in found["places"]]
+    lines = [
+        f"{each['place']}: {each['rows']:,} rows, {each['remains']:,} remains" for each in found["places"]
+    ]
     rows = sum(each["rows"] for each in found["places"])
     lines.append(f"{rows:,} rows of {found['persons']:,} persons {verb}, from {len(lines)} places")
     lines += map(_model, found["models"])
@@ -102,4 +110,40 @@ def _model(each: dict[str, Any]) -> str:
     return f"{each['model']} version {each['version']} {rows}{due}"
 
 
-COMMANDS = (erase,)
+def retain(
+    dataset: Annotated[
+        str | None, typer.Argument(help="one dataset; all that have a retention if left out")
+    ] = None,
+    as_of: Annotated[
+        str | None, typer.Option(help="ages count from this moment; default: from the newest row of each")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="count what would go, and change nothing")
+    ] = False,
+    as_json_text: AsJson = False,
+) -> None:
+    """Remove what is older than its dataset's `retention`, from every version of its tables, and the files it came in."""
+    from pipelines import catalog
+    from pipelines.erasure.retention import retain as remove
+    from pipelines.loop.steps import moment
+
+    with explained():
+        names = [dataset] if dataset else list(catalog.datasets())
+        found = remove(names, Stores(settings()), datetime.now(UTC), moment(as_of), dry_run, progress)
+        show(found, as_json_text, _aged)
+
+
+def _aged(found: list[dict[str, Any]]) -> "Text":
+    from rich.text import Text
+
+    lines = []
+    for each in found:
+        verb, rows = "would go" if each["dry"] else "are gone", sum(each["rows"].values())
+        lines.append(
+            f"{each['dataset']}: {rows:,} rows and {each['files']:,} files of before {each['before'][:16]} {verb}"
+        )
+        lines += [f"  {pin}" for pin in each["pins"]]
+    return Text("\n".join(lines))
+
+
+COMMANDS = (erase, retain)

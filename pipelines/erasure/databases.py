@@ -23,7 +23,9 @@ OWN = {"predictions": "prediction_id", "archive_rows": "id"}
 """Tables whose rows are about one person each, by what their JSON names or by the id of such a row."""
 SECONDS = 60.0
 BLOCK = 1 << 24
-ALWAYS = frozenset({"predictions", "predictions_by_class", "truths", "archive_rows", "rollout_pairs", "batches"})
+ALWAYS = frozenset(
+    {"predictions", "predictions_by_class", "truths", "archive_rows", "rollout_pairs", "batches"}
+)
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,9 @@ class Database:
                     found |= {
                         each
                         for c, value in zip(own, row, strict=True)
-                        for each in ([str(value)] if c.name == column else said_in(_plain(value) or "", column))
+                        for each in (
+                            [str(value)] if c.name == column else said_in(_plain(value) or "", column)
+                        )
                     }
         return found
 
@@ -135,7 +139,9 @@ def compacted(path: Path) -> None:
         connection.execute("vacuum")
         while connection.execute("pragma wal_checkpoint(truncate)").fetchone()[0]:
             if time.monotonic() > deadline:
-                raise TransientError(f"{path} is being read all the time; its journal cannot be emptied, run it again")
+                raise TransientError(
+                    f"{path} is being read all the time; its journal cannot be emptied, run it again"
+                )
             time.sleep(0.05)
 
 
@@ -168,14 +174,16 @@ def _named(made: "sa.Engine", table: "sa.Table", sought: Sought) -> Iterator[dic
 
     keys = list(table.primary_key.columns) or list(table.columns)
     texts = [column for column in table.columns if _is_text(column)]
-    own = [column for column in table.columns if column.name in sought.values]
+    own = [column for column in table.columns if column.name in sought.cells]
     if not texts and not own:
         return
     names = list(dict.fromkeys([*keys, *texts, *own]))
     with made.connect() as connection:
         for row in connection.execute(sa.select(*names).execution_options(yield_per=1000)):
             said = row._mapping
-            if any(str(said[c]) in sought.values[c.name] for c in own) or any(_says(said[c], sought) for c in texts):
+            if any(str(said[c]) in sought.cells[c.name] for c in own) or any(
+                _says(said[c], sought) for c in texts
+            ):
                 yield {c.name: said[c] for c in keys}
 
 
@@ -204,7 +212,7 @@ def _cleaned(
     """Deletes rows that are theirs; in others who is named becomes ERASED."""
     import sqlalchemy as sa
 
-    theirs = table.name in OWN or any(column.name in sought.values for column in table.columns)
+    theirs = table.name in OWN or any(column.name in sought.cells for column in table.columns)
     for key in keys:
         pairs = ((table.c[name], value) for name, value in key.items())
         where = sa.and_(*(column.is_(None) if value is None else column == value for column, value in pairs))

@@ -153,7 +153,13 @@ def _is_text(kind: "pa.DataType") -> bool:
     of = kind.value_type if types.is_list(kind) else kind
     return any(
         test(of)
-        for test in (types.is_string, types.is_large_string, types.is_binary, types.is_large_binary, types.is_string_view)
+        for test in (
+            types.is_string,
+            types.is_large_string,
+            types.is_binary,
+            types.is_large_binary,
+            types.is_string_view,
+        )
     )
 
 

@@ -51,14 +51,21 @@ class Erased:
 
 
 def erase(
-    sought: Sought, stores: Stores, why: str, now: datetime, say: Say = lambda _: None, patience: float = PATIENCE
+    sought: Sought,
+    stores: Stores,
+    why: str,
+    now: datetime,
+    say: Say = lambda _: None,
+    patience: float = PATIENCE,
 ) -> Erased:
     """Removes all that is these persons', for good; ended at any point, the same call again does the rest.
 
     TransientError while something is at work or files of theirs wait; nothing was removed then.
     """
     if sought.in_text(why):
-        raise EvergreenError("the reason names the person, and the audit log keeps it for good; say it without")
+        raise EvergreenError(
+            "the reason names the person, and the audit log keeps it for good; say it without"
+        )
     with erasing(stores.settings, patience):
         _nothing_waits(sought, stores)
         whole = with_answers(sought, stores)
@@ -67,7 +74,7 @@ def erase(
         _begun(number, sought, models, stores, why, now)
         found = tuple(_emptied(whole, stores, now, say))
         left = (*_left(whole, stores), *places.unseen(stores))
-        answer = Erased(number, False, sought.count, found, models, left)
+        answer = Erased(number, False, _persons(sought), found, models, left)
         _ended(answer, sought, stores, why, now)
         return answer
 
@@ -77,7 +84,7 @@ def look(sought: Sought, stores: Stores, say: Say = lambda _: None) -> Erased:
     whole = with_answers(sought, stores)
     found = tuple(each for place in places.places(stores) if (each := _counted(place, whole, say)))
     left = (*_left(whole, stores), *places.unseen(stores))
-    return Erased("", True, sought.count, found, tuple(learned(whole, stores)), left)
+    return Erased("", True, _persons(sought), found, tuple(learned(whole, stores)), left)
 
 
 def with_answers(sought: Sought, stores: Stores) -> Sought:
@@ -124,14 +131,18 @@ def _datasets(sought: Sought) -> list[str]:
     return [name for column, names in columns().items() if column in sought.values for name in names]
 
 
+def _persons(sought: Sought) -> int:
+    return sum(map(len, sought.values.values()))
+
+
 def digests(sought: Sought, book: Erasures) -> list[tuple[str, str]]:
     """Each person's column and keyed digest."""
-    return sorted((column, book.digest(column, v)) for column in sought.of(columns()) for v in sought.values[column])
+    return sorted(
+        (column, book.digest(column, v)) for column in sought.of(columns()) for v in sought.values[column]
+    )
 
 
-def _known(
-    found: Iterable[Learned], sought: Sought, book: Erasures, stores: Stores
-) -> list[Learned]:
+def _known(found: Iterable[Learned], sought: Sought, book: Erasures, stores: Stores) -> list[Learned]:
     """The models, with those that an order for the same persons named before it was ended midway."""
     mine = set(digests(sought, book))
     models = {(each.model, each.version): each for each in found}
@@ -193,4 +204,8 @@ def _shown(path: Path, stores: Stores) -> str:
 
 def _remedy(path: Path) -> str:
     model = path.suffix in {".skops", ".onnx"}
-    return "a model has learned the value itself; train again and retire the version" if model else "remove the file"
+    return (
+        "a model has learned the value itself; train again and retire the version"
+        if model
+        else "remove the file"
+    )

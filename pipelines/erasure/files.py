@@ -142,13 +142,17 @@ def _count(path: Path, sought: Sought) -> int:
     if kind in RECORDS:
         return sum(theirs for _, theirs in _records(_unpacked(path), sought))
     if kind in LINES:
-        return sum(sought.in_record(line, ()) for line in _unpacked(path).decode("utf-8", "replace").split("\n"))
+        return sum(
+            sought.in_record(line, ()) for line in _unpacked(path).decode("utf-8", "replace").split("\n")
+        )
     return len(sought.words.findall(_unpacked(path).decode("utf-8", "replace")))
 
 
 def _zipped(path: Path, sought: Sought) -> int:
     with zipfile.ZipFile(path) as archive:
-        return sum(sought.in_text(archive.read(name).decode("utf-8", "replace")) for name in archive.namelist())
+        return sum(
+            sought.in_text(archive.read(name).decode("utf-8", "replace")) for name in archive.namelist()
+        )
 
 
 def _rows(path: Path, sought: Sought) -> int:
@@ -210,7 +214,9 @@ def _records(data: bytes, sought: Sought) -> Iterator[tuple[bytes, bool]]:
 
 def _header(record: bytes) -> list[str]:
     """The columns' names, those that name persons as their datasets call them."""
-    called = {spec.columns[c].header or c: c for spec in datasets().values() if (c := spec.subject) is not None}
+    called = {
+        spec.columns[c].header or c: c for spec in datasets().values() if (c := spec.subject) is not None
+    }
     known = {name.lower(): column for name, column in called.items()}
     text = record.decode("utf-8-sig", "replace")
     cells = (cell.strip() for cell in next(csv.reader([text]), []))

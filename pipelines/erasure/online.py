@@ -50,5 +50,8 @@ class Redis:
             except (ValueError, IndexError, UnicodeDecodeError):
                 continue
             pairs = zip(found.join_keys, found.entity_values, strict=True)
-            if any(str(getattr(v, v.WhichOneof("val") or "null_val")) in sought.values.get(n, ()) for n, v in pairs):
+            if any(
+                str(getattr(v, v.WhichOneof("val") or "null_val")) in sought.values.get(n, ())
+                for n, v in pairs
+            ):
                 yield key

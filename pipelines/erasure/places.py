@@ -77,7 +77,9 @@ def files(stores: Stores) -> list[Files]:
     roots = dict.fromkeys([settings.home, settings.landing_path, *_artifacts(stores)])
     apart = {settings.home / name for name in BOOKS} | {settings.keys_path}
     apart |= {folder for folder in [local(settings.lake_uri)] if folder is not None}
-    outer = [root for root in roots if not any(root != other and root.is_relative_to(other) for other in roots)]
+    outer = [
+        root for root in roots if not any(root != other and root.is_relative_to(other) for other in roots)
+    ]
     return [Files(_named(root, settings.home), root, lambda path: path in apart or _is_database(path), book)
             for root in outer]  # fmt: skip
 
@@ -86,9 +88,13 @@ def unseen(stores: Stores) -> list[str]:
     """Places that this command cannot look into, each with what to do there."""
     settings, found = stores.settings, list[str]()
     if settings.mlflow_uri.startswith(("http:", "https:")):
-        found.append("MLflow's own database behind its server: run this where its tracking URI is the database")
+        found.append(
+            "MLflow's own database behind its server: run this where its tracking URI is the database"
+        )
     if local(settings.mlflow_artifacts) is None:
-        found.append(f"artifacts at {settings.mlflow_artifacts}: search them for background.parquet and reports")
+        found.append(
+            f"artifacts at {settings.mlflow_artifacts}: search them for background.parquet and reports"
+        )
     return found
 
 

@@ -146,7 +146,7 @@ def _counted(name: str, predicate: str, stores: Stores) -> int:
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
         connection.register("kept", rows_of(table).scanner())
-        found = connection.execute(f"select count(*) from kept where {predicate}").fetchone()  # noqa: S608 - ours
+        found = connection.execute(f"select count(*) from kept where {predicate}").fetchone()
     return int(found[0]) if found else 0
 
 
@@ -160,7 +160,11 @@ def _gone(name: str, predicate: str, stores: Stores, now: datetime) -> None:
 
 def _pins(spec: DatasetSpec, due: dict[str, int], stores: Stores) -> Iterable[str]:
     for name, model in sorted(catalog.models().items()):
-        if model.label.dataset == spec.name and spec.retention is not None and model.training.window > spec.retention:
+        if (
+            model.label.dataset == spec.name
+            and spec.retention is not None
+            and model.training.window > spec.retention
+        ):
             yield (
                 f"{name} asks for labels of {_days(model.training.window)}, and finds those of {_days(spec.retention)}"
             )
@@ -179,7 +183,12 @@ def _tables_of(run: str, stores: Stores) -> dict[str, int]:
 
 def _said(answer: Retained, stores: Stores, now: datetime) -> None:
     """The audit log knows what is about to go, and why: the dataset's own words."""
-    evidence = {"before": answer.before, "rows": answer.rows, "files": answer.files, "pins": list(answer.pins)}
+    evidence = {
+        "before": answer.before,
+        "rows": answer.rows,
+        "files": answer.files,
+        "pins": list(answer.pins),
+    }
     why = f"older than the retention of {answer.dataset}"
     stores.audit.append(now, stores.who, "retain", f"dataset:{answer.dataset}", why, evidence)
 

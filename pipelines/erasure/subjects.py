@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -25,9 +25,16 @@ SHORT = 4
 
 @dataclass(frozen=True)
 class Sought:
-    """Persons by column: `values` has the texts of the column's values, as they are kept."""
+    """Persons by column: `values` has the texts of the column's values, as they are kept. `beside` has values of other
+    columns by which rows of theirs are known that name nobody."""
 
     values: Mapping[str, frozenset[str]]
+    beside: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    @cached_property
+    def cells(self) -> dict[str, frozenset[str]]:
+        """By column, each value whose row is theirs."""
+        return {**self.beside, **self.values}
 
     @cached_property
     def words(self) -> re.Pattern[str]:
@@ -38,7 +45,9 @@ class Sought:
     @cached_property
     def forms(self) -> tuple[bytes, ...]:
         """The bytes without any of which nothing names one of them."""
-        return tuple(form.encode() for values in self.values.values() for v in sorted(values) for form in _forms(v))
+        return tuple(
+            form.encode() for values in self.values.values() for v in sorted(values) for form in _forms(v)
+        )
 
     def may_be_in(self, data: bytes) -> bool:
         """Whether it is worth while to take bytes apart: quick, and wrong only by saying yes."""
@@ -47,11 +56,11 @@ class Sought:
     def also(self, column: str, values: Iterable[str]) -> "Sought":
         """The same, and rows with one of these values in another column."""
         more = frozenset(values)
-        return Sought({**self.values, column: more}) if more else self
+        return Sought(self.values, {**self.beside, column: more}) if more else self
 
     @property
     def count(self) -> int:
-        return sum(map(len, self.values.values()))
+        return sum(map(len, self.cells.values()))
 
     def in_text(self, text: str) -> bool:
         return self.words.search(text) is not None
@@ -88,18 +97,18 @@ class Sought:
 
         found = pa.chunked_array([pa.repeat(False, rows.num_rows)])
         for name in self.of(rows.column_names):
-            hit = pc.is_in(rows[name].cast(pa.string()), pa.array(sorted(self.values[name])))
+            hit = pc.is_in(rows[name].cast(pa.string()), pa.array(sorted(self.cells[name])))
             found = pc.or_(found, hit)
         return found
 
     def of(self, names: Iterable[str]) -> list[str]:
-        """Those of some columns that name persons."""
-        return [name for name in names if name in self.values]
+        """Those of some columns by which rows of theirs are known."""
+        return [name for name in names if name in self.cells]
 
     def predicate(self, kinds: Mapping[str, bool]) -> str:
         """Delta's words for their rows in a table; `kinds` says of each of its columns whether it is text."""
         return " OR ".join(
-            f'"{name}" IN ({", ".join(_literal(v, kinds[name]) for v in sorted(self.values[name]))})'
+            f'"{name}" IN ({", ".join(_literal(v, kinds[name]) for v in sorted(self.cells[name]))})'
             for name in self.of(kinds)
         )
 
@@ -131,7 +140,9 @@ def sought(subjects: Iterable[str]) -> Sought:
     for text in subjects:
         match = NAMED.fullmatch(text)
         if match is None:
-            raise EvergreenError("a subject reads DATASET.COLUMN=VALUE, such as card_customers.customer_id=C00042")
+            raise EvergreenError(
+                "a subject reads DATASET.COLUMN=VALUE, such as card_customers.customer_id=C00042"
+            )
         column = _column(match["dataset"], match["column"])
         found.setdefault(column, set()).add(_kept(column, match["value"]))
     if not found:

@@ -17,6 +17,7 @@ from pipelines.monitoring import policy
 from pipelines.settings import settings
 from pipelines.stores import Stores
 from pipelines.stores.audit import events
+from pipelines.stores.locks import at_work
 from pipelines.stores.watching.costs import DATASET, MODEL, VIEWS
 
 ENDED = {state.value for state in BatchState if state.ended}
@@ -347,8 +348,9 @@ def monitor(model: str, as_of: str | None = None, now: str | None = None) -> dic
 
     spec, shared = catalog.model(model), stores()
     end = moment(as_of) or _known(spec, shared)
-    reference, current = observed(spec, end, shared)
-    found = watch(spec, end, shared, reference, current)
+    with at_work(shared.settings):
+        reference, current = observed(spec, end, shared)
+        found = watch(spec, end, shared, reference, current)
     signal(found, clock(now), shared)
     events.witnessed(model, shared)
     report = dict(as_json(found))
@@ -358,6 +360,16 @@ def monitor(model: str, as_of: str | None = None, now: str | None = None) -> dic
         ) as part:
             part.write_text(json.dumps(report, indent=2))
     return report
+
+
+@accounted(MODEL)
+def retain(model: str, now: str | None = None) -> list[dict[str, Any]]:
+    """Remove what is older than its dataset's retention, of each dataset of the model; NothingToDo if nothing is."""
+    from pipelines.erasure.retention import retain as remove
+
+    spec = catalog.model(model)
+    names = dict.fromkeys([*spec.datasets, spec.label.dataset])
+    return [as_json(each) for each in remove(names, stores(), clock(now))]
 
 
 def newest(model: str) -> int:

@@ -101,7 +101,9 @@ class Erasures:
 
     def unreadable(self, table: str, version: int) -> datetime | None:
         """When a version of a table (layer/name) became unreadable by an erasure; None if none did that."""
-        times = [each["at"] for each in self._lines(TABLE) if each["table"] == table and version < each["version"]]
+        times = [
+            each["at"] for each in self._lines(TABLE) if each["table"] == table and version < each["version"]
+        ]
         return datetime.fromisoformat(min(times)) if times else None
 
     def merge(self, path: Path) -> int:

@@ -71,7 +71,9 @@ def logged(uri: str) -> Iterator[str]:
         if each.type is FileType.File:
             with system.open_input_file(each.path) as file:
                 plain = not each.path.endswith(".parquet")
-                yield file.read().decode("utf-8", "replace") if plain else str(pq.read_table(file).to_pylist())
+                yield (
+                    file.read().decode("utf-8", "replace") if plain else str(pq.read_table(file).to_pylist())
+                )
 
 
 def without(table: "DeltaTable", predicate: str) -> None:

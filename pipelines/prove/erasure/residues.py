@@ -71,7 +71,9 @@ def _cells(path: Path) -> Iterator[bytes]:
 
 def _sqlite(path: Path) -> Iterator[tuple[str, list[bytes]]]:
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-        names = [name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")]
+        names = [
+            name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")
+        ]
         for name in names:
             rows = connection.execute(f'select * from "{name}"').fetchall()
             yield name, [repr(row).encode() for row in rows]
@@ -83,7 +85,10 @@ def _rows(home: Path) -> Iterator[tuple[str, list[bytes]]]:
     for log in sorted((home / "lake").rglob("_delta_log")):
         name = str(log.parent.relative_to(home))
         if not name.startswith("lake/drift/"):  # a day's sketch is of all its rows together
-            yield name, [repr(_plain(r)).encode() for r in DeltaTable(log.parent).to_pyarrow_table().to_pylist()]
+            yield (
+                name,
+                [repr(_plain(r)).encode() for r in DeltaTable(log.parent).to_pyarrow_table().to_pylist()],
+            )
     for base in ("evergreen.db", "feast/online.db"):
         if (home / base).exists():
             yield from ((f"{base} {t}", rows) for t, rows in _sqlite(home / base) if not t.startswith(APART))

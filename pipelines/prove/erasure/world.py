@@ -2,7 +2,6 @@
 
 import csv
 from collections.abc import Sequence
-
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -14,8 +13,8 @@ from pipelines.catalog.gate_spec import Behaviour, ServingLimits, Slices
 from pipelines.features.compute import compute
 from pipelines.gate import evaluate
 from pipelines.ingestion.ingest import ingest_dataset
-from pipelines.prove.worlds import sandbox
 from pipelines.promotion.promote import override
+from pipelines.prove.worlds import sandbox
 from pipelines.stores import Stores
 from pipelines.stores.answers.predictions import Prediction, Truth
 from pipelines.training.train import candidate, train
@@ -118,7 +117,9 @@ def _refused(stores: Stores, size: Size) -> None:
              "2018-04-02T10:01:00Z"] for n in range(8 * size.customers)]  # fmt: skip
     some = [[*row[:4], "much", row[5]] if n % 8 == 0 else row for n, row in enumerate(good)]
     _written(landing / "card_transactions_some_bad.csv", names, some)
-    _written(landing / "card_transactions_all_bad.csv", names, [[*row[:3], "when?", *row[4:]] for row in good])
+    _written(
+        landing / "card_transactions_all_bad.csv", names, [[*row[:3], "when?", *row[4:]] for row in good]
+    )
     _written(landing / "payments_of_friends.csv", names, good[: size.customers])
     ingest_dataset(spec_, stores)
 

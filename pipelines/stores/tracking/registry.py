@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from pipelines.contracts import EvergreenError, TransientError
 from pipelines.settings import Settings
 from pipelines.stores.audit.keys import Keys
-from pipelines.stores.erasures import Erasures
 from pipelines.stores.audit.licences import ORIGIN, Licence, licence_of, verify_origin
 from pipelines.stores.audit.permits import Permit, permit_of
+from pipelines.stores.erasures import Erasures
 from pipelines.stores.tracking import artifacts, background, long_values
 from pipelines.stores.tracking.model_files import MODEL_FILE as MODEL_FILE
 from pipelines.stores.tracking.model_files import built, verified

@@ -48,7 +48,9 @@ def _others(uri: str) -> list[tuple[str, float]]:
     return sorted((r["customer_id"], r["amount"]) for r in rows if r["customer_id"] not in GONE)
 
 
-def test_a_table_forgets_them_in_every_version_and_keeps_its_transactions(tmp_path: Path, book: Erasures) -> None:
+def test_a_table_forgets_them_in_every_version_and_keeps_its_transactions(
+    tmp_path: Path, book: Erasures
+) -> None:
     uri = _table(tmp_path / "lake" / "silver" / "x")
     table, before = Table("silver/x", uri, book), _others(uri)
     assert table.find(THEIRS).rows == 8
@@ -102,7 +104,9 @@ def test_purging_twice_changes_no_row(tmp_path: Path) -> None:
     assert DeltaTable(uri).transaction_version("file 0") == 0
 
 
-def test_a_database_forgets_deleted_rows_and_its_journal_and_strikes_names_out_of_texts(tmp_path: Path) -> None:
+def test_a_database_forgets_deleted_rows_and_its_journal_and_strikes_names_out_of_texts(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "some.db"
     with closing(sqlite3.connect(path)) as open_, open_:
         open_.execute("pragma journal_mode = wal")
@@ -113,8 +117,12 @@ def test_a_database_forgets_deleted_rows_and_its_journal_and_strikes_names_out_o
         for n in range(50):
             name = f"C{n:05d}"
             open_.execute("insert into online values (?, 1.5)", [name])
-            open_.execute("insert into notes values (?, ?, ?)", [n, f"line 3: {name} is odd", json.dumps({"is": name})])
-            open_.execute("insert into predictions values (?, ?)", [str(n), json.dumps({"customer_id": name})])
+            open_.execute(
+                "insert into notes values (?, ?, ?)", [n, f"line 3: {name} is odd", json.dumps({"is": name})]
+            )
+            open_.execute(
+                "insert into predictions values (?, ?)", [str(n), json.dumps({"customer_id": name})]
+            )
     reader = sqlite3.connect(path)  # keeps the journal from being written back when others close
     reader.execute("select count(*) from notes").fetchone()
     base = Database("some", sqlite_url(path))
@@ -143,7 +151,9 @@ def test_files_of_each_form_keep_the_bytes_of_others(tmp_path: Path, book: Erasu
     (tmp_path / "e.html").write_text("<td>C00007<td>C00008")
     (tmp_path / "f.jsonl").write_text('{"customer_id": "C00003"}\n{"customer_id": "C00004"}\n')
     (tmp_path / "model.skops").write_bytes(b"\x00C00003\x00")
-    place = Files("files", tmp_path, lambda path: path.suffix == ".key" or path.name == "erasures.jsonl", book)
+    place = Files(
+        "files", tmp_path, lambda path: path.suffix == ".key" or path.name == "erasures.jsonl", book
+    )
     place.remove(THEIRS, NOW)
     assert residues(tmp_path, GONE) == {"model.skops": 1}
     assert [path.name for path in place.unchangeable(THEIRS)] == ["model.skops"]

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from pipelines.contracts import EvergreenError
 from pipelines.erasure.subjects import ERASED, Sought, columns, said_in, sought
 
-WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=4, max_size=12).filter(
-    lambda word: not word.isdigit() and ERASED not in word and word not in ERASED
-)
+WORDS = st.text(
+    st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=4, max_size=12
+).filter(lambda word: not word.isdigit() and ERASED not in word and word not in ERASED)
 
 
 def test_the_catalog_names_persons_of_card_payments() -> None:
@@ -42,7 +42,9 @@ def test_who_cannot_be_named_is_an_error_that_says_how(named: list[str], said: s
 
 
 @given(word=WORDS, before=st.sampled_from(["", " ", ",", '"', "/"]))
-def test_a_value_is_found_and_struck_out_as_texts_json_pages_and_addresses_write_it(word: str, before: str) -> None:
+def test_a_value_is_found_and_struck_out_as_texts_json_pages_and_addresses_write_it(
+    word: str, before: str
+) -> None:
     theirs = Sought({"name": frozenset({word})})
     for form in (word, json.dumps(word)[1:-1], html.escape(word), quote(word)):
         text = f"{before}{form}."
@@ -52,14 +54,22 @@ def test_a_value_is_found_and_struck_out_as_texts_json_pages_and_addresses_write
 
 def test_longer_and_shorter_names_are_others() -> None:
     theirs = Sought({"customer_id": frozenset({"C00042"})})
-    assert [theirs.in_text(each) for each in ("C000421", "XC00042", "C0004", "C00042")] == [False, False, False, True]
+    assert [theirs.in_text(each) for each in ("C000421", "XC00042", "C0004", "C00042")] == [
+        False,
+        False,
+        False,
+        True,
+    ]
 
 
 def test_a_number_is_theirs_only_where_its_column_is_named() -> None:
     theirs = Sought({"customer_id": frozenset({"42"})})
     assert not theirs.in_text("42 of 42 rows failed")
     assert theirs.in_text('{"customer_id": 42, "amount": 42}')
-    assert json.loads(theirs.told_without('{"customer_id": 42, "amount": 42}')) == {"customer_id": ERASED, "amount": 42}
+    assert json.loads(theirs.told_without('{"customer_id": 42, "amount": 42}')) == {
+        "customer_id": ERASED,
+        "amount": 42,
+    }
     assert theirs.in_record("7,42,T1", ["amount", "customer_id", "terminal_id"])
     assert not theirs.in_record("42,7,T1", ["amount", "customer_id", "terminal_id"])
 
