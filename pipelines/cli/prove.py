@@ -375,7 +375,7 @@ def erasure(
     seed: Seed = 0,
     as_json_text: AsJson = False,
 ) -> None:
-    """Persons leave a loaded deployment: no byte of them in any file, every row of others as it was, the loop goes on."""
+    """Persons leave a loaded deployment: no byte of them in any file, others as they were, the loop goes on."""
     from pipelines.prove.erasure import prove
 
     with explained():

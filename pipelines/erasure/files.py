@@ -145,7 +145,7 @@ def _count(path: Path, sought: Sought) -> int:
         return sum(
             sought.in_record(line, ()) for line in _unpacked(path).decode("utf-8", "replace").split("\n")
         )
-    return len(sought.words.findall(_unpacked(path).decode("utf-8", "replace")))
+    return sought.named(_unpacked(path).decode("utf-8", "replace"))
 
 
 def _zipped(path: Path, sought: Sought) -> int:

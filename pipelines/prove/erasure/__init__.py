@@ -1,4 +1,4 @@
-"""`evergreen prove erasure`: persons are erased from a loaded deployment, midway killed, and looked for byte by byte."""
+"""`evergreen prove erasure`: persons leave a loaded deployment, midway killed, and are looked for byte by byte."""
 
 import random
 import time

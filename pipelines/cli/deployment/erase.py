@@ -122,7 +122,7 @@ def retain(
     ] = False,
     as_json_text: AsJson = False,
 ) -> None:
-    """Remove what is older than its dataset's `retention`, from every version of its tables, and the files it came in."""
+    """Remove what is older than its dataset's `retention`, from every version of its tables, and its files."""
     from pipelines import catalog
     from pipelines.erasure.retention import retain as remove
     from pipelines.loop.steps import moment
