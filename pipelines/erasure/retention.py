@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING
 from pipelines import catalog
 from pipelines.catalog import DatasetSpec
 from pipelines.contracts import BatchState, EvergreenError, NothingToDo
-from pipelines.features.view_rows import TICK
 from pipelines.ingestion.arrivals import kept
 from pipelines.stores import Stores
 from pipelines.stores.erasures import Erasures
 from pipelines.stores.locks import erasing
 from pipelines.stores.purging import purged, without
-from pipelines.stores.tables import rows_of
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -77,6 +75,8 @@ def retain(
 
 def _long_enough(spec: DatasetSpec, stores: Stores) -> None:
     """EvergreenError if a view would be computed from less than it reads."""
+    from pipelines.features.view_rows import TICK
+
     for version in stores.features.current.values():
         needed = version.look_back + TICK
         if spec.name in version.sources and spec.retention is not None and spec.retention < needed:
@@ -139,6 +139,8 @@ def _table(name: str, stores: Stores) -> "DeltaTable | None":
 
 def _counted(name: str, predicate: str, stores: Stores) -> int:
     import duckdb
+
+    from pipelines.stores.tables import rows_of
 
     table = _table(name, stores)
     if table is None:
