@@ -19,6 +19,7 @@ from pipelines.record.why import record_of
 from pipelines.stores import Stores
 from pipelines.stores.answers.predictions import Prediction
 from pipelines.stores.audit.licences import verify_origin
+from pipelines.stores.erasures import Erasures
 from pipelines.stores.tracking.registry import Version, file_digest
 from pipelines.training.training_set import path_of
 
@@ -186,7 +187,9 @@ def _training(version: Version, chain: Chain) -> dict[str, Any]:
 def _training_set(version: Version, chain: Chain) -> dict[str, Any]:
     path = path_of(version.model, version.tags.get("training_set", ""), chain.stores)
     there = path.exists() and file_digest(path) == version.tags.get("training_rows")
-    chain.hold(f"training set: {path} is {'not as it was' if path.exists() else 'gone'}", there)
+    erased = Erasures(chain.stores.settings).file(version.tags.get("training_rows"))
+    why = "without rows that were erased" if erased else "not as it was" if path.exists() else "gone"
+    chain.hold(f"training set: {path} is {why}", there)
     return {
         "digest": version.tags.get("training_set"),
         "rows": version.tags.get("training_rows"),

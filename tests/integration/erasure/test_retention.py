@@ -95,7 +95,7 @@ def test_a_retention_shorter_than_a_look_back_is_refused_and_removes_nothing(
     stores: Stores, kept_for
 ) -> None:  # type: ignore[no-untyped-def]
     kept_for(29)
-    with pytest.raises(EvergreenError, match="looks back 30d.*raise `retention` to at least 31d"):
+    with pytest.raises(EvergreenError, match=r"looks back 30d.*raise `retention` to at least 31d"):
         retention.retain([NAME], stores, NOW)
     assert len(_rows(stores)) == 300
 
