@@ -203,6 +203,8 @@ def _shown(path: Path, stores: Stores) -> str:
 
 
 def _remedy(path: Path) -> str:
+    if path.suffix == ".jsonl":
+        return "a server holds it, whose answers wait for their database; run it again when that is back"
     model = path.suffix in {".skops", ".onnx"}
     return (
         "a model has learned the value itself; train again and retire the version"

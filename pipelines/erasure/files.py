@@ -1,6 +1,7 @@
 """Files on a disk, by their form: records of persons go, and texts forget who they name."""
 
 import csv
+import fcntl
 import gzip
 import io
 import json
@@ -28,6 +29,8 @@ TEXTS = frozenset({".html", ".txt", ".log", ".md", ".yaml", ".yml", ".out", ".er
 RECORDS = frozenset({".csv"})
 LINES = frozenset({".jsonl", ".ndjson"})
 ROWS = frozenset({".parquet"})
+OPEN = frozenset({".log", ".out", ".err"})
+"""Files that a process may be writing to: they are changed in place and keep their length."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,9 @@ class Files:
     def remove(self, sought: Sought, now: datetime) -> None:
         """They are gone from the files once this returns; what cannot be changed, such as a model, is left."""
         for path, _ in list(self.hits(sought)):
-            left = self._left(path, sought)
-            if left is not None:
+            if _kind(path) in OPEN:
+                _struck(path, sought)
+            elif (left := self._left(path, sought)) is not None:
                 self._replace(path, left, now)
 
     def hits(self, sought: Sought) -> Iterator[tuple[Path, int]]:
@@ -85,6 +89,8 @@ class Files:
     def _left(self, path: Path, sought: Sought) -> bytes | None:
         """A file's bytes without them, empty if it has to go; None if that cannot be told."""
         kind = _kind(path)
+        if kind in LINES and _held(path):
+            return None
         if kind in ROWS:
             whole_file = path.name in SIGNED or any(part in path.as_posix() for part in DERIVED)
             return b"" if whole_file else _rows_left(path, sought)
@@ -110,6 +116,30 @@ class Files:
             part.write_bytes(left)
             part.chmod(path.stat().st_mode)
             self.book.changed(before, file_digest(part), now)
+
+
+def _struck(path: Path, sought: Sought) -> None:
+    """Stars in place of their names, byte for byte."""
+    text = path.read_bytes().decode("utf-8", "surrogateescape")
+    with path.open("r+b") as file:
+        for start, end in sought.spans(text):
+            head, named = (
+                part.encode("utf-8", "surrogateescape") for part in (text[:start], text[start:end])
+            )
+            file.seek(len(head))
+            file.write(b"*" * len(named))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _held(path: Path) -> bool:
+    """Whether a process holds a file: a server whose answers wait on this disk for their database."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def _kind(path: Path) -> str:

@@ -1,6 +1,7 @@
 """Every place in which rows of a person may lie: the one list of them."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -29,10 +30,10 @@ class Place(Protocol):
 
     def find(self, sought: Sought) -> Found: ...
 
-    def remove(self, sought: Sought, now: object) -> None: ...
+    def remove(self, sought: Sought, now: datetime, /) -> None: ...
 
 
-def places(stores: Stores) -> "list[Table | Database | Files | Place]":
+def places(stores: Stores) -> list[Place]:
     """All of them, in the order in which they can be left at any point and gone on with."""
     return [*lake(stores), *databases(stores), *online(stores), *files(stores)]
 

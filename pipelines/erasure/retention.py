@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pipelines import catalog
 from pipelines.catalog import DatasetSpec
-from pipelines.contracts import BatchState, EvergreenError, NothingToDo
+from pipelines.contracts import BatchState, EvergreenError, IngestResult, NothingToDo
 from pipelines.ingestion.arrivals import kept
 from pipelines.stores import Stores
 from pipelines.stores.erasures import Erasures
@@ -113,7 +113,7 @@ def _retained(
     return answer
 
 
-def _ended_before(spec: DatasetSpec, stores: Stores, before: datetime) -> dict[str, "object"]:
+def _ended_before(spec: DatasetSpec, stores: Stores, before: datetime) -> dict[str, IngestResult]:
     """The batches that are in and of which every row became known before a moment, by their digest."""
     batches = stores.ledger.batches(spec.name, BatchState.COMMITTED)
     return {each.digest: each for each in batches if each.last_known is not None and each.last_known < before}

@@ -69,6 +69,11 @@ class Sought:
         """How often a text does."""
         return sum(map(_begins, self._alone.finditer(text))) + len(self._named.findall(text))
 
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """From where to where it does."""
+        alone = [match.span() for match in self._alone.finditer(text) if _begins(match)]
+        return [*alone, *(match.span() for match in self._named.finditer(text))]
+
     def told_without(self, text: str) -> str:
         """The text with ERASED where one of them was named."""
         plain = self._alone.sub(lambda match: ERASED if _begins(match) else match[0], text)

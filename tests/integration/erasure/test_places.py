@@ -1,5 +1,6 @@
 """Each kind of place forgets persons down to the last byte, and nobody else."""
 
+import fcntl
 import gzip
 import json
 import sqlite3
@@ -150,13 +151,23 @@ def test_files_of_each_form_keep_the_bytes_of_others(tmp_path: Path, book: Erasu
     (tmp_path / "d.json").write_text(json.dumps({"unexpected": ["C00003", "C00004"], "n": 3}))
     (tmp_path / "e.html").write_text("<td>C00007<td>C00008")
     (tmp_path / "f.jsonl").write_text('{"customer_id": "C00003"}\n{"customer_id": "C00004"}\n')
+    (tmp_path / "g.log").write_bytes("é C00003 and C00004\n".encode())
+    writing = (tmp_path / "g.log").open("ab", buffering=0)
+    (tmp_path / "h.jsonl").write_text('{"customer_id": "C00003"}\n')
+    held = (tmp_path / "h.jsonl").open("rb")
+    fcntl.flock(held, fcntl.LOCK_EX)
     (tmp_path / "model.skops").write_bytes(b"\x00C00003\x00")
     place = Files(
         "files", tmp_path, lambda path: path.suffix == ".key" or path.name == "erasures.jsonl", book
     )
     place.remove(THEIRS, NOW)
+    writing.write(b"goes on\n")
+    assert residues(tmp_path, GONE) == {"h.jsonl": 1, "model.skops": 1}
+    assert [path.name for path in place.unchangeable(THEIRS)] == ["h.jsonl", "model.skops"]
+    held.close()
+    place.remove(THEIRS, NOW)
     assert residues(tmp_path, GONE) == {"model.skops": 1}
-    assert [path.name for path in place.unchangeable(THEIRS)] == ["model.skops"]
+    assert (tmp_path / "g.log").read_text() == "é ****** and C00004\ngoes on\n"
     assert (tmp_path / "a.csv").read_text() == kept
     assert gzip.decompress((tmp_path / "b.csv.gz").read_bytes()).decode() == kept
     assert pq.read_table(tmp_path / "c.parquet")["x"].to_pylist() == [0, 1, 2, 4, 5, 6, 8, 9]
