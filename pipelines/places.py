@@ -8,6 +8,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
+from pipelines.contracts import EvergreenError
+
 ADDRESS = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:/")
 ENCODED = re.compile("%(?=[0-9A-Fa-f]{2})")
 OBJECT_STORES = ("s3", "az", "abfs", "abfss", "gs")
@@ -57,6 +59,27 @@ def _named(name: str) -> str | None:
 def shown(name: str) -> str:
     """A name as text that can be printed, whatever bytes it has."""
     return repr(os.fsencode(name).decode("utf-8", "backslashreplace"))
+
+
+MOUNTED = (Path("/run/secrets"), Path("/var/run/secrets"))
+"""Where container engines mount secrets for one container alone, with modes that nobody inside chose."""
+
+
+def secret_in(file: Path, setting: str) -> str:
+    """The text of a file that holds a secret: nobody but its owner and its group may read it, or its owner write it.
+
+    EvergreenError, which never shows what is in it, if somebody else may or if it is no text.
+    """
+    mounted = any(file.is_relative_to(folder) for folder in MOUNTED)
+    try:
+        if file.stat().st_mode & (0o022 if mounted else 0o027):
+            raise EvergreenError(
+                f"{setting}: others than its owner may use {shown(str(file))}; mend it: chmod 600 {file}"
+                " (440 is well too, for a group that may read it)"
+            )
+        return file.read_text()
+    except (OSError, ValueError):
+        raise EvergreenError(f"{setting}: {shown(str(file))} is no text that can be read") from None
 
 
 @contextmanager

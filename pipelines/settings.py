@@ -6,18 +6,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from pipelines import places
+from pipelines import places, transit
 from pipelines.contracts import EvergreenError
 from pipelines.residency import foreign
 
 SERVER_LOGIN = re.compile(r"^(https?://)(?P<user>[^/?#:]*)(?::(?P<password>[^/?#]*))?@")
 PASSWORD = re.compile(r"://[^/@:]*:([^/]+)@|password=([^,&\s]+)")
 KEY = re.compile(r"[!-~]+")
+IN_FILES = ("database_url", "tracking_uri", "redis_url")
+"""Secrets that a process reads once, from their variable or from a file; those that may change under way are read
+anew from theirs each time."""
+ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "MLFLOW_S3_ENDPOINT_URL")
+"""Where object stores are asked in place of their own addresses, as the libraries that ask them know it."""
 PROJECT = Path(__file__).resolve().parent.parent
 
 
@@ -57,6 +63,9 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(
         None, description="ledger and prediction log; SQLite under home if unset"
     )
+    database_url_file: Path | None = Field(
+        None, description="a file with that address, in place of database_url"
+    )
     keys: Path | None = Field(
         None, description="the folder of the keys for models and audit log; home/keys if unset"
     )
@@ -66,6 +75,7 @@ class Settings(BaseSettings):
     artifact_root: str | None = Field(
         None, description="where MLflow keeps artifacts; mlartifacts below the storage, or home"
     )
+    tracking_uri_file: Path | None = Field(None, description="a file with that URI, in place of tracking_uri")
     mlflow_url: str | None = Field(
         None,
         description="where browsers reach MLflow; unset: the tracking URI, or mlflow_port of host if that is no server",
@@ -74,6 +84,12 @@ class Settings(BaseSettings):
     feature_engine: str = Field("duckdb", pattern="^(duckdb|spark)$", description="what computes feature SQL")
     spark_master: str = Field("local[*]", description="Spark's master when feature_engine=spark")
     redis_url: SecretStr | None = Field(None, description="host:port of Redis when online_store=redis")
+    redis_url_file: Path | None = Field(None, description="a file with that text, in place of redis_url")
+    tls: str = Field(
+        "optional",
+        pattern="^(optional|required)$",
+        description="required: nothing starts over a connection to another machine that is not encrypted",
+    )
     host: str = Field("127.0.0.1", description="the interface our own servers bind to")
     airflow_port: int = Field(8080, description="Airflow's UI and API")
     mlflow_port: int = Field(5000, description="MLflow's UI")
@@ -176,7 +192,7 @@ class Settings(BaseSettings):
         description="where people are told: Apprise addresses such as mailtos:// slack:// jsons://, spaces between",
     )
     alert_urls_file: Path | None = Field(
-        None, description="a file with those addresses that its owner alone may read, in place of alert_urls"
+        None, description="a file with those addresses, read anew each time, in place of alert_urls"
     )
     alert_severity: str = Field(
         "warning",
@@ -207,6 +223,20 @@ class Settings(BaseSettings):
                 f" address that begins with {', '.join(f'{each}://' for each in places.OBJECT_STORES)}"
             )
         return given.rstrip("/")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _secrets_from_files(cls, given: Any) -> Any:
+        """`database_url`, `tracking_uri` and `redis_url` may each lie in a file that others cannot read."""
+        if not isinstance(given, dict):
+            return given
+        files = {name: given[f"{name}_file"] for name in IN_FILES if given.get(f"{name}_file")}
+        for name in files:
+            if given.get(name) is not None:
+                own = f"EVERGREEN_{name.upper()}"
+                raise EvergreenError(f"{own} and {own}_FILE are both set; leave one out")
+        read = {n: places.secret_in(Path(f), f"EVERGREEN_{n.upper()}_FILE").strip() for n, f in files.items()}
+        return given | read | {f"{name}_file": None for name in files}
 
     @field_validator("home", "landing", "keys")
     @classmethod
@@ -290,6 +320,8 @@ class Settings(BaseSettings):
         places_of = {
             "EVERGREEN_HOME": str(self.home),
             "EVERGREEN_LANDING": str(self.landing_path),
+            "EVERGREEN_STORAGE": self.storage or str(self.home),
+            "EVERGREEN_INBOX": self.inbox or str(self.landing_path),
             "EVERGREEN_LAKE": self.lake_uri,
             "EVERGREEN_DATABASE_URL": self.database,
             "EVERGREEN_TRACKING_URI": self.mlflow_uri,
@@ -297,12 +329,25 @@ class Settings(BaseSettings):
         }
         return places_of | ({"EVERGREEN_REDIS_URL": redis} if self.online_store == "redis" else {})
 
+    @model_validator(mode="after")
+    def _encrypted(self) -> "Settings":
+        """Where `tls` is required, every connection to another machine is encrypted."""
+        why = transit.refusal(self.connections) if self.tls == "required" else None
+        if why is not None:
+            raise EvergreenError(why)
+        return self
+
+    @property
+    def connections(self) -> list[transit.Connection]:
+        """Every connection that the settings name, and how it travels."""
+        return transit.connections(self, [os.environ.get(name, "") for name in ENDPOINTS])
+
     @property
     def serving_headers(self) -> dict[str, str]:
         """What a request to serving names, so that it is let in."""
         key = self.serving_key.get_secret_value() if self.serving_key else None
         if self.serving_key_file is not None:
-            key = _text(self.serving_key_file).strip()
+            key = places.secret_in(self.serving_key_file, "EVERGREEN_SERVING_KEY_FILE").strip()
         if key and not KEY.fullmatch(key):
             raise EvergreenError(
                 "what EVERGREEN_SERVING_KEY or EVERGREEN_SERVING_KEY_FILE holds is neither key nor token: one word"
@@ -365,7 +410,7 @@ class Settings(BaseSettings):
     def alert_addresses(self) -> list[str]:
         """Where people are told, each an address of Apprise; a file of them is read anew each time."""
         if self.alert_urls_file is not None:
-            return places.told_at(_own(self.alert_urls_file))
+            return places.told_at(places.secret_in(self.alert_urls_file, "EVERGREEN_ALERT_URLS_FILE"))
         return places.told_at(self.alert_urls.get_secret_value()) if self.alert_urls else []
 
     def secrets(self) -> list[str]:
@@ -390,25 +435,6 @@ class Settings(BaseSettings):
     @property
     def expectations(self) -> Path:
         return PROJECT / "expectations"
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text()
-    except (OSError, ValueError):
-        raise EvergreenError(f"EVERGREEN_SERVING_KEY_FILE: {file} is no text that can be read") from None
-
-
-def _own(file: Path) -> str:
-    """The text of a file that its owner alone may read."""
-    try:
-        if file.stat().st_mode & 0o077:
-            raise EvergreenError(
-                f"EVERGREEN_ALERT_URLS_FILE: others than its owner may use {file}; mend it: chmod 600 {file}"
-            )
-        return file.read_text()
-    except (OSError, ValueError):
-        raise EvergreenError(f"EVERGREEN_ALERT_URLS_FILE: {file} is no text that can be read") from None
 
 
 _SCRATCH: list[Settings] = []

@@ -58,6 +58,9 @@ REPORT = {
 """Of Evidently's report, whose scripts run apart: without our origin, its cookies, or any network."""
 READS = [Depends(requires_access_dag("GET"))]
 RUNS = Depends(requires_access_dag("POST", DagAccessEntity.RUN))
+"""An operator's right: to start a DAG's runs."""
+APPROVES = Depends(requires_access_dag("PUT", DagAccessEntity.HITL_DETAIL))
+"""An approver's right, which is Airflow's own to answer the approval that a DAG's run asks for."""
 
 
 class Said(BaseModel):
@@ -67,8 +70,8 @@ class Said(BaseModel):
     reason: Annotated[str, Field(min_length=1, max_length=LONGEST)]
 
 
-def acts(what: str) -> list[Any]:
-    """What a route that does something depends on: who may start the DAG's runs, from our own pages."""
+def acts(what: str, right: Any) -> list[Any]:
+    """What a route that does something depends on: a right on its DAG, and a call from our own pages."""
 
     def ours(
         x_evergreen: Annotated[str, Header()] = "",
@@ -80,12 +83,17 @@ def acts(what: str) -> list[Any]:
             wanted = f"send JSON with the header `X-Evergreen: {what}`, from Airflow's own pages or a client"
             raise HTTPException(403, wanted)
 
-    return [RUNS, Depends(ours)]
+    return [right, Depends(ours)]
 
 
-def may_act(dag_id: str, request: Request, user: Any) -> bool:
-    """Whether this person would be let through to what starts or moves something of a DAG."""
+def may_start(dag_id: str, request: Request, user: Any) -> bool:
+    """Whether this person would be let through to what starts a DAG's runs."""
     return _let_through(requires_access_dag("POST", DagAccessEntity.RUN, dag_id), request, user)
+
+
+def may_approve(dag_id: str, request: Request, user: Any) -> bool:
+    """Whether this person would be let through to what decides: rollback, promotion, release of held rows."""
+    return _let_through(requires_access_dag("PUT", DagAccessEntity.HITL_DETAIL, dag_id), request, user)
 
 
 def may_read(dag_id: str, request: Request, user: Any) -> bool:

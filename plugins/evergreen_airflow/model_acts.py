@@ -1,4 +1,5 @@
-"""What operators do on the pages beside rolling back: promote a version that passed, retrain, release held rows.
+"""What is done on the pages beside rolling back: approvers promote a version that passed and release held rows,
+operators retrain.
 
 Each is asked of the same stages as at the command line, in the name of who is logged in, with a reason that the audit
 log keeps; what a stage refuses is refused here, with 409 and its words.
@@ -13,7 +14,7 @@ from fastapi import Path as Part
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
-from evergreen_airflow.guard import Said, acts
+from evergreen_airflow.guard import APPROVES, RUNS, Said, acts
 from evergreen_airflow.model_pages import spec_of
 from evergreen_airflow.notifiers import told
 from pipelines.acting import acting_as
@@ -34,7 +35,7 @@ class Chosen(Said):
     version: Annotated[int, Field(gt=0)]
 
 
-@router.post("/model/{dag_id}/promote", dependencies=acts("promote"))
+@router.post("/model/{dag_id}/promote", dependencies=acts("promote", APPROVES))
 def promote(dag_id: str, asked: Chosen, user: GetUserDep, after: BackgroundTasks) -> JSONResponse:
     """Promote a version that passed, or begin its rollout where its spec has one. 409 with the reason if it may not."""
     from pipelines.alerting import happened
@@ -53,7 +54,7 @@ def promote(dag_id: str, asked: Chosen, user: GetUserDep, after: BackgroundTasks
     return JSONResponse(answer if answer["promoted"] else answer | {"said": answer["reason"]})
 
 
-@router.post("/model/{dag_id}/retrain", dependencies=acts("retrain"))
+@router.post("/model/{dag_id}/retrain", dependencies=acts("retrain", RUNS))
 def retrain(dag_id: str, asked: Said, user: GetUserDep) -> JSONResponse:
     """A run of the retraining, by force and for this reason; Airflow does it like any that a person starts."""
     spec, name = spec_of(dag_id), user.get_name()
@@ -65,7 +66,7 @@ def retrain(dag_id: str, asked: Said, user: GetUserDep) -> JSONResponse:
     return JSONResponse({"run": run, "said": f"run {run} is asked for; Airflow starts it"})
 
 
-@router.post("/arrivals/{dag_id}/{digest}/release", dependencies=acts("release"))
+@router.post("/arrivals/{dag_id}/{digest}/release", dependencies=acts("release", APPROVES))
 def release(dag_id: str, digest: Digest, asked: Said, user: GetUserDep) -> JSONResponse:
     """Judge a refused file, or a batch's quarantined rows, again by today's rules; 409 if that cannot be."""
     from pipelines.ingestion.quarantine import release as judge_again

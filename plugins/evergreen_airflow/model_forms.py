@@ -2,12 +2,15 @@
 
 from collections.abc import Iterable
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 from evergreen_airflow.guard import LONGEST, SCRIPT
 from pipelines.site.facts import Held, History, ModelFacts
 
-NOT_YOURS = "<p class=soft>Who may start this DAG's runs can roll back here, promote and retrain.</p>"
+NOT_YOURS = (
+    "<p class=soft>Who may start this DAG's runs can retrain here; who may answer its approvals can roll back and "
+    "promote.</p>"
+)
 NOTHING_YET = (
     "<p class=soft>The first training is started by Airflow's own button: there is no champion to act on.</p>"
 )
@@ -15,22 +18,31 @@ CHOICE = 8
 """So many of the newest versions that passed can be promoted from here."""
 
 
+class Rights(NamedTuple):
+    """What the reader may do with a model: start its runs, decide about its versions."""
+
+    start: bool
+    approve: bool
+
+
 def panel(
-    dag_id: str, found: dict[str, Any], facts: ModelFacts, mine: bool, releasable: Iterable[Held]
+    dag_id: str, found: dict[str, Any], facts: ModelFacts, rights: Rights, releasable: Iterable[Held]
 ) -> str:
     """What the reader may do with the model: every form, or the sentence that says who may."""
     held = "".join(_release(each) for each in releasable)
-    own = _own(dag_id, found, facts) if mine else NOT_YOURS
+    own = _own(dag_id, found, facts, rights) if any(rights) else NOT_YOURS
     script = f"<script>{SCRIPT}</script>" if "<form" in own + held else ""
     waits = f"<h3>Rows that are held back</h3>{held}" if held else ""
     return f"<section id=act><h2>Act</h2>{own}{waits}</section>{script}"
 
 
-def _own(dag_id: str, found: dict[str, Any], facts: ModelFacts) -> str:
-    """What moves or makes the model's versions."""
+def _own(dag_id: str, found: dict[str, Any], facts: ModelFacts, rights: Rights) -> str:
+    """What moves or makes the model's versions, as far as the reader may."""
+    back = _form(dag_id, found) if rights.approve else ""
     if found["champion"] is None:
-        return _form(dag_id, found) + NOTHING_YET
-    return _form(dag_id, found) + _promote(dag_id, facts.history.value) + _retrain(dag_id)
+        return back + NOTHING_YET
+    forward = _promote(dag_id, facts.history.value) if rights.approve else ""
+    return back + forward + (_retrain(dag_id) if rights.start else "")
 
 
 def _form(dag_id: str, found: dict[str, Any]) -> str:

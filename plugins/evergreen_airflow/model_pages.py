@@ -1,6 +1,7 @@
 """The page Model and the page over all: the catalog that people read, with what they may do there.
 
-Who reads the retraining DAG may look; who may start its runs may act. What protects that is in `guard`.
+Who reads the retraining DAG may look, who may start its runs may retrain, who may answer its approvals may decide.
+What protects that is in `guard`.
 """
 
 from datetime import UTC, datetime
@@ -14,9 +15,20 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from markupsafe import Markup
 from pydantic import Field
 
-from evergreen_airflow.guard import HEADERS, READS, REPORT, STILL, Said, acts, may_act, may_read
+from evergreen_airflow.guard import (
+    APPROVES,
+    HEADERS,
+    READS,
+    REPORT,
+    STILL,
+    Said,
+    acts,
+    may_approve,
+    may_read,
+    may_start,
+)
+from evergreen_airflow.model_forms import Rights, panel
 from evergreen_airflow.model_forms import _form as _form
-from evergreen_airflow.model_forms import panel
 from evergreen_airflow.notifiers import told
 from pipelines.catalog import ModelSpec, models
 from pipelines.contracts import EvergreenError, as_json
@@ -88,20 +100,23 @@ def model(dag_id: str, request: Request, user: GetUserDep) -> HTMLResponse:
         return HTMLResponse("<p>This DAG trains no model.", headers=HEADERS)
     now, stores = datetime.now(UTC), Stores(settings())
     found = facts(spec, stores, now)
-    may = {each.dataset: may_act(f"ingest_{each.dataset}", request, user) for each in found.held.value or ()}
+    may = {
+        each.dataset: may_approve(f"ingest_{each.dataset}", request, user) for each in found.held.value or ()
+    }
     held = [each for each in found.held.value or () if may[each.dataset]]
-    forms = _forms(spec, stores, found, may_act(dag_id, request, user), held)
+    rights = Rights(may_start(dag_id, request, user), may_approve(dag_id, request, user))
+    forms = _forms(spec, stores, found, rights, held)
     return HTMLResponse(pages.model(found, Routes(), now, forms), headers=HEADERS)
 
 
-def _forms(spec: ModelSpec, stores: Stores, found: Any, mine: bool, held: list[Any]) -> Markup:
+def _forms(spec: ModelSpec, stores: Stores, found: Any, rights: Rights, held: list[Any]) -> Markup:
     """The forms; where the records are broken, why nothing can be done here."""
     from pipelines.promotion.overview import overview
 
     seen = read(f"versions of {spec.name}", lambda: overview(spec, stores))
     if seen.value is None:
         return Markup("<p class=trouble>Nothing can be done from here now: {}</p>").format(seen.trouble)
-    return Markup(panel(f"{PREFIX}{spec.name}", seen.value, found, mine, held))  # noqa: S704 - escaped there
+    return Markup(panel(f"{PREFIX}{spec.name}", seen.value, found, rights, held))  # noqa: S704 - escaped there
 
 
 @router.get("/model/{dag_id}/performance", dependencies=READS)
@@ -137,7 +152,7 @@ def card(dag_id: str, version: int) -> HTMLResponse:
     return _written(("decisions", name, str(version), "card.html"), missing)
 
 
-@router.post("/model/{dag_id}/rollback", dependencies=acts("rollback"))
+@router.post("/model/{dag_id}/rollback", dependencies=acts("rollback", APPROVES))
 def rollback(dag_id: str, asked: Back, user: GetUserDep, after: BackgroundTasks) -> JSONResponse:
     """Roll back now, in the name of who is logged in. 403 from another site, 409 with every reason if it cannot be."""
     from pipelines.alerting import happened

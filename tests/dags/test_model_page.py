@@ -91,7 +91,7 @@ def test_who_may_not_use_the_button_does_not_see_it(world: World, ask: Any) -> N
     assert "<form" in ask("GET", PAGE, "user").text
     seen = ask("GET", PAGE, "viewer").text
     assert "<form" not in seen
-    assert "Who may start this DAG's runs can roll back here" in seen
+    assert "who may answer its approvals can roll back" in seen
 
 
 def test_where_there_is_nothing_to_go_back_to_there_is_no_button(ask: Any) -> None:

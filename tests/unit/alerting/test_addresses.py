@@ -70,7 +70,7 @@ def test_several_addresses_stand_apart_by_spaces_commas_or_lines(between: str) -
     assert Settings(_env_file=None, alert_urls=SecretStr("")).alert_addresses == []
 
 
-def test_a_file_of_addresses_is_its_owners_alone_and_read_anew(tmp_path: Path) -> None:
+def test_a_file_of_addresses_is_for_nobody_else_and_read_anew(tmp_path: Path) -> None:
     file = tmp_path / "urls"
     for mode, text in ((0o600, "\n".join(GOOD)), (0o400, GOOD[0])):
         file.unlink(missing_ok=True)
@@ -79,7 +79,7 @@ def test_a_file_of_addresses_is_its_owners_alone_and_read_anew(tmp_path: Path) -
         found = Settings(_env_file=None, alert_urls_file=file)
         assert found.alert_addresses == text.split("\n")
         assert set(found.alert_addresses) <= set(found.secrets())
-    file.chmod(0o640)
+    file.chmod(0o644)
     with pytest.raises(EvergreenError, match="chmod 600"):
         Settings(_env_file=None, alert_urls_file=file)
     with pytest.raises(EvergreenError, match="no text that can be read"):

@@ -166,10 +166,12 @@ def test_a_check_refuses_what_it_says(check: tuple[str, str], given: Any) -> Non
         {"serving_key": "k", "serving_key_file": "/k"},
         {"serving_url": "models.example:8000"},
         {"residency": "eu-central-1"},
+        {"database_url": "sqlite://", "database_url_file": "/x"},
+        {"tls": "required", "tracking_uri": "http://mlflow:5000"},
     ],
 )
 def test_settings_refuse_what_they_say(given: dict[str, str]) -> None:
-    assert len(rules(Settings)) == 5
+    assert len(rules(Settings)) == 8
     with pytest.raises(EvergreenError, match="EVERGREEN_"):
         Settings(_env_file=None, **given)  # type: ignore[arg-type]
 

@@ -58,6 +58,7 @@ def test_an_address_without_a_login_stays_as_it_is(uri: str, login: tuple[str, s
 
 def test_the_key_in_a_file_is_read_anew_and_what_is_no_key_is_not_shown(tmp_path: Path) -> None:
     file = tmp_path / "token"
+    file.touch(mode=0o600)
     found = Settings(_env_file=None, serving_key_file=file)
     for key in ("first", "second"):
         file.write_text(f"{key}\n")
