@@ -3,6 +3,7 @@
 .PHONY: help run stop test check check-boards docs format lock clean install spark onnx lineage bench-ingest bench-drift bench-features bench-loop bench-models bench-own bench-serving bench-start bench-volume
 .PHONY: help run stop test check check-boards docs format lock clean install spark onnx lineage bench-ingest bench-drift bench-features bench-loop bench-models bench-own bench-replay bench-serving bench-start
 .PHONY: help run stop test check check-boards docs format lock clean install spark onnx lineage production-test bench-ingest bench-drift bench-features bench-loop bench-models bench-own bench-serving bench-start
+.PHONY: help run stop test check check-boards docs format lock clean install spark onnx lineage bench-ingest bench-drift bench-features bench-loop bench-models bench-own bench-serving bench-start sbom audit
 
 ROWS ?= 300000 3000000
 ROUNDS ?= 5
@@ -101,6 +102,17 @@ lineage: $(READY)  ## add what tells OpenLineage which data each task read and w
 
 objects: $(READY)  ## add SeaweedFS, the object store that tests and proofs start
 	@VIRTUAL_ENV=$(VENV) $(UV) pip install -q --require-hashes -r locks/objects.txt
+AUDIT := $(VENV)/audit
+$(AUDIT)/.ready: locks/audit.txt $(READY)
+	@$(UV) venv -q --clear -p $(BIN)/python $(AUDIT)
+	@$(UV) pip sync -q --require-hashes --python $(AUDIT)/bin/python locks/audit.txt
+	@touch $@
+
+sbom: $(AUDIT)/.ready  ## what each lock pins, as CycloneDX in var/sbom
+	@$(AUDIT)/bin/python -m supply_chain.sbom --python $(BIN)/python --python $(AUDIT)/bin/python --out var/sbom $(SBOM)
+
+audit: $(AUDIT)/.ready  ## the locks against public advisories; it fails where it could not look. WHERE="--service pypi"
+	@$(AUDIT)/bin/python -m supply_chain.audit $(WHERE)
 
 docs: $(READY)  ## write docs/reference/ anew from types, settings and commands
 	@$(BIN)/python -m docs.generator
@@ -119,6 +131,7 @@ lock:  ## renew the locks after a change of pyproject.toml
 	$(COMPILE) --extra lineage -c locks/default.txt -o locks/lineage.txt
 	$(subst pyproject.toml,,$(COMPILE)) --group manifests -c locks/default.txt -o locks/manifests.txt
 	$(COMPILE_GROUP) --group objects -o locks/objects.txt
+	$(UV) pip compile -q --universal --generate-hashes --no-header --no-annotate -p 3.11 --group pyproject.toml:audit -o locks/audit.txt
 	grep -A200 '^uv==' locks/default.txt | awk 'NR==1 || /^ /{print; next} {exit}' > locks/uv.txt
 
 clean: stop  ## stop, and remove all state
