@@ -30,6 +30,7 @@ class Connection(NamedTuple):
     remedy: str
 
 
+REQUIRED = "EVERGREEN_TLS=required"
 VERIFIED = frozenset({"verify-ca", "verify-full"})
 """PostgreSQL's modes that hold the server against an authority; `require` takes any certificate."""
 STORES = {"s3": "s3", "s3a": "s3", "gs": "web", "gcs": "web", "az": "web", "abfs": "web", "abfss": "web"}
@@ -178,4 +179,4 @@ def refusal(connections: Iterable[Connection]) -> str | None:
     """What is said where encryption is required: every connection that is plain, each with its remedy."""
     plain = [each for each in connections if each.state is State.PLAIN]
     said = "; ".join(f"{each.what} ({each.setting}): {each.remedy}" for each in plain)
-    return f"EVERGREEN_TLS=required, and {len(plain)} are not encrypted: {said}" if plain else None
+    return f"{REQUIRED}, and {len(plain)} are not encrypted: {said}" if plain else None

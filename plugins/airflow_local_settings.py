@@ -66,6 +66,15 @@ HEAVY = (
     "pipelines.stores.tracking.registry",
 )
 
+CONNECTED = (
+    ("database", "sql_alchemy_conn", "Airflow's database"),
+    ("celery", "broker_url", "Celery's broker"),
+    ("celery", "result_backend", "Celery's results"),
+    ("core", "execution_api_server_url", "tasks to Airflow's API"),
+    ("api", "base_url", "browsers to Airflow"),
+)
+"""Where Airflow itself connects to, by its own options."""
+
 
 def load() -> None:
     """Import everything; what cannot be imported is told, and is then each task's own to fail over."""
@@ -79,6 +88,34 @@ def load() -> None:
     first_uses()
     gc.freeze()
     gc.enable()
+
+
+def encrypted() -> None:
+    """Where EVERGREEN_TLS is required, no part of Airflow starts over a connection of its own that is plain."""
+    from pipelines import transit
+    from pipelines.contracts import EvergreenError
+    from pipelines.settings import Settings
+
+    try:
+        required = Settings().tls == "required"
+    except (EvergreenError, ValueError) as error:  # what else is wrong is said where it is used
+        required = False
+        if transit.REQUIRED in str(error):
+            sys.exit(str(error))
+    if not required:
+        return
+    from airflow.configuration import conf
+
+    found = [
+        transit.judged(f"AIRFLOW__{section.upper()}__{option.upper()}", what, said)
+        for section, option, what in CONNECTED
+        if (said := conf.get(section, option, fallback=None))
+    ]
+    host, certificate = (conf.get("api", name, fallback="") for name in ("host", "ssl_cert"))
+    server = transit.server("AIRFLOW__API__SSL_CERT", "callers of Airflow's API", host, certificate)
+    why = transit.refusal([*found, server])
+    if why is not None:
+        sys.exit(why)
 
 
 def lean() -> None:
@@ -129,5 +166,6 @@ def _executor() -> str:
     return str(conf.get("core", "executor"))
 
 
+encrypted()
 if forks_tasks():
     load()

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipelines import catalog
+from pipelines import catalog, transit
 from pipelines.alerting.delivery import checked
 from pipelines.contracts import EvergreenError
 from pipelines.settings import Settings, settings
@@ -36,6 +36,7 @@ def examine(settings: Settings) -> list[dict[str, Any]]:
         ("feature views", lambda: _views(stores)),
         ("folders", lambda: _folders(settings)),
         ("home is writable", lambda: _writable(settings)),
+        ("connections", lambda: _connections(settings)),
         ("ledger", lambda: f"{len(stores.ledger.batches())} batches"),
         ("audit log", lambda: _audit(stores)),
         ("keys", lambda: _keys(stores)),
@@ -103,6 +104,17 @@ def _writable(settings: Settings) -> str:
     probe.write_text("")
     probe.unlink()
     return str(settings.home)
+
+
+def _connections(settings: Settings) -> str:
+    """Settings refuse what is plain where encryption is required, so what is here may travel as it does."""
+    away = [each for each in settings.connections if each.state is not transit.State.HERE]
+    told = (f"{each.what} {each.state}" + _remedy(each) for each in away)
+    return ", ".join(told) or "none leaves this machine"
+
+
+def _remedy(each: transit.Connection) -> str:
+    return f" ({each.setting}: {each.remedy})" if each.state is transit.State.PLAIN else ""
 
 
 def _audit(stores: Stores) -> str:
