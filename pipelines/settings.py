@@ -340,7 +340,7 @@ class Settings(BaseSettings):
     @property
     def connections(self) -> list[transit.Connection]:
         """Every connection that the settings name, and how it travels."""
-        return transit.connections(self, [os.environ.get(name, "") for name in ENDPOINTS])
+        return transit.connections(self, around())
 
     @property
     def serving_headers(self) -> dict[str, str]:
@@ -435,6 +435,13 @@ class Settings(BaseSettings):
     @property
     def expectations(self) -> Path:
         return PROJECT / "expectations"
+
+
+def around() -> transit.Around:
+    """What the environment adds to addresses, in variables that are the libraries' own."""
+    return transit.Around(
+        tuple(os.environ.get(name, "") for name in ENDPOINTS), os.environ.get("PGSSLMODE", "")
+    )
 
 
 _SCRATCH: list[Settings] = []

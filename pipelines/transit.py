@@ -21,6 +21,13 @@ class State(StrEnum):
     PLAIN = "not encrypted"
 
 
+class Around(NamedTuple):
+    """What the environment adds to addresses: where object stores are asked, and libpq's own PGSSLMODE."""
+
+    endpoints: tuple[str, ...] = ()
+    sslmode: str = ""
+
+
 class Connection(NamedTuple):
     """One connection of a deployment, by the setting that names it; never its address, which may hold a secret."""
 
@@ -30,6 +37,7 @@ class Connection(NamedTuple):
     remedy: str
 
 
+NOTHING = Around()
 REQUIRED = "EVERGREEN_TLS=required"
 VERIFIED = frozenset({"verify-ca", "verify-full"})
 """PostgreSQL's modes that hold the server against an authority; `require` takes any certificate."""
@@ -40,7 +48,7 @@ PLAINLY_TOLD = frozenset(
 )
 """Apprise's ways that have an encrypted one of the same name with an `s`; the others are always https."""
 REMEDIES = {
-    "postgresql": "add ?sslmode=verify-full&sslrootcert=/path/to/ca.pem to it",
+    "postgresql": "set PGSSLMODE=verify-full and PGSSLROOTCERT=/path/to/ca.pem",
     "redis": "add ,ssl=true,ssl_ca_certs=/path/to/ca.pem to it",
     "rediss": "begin it with rediss://, with ?ssl_cert_reqs=required&ssl_ca_certs=/path/to/ca.pem",
     "web": "begin it with https://",
@@ -63,11 +71,10 @@ ADDRESSES = {
 """The settings that are addresses, and what each of them is for."""
 
 
-def connections(given: "Settings", endpoints: Iterable[str] = ()) -> list[Connection]:
-    """Every connection that the settings name; `endpoints` are where object stores are asked instead of their own."""
+def connections(given: "Settings", around: Around) -> list[Connection]:
+    """Every connection that the settings name, and how it travels."""
     found = [
-        judged(_variable(name), what, _text(getattr(given, name)), tuple(endpoints))
-        for name, what in ADDRESSES.items()
+        judged(_variable(name), what, _text(getattr(given, name)), around) for name, what in ADDRESSES.items()
     ]
     redis = _text(given.redis_url) if given.online_store == "redis" else ""
     return [
@@ -86,27 +93,27 @@ def _text(value: SecretStr | str | None) -> str:
     return value.get_secret_value() if isinstance(value, SecretStr) else value or ""
 
 
-def judged(setting: str, what: str, address: str, endpoints: Iterable[str] = ()) -> Connection:
+def judged(setting: str, what: str, address: str, around: Around = NOTHING) -> Connection:
     """How an address is reached: PostgreSQL, Redis by URL, a web server, an object store or a file."""
     try:
         scheme = urlsplit(address).scheme.lower()
-        kind, state = _address(scheme.removeprefix("db+").partition("+")[0], address, endpoints)
+        kind, state = _address(scheme.removeprefix("db+").partition("+")[0], address, around)
     except ValueError:
         kind, state = "other", State.PLAIN
     return Connection(setting, what, state, REMEDIES[kind])
 
 
-def _address(scheme: str, address: str, endpoints: Iterable[str]) -> tuple[str, State]:
+def _address(scheme: str, address: str, around: Around) -> tuple[str, State]:
     if scheme in ("", "file", "sqlite", "mlflow-artifacts"):  # the last goes by MLflow's own address
         return "other", State.HERE
     if scheme in ("postgresql", "postgres"):
-        return "postgresql", _postgresql(address)
+        return "postgresql", _postgresql(address, around.sslmode)
     if scheme in ("redis", "rediss"):
         return "rediss", _redis_url(scheme, address)
     if scheme in ("http", "https"):
         return "web", _web(address)
     if scheme in STORES:
-        states = [_web(each) for each in endpoints if each]
+        states = [_web(each) for each in around.endpoints if each]
         return STORES[scheme], State.PLAIN if State.PLAIN in states else State.ENCRYPTED
     return "other", _by_hosts([urlsplit(address).hostname or ""], encrypted=False)
 
@@ -143,8 +150,8 @@ def _told(address: str) -> State:
     return _by_hosts([parts.hostname or "elsewhere"], encrypted)
 
 
-def _postgresql(address: str) -> State:
-    """SQLAlchemy takes hosts from the address and from its query, and libpq the last mode that is said."""
+def _postgresql(address: str, otherwise: str) -> State:
+    """SQLAlchemy takes hosts from the address and from its query; asyncpg calls the mode `ssl`."""
     parts = urlsplit(address)
     said = parse_qs(parts.query)
     named = [*said.get("host", []), *said.get("hostaddr", [])]
@@ -152,8 +159,8 @@ def _postgresql(address: str) -> State:
         *([parts.hostname] if parts.hostname else []),
         *(each.rpartition(":")[0] or each for each in named),
     ]
-    modes = set(said.get("sslmode", []))
-    return _by_hosts([unquote(each) for each in hosts], encrypted=bool(modes) and modes <= VERIFIED)
+    modes = {*said.get("sslmode", []), *said.get("ssl", [])} or {otherwise}
+    return _by_hosts([unquote(each) for each in hosts], encrypted=modes <= VERIFIED)
 
 
 def _redis_url(scheme: str, address: str) -> State:

@@ -68,6 +68,7 @@ HEAVY = (
 
 CONNECTED = (
     ("database", "sql_alchemy_conn", "Airflow's database"),
+    ("database", "sql_alchemy_conn_async", "Airflow's database, asynchronously"),
     ("celery", "broker_url", "Celery's broker"),
     ("celery", "result_backend", "Celery's results"),
     ("core", "execution_api_server_url", "tasks to Airflow's API"),
@@ -94,7 +95,7 @@ def encrypted() -> None:
     """Where EVERGREEN_TLS is required, no part of Airflow starts over a connection of its own that is plain."""
     from pipelines import transit
     from pipelines.contracts import EvergreenError
-    from pipelines.settings import Settings
+    from pipelines.settings import Settings, around
 
     try:
         required = Settings().tls == "required"
@@ -107,7 +108,7 @@ def encrypted() -> None:
     from airflow.configuration import conf
 
     found = [
-        transit.judged(f"AIRFLOW__{section.upper()}__{option.upper()}", what, said)
+        transit.judged(f"AIRFLOW__{section.upper()}__{option.upper()}", what, said, around())
         for section, option, what in CONNECTED
         if (said := conf.get(section, option, fallback=None))
     ]

@@ -33,7 +33,7 @@ class Authority:
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
         self.folder, self._key = folder, ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Evergreen's test")])
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, folder.parent.name)])
         self._name, self.ca = name, folder / "ca.pem"
         basic = x509.BasicConstraints(ca=True, path_length=None)
         self.ca.write_bytes(self._signed(name, self._key, [basic]))
@@ -88,7 +88,7 @@ def _plain(at: str) -> Any:
 
 
 def test_the_ledger_goes_to_postgresql_by_tls_and_believes_only_its_authority(
-    postgresql: str, ours: Authority, another: Authority, tmp_path: Path
+    postgresql: str, ours: Authority, another: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = f"postgresql+psycopg2://evergreen@{postgresql}/postgres?sslmode="
 
@@ -99,6 +99,10 @@ def test_the_ledger_goes_to_postgresql_by_tls_and_believes_only_its_authority(
     with sa.create_engine(f"{url}verify-full&sslrootcert={ours.ca}").connect() as connection:
         asked = "select ssl from pg_stat_ssl where pid = pg_backend_pid()"
         assert connection.exec_driver_sql(asked).scalar_one() is True
+    monkeypatch.setenv("PGSSLMODE", "verify-full")
+    monkeypatch.setenv("PGSSLROOTCERT", str(ours.ca))
+    bare = f"postgresql+psycopg2://evergreen@{postgresql}/postgres"
+    assert Stores(Settings(_env_file=None, home=tmp_path, database_url=bare)).ledger.batches() == []
     with pytest.raises(Exception, match="certificate verify failed"):
         ledger(f"verify-full&sslrootcert={another.ca}")
     with pytest.raises(Exception, match=r"no pg_hba\.conf entry"):

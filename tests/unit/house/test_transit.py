@@ -51,7 +51,7 @@ SHOWN = {"host": "EVERGREEN_SERVING_TLS_CERT"}
 
 @pytest.fixture(autouse=True)
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ENDPOINTS:
+    for name in (*ENDPOINTS, "PGSSLMODE"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -95,6 +95,17 @@ def test_an_object_store_is_encrypted_unless_its_endpoint_is_not(
         monkeypatch.setenv(variable, endpoint)
         lake = {each.setting: each for each in settings("lake", "s3://lake").connections}["EVERGREEN_LAKE"]
         assert lake.state is state
+
+
+def test_libpqs_own_variable_counts_where_the_address_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for mode, state in (("require", State.PLAIN), ("verify-full", State.ENCRYPTED)):
+        monkeypatch.setenv("PGSSLMODE", mode)
+        found = {each.setting: each.state for each in settings(DB, "postgresql://a:b@db/x").connections}
+        assert found["EVERGREEN_DATABASE_URL"] is state
+    found = {
+        each.setting: each.state for each in settings(DB, "postgresql://a:b@db/x?sslmode=prefer").connections
+    }
+    assert found["EVERGREEN_DATABASE_URL"] is State.PLAIN
 
 
 @given(st.text(max_size=40), st.sampled_from(["", "postgresql://", "http://", "redis://", "s3://", "x://["]))
