@@ -2,15 +2,13 @@
 
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import NamedTuple, Protocol
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import SecretStr
 
 from pipelines.places import LOOPBACK, told_at
-
-if TYPE_CHECKING:
-    from pipelines.settings import Settings
 
 
 class State(StrEnum):
@@ -19,6 +17,21 @@ class State(StrEnum):
     HERE = "stays on this machine"
     ENCRYPTED = "encrypted"
     PLAIN = "not encrypted"
+
+
+class Given(Protocol):
+    """What settings say of connections, beside the addresses in `ADDRESSES`."""
+
+    @property
+    def online_store(self) -> str: ...
+    @property
+    def redis_url(self) -> SecretStr | None: ...
+    @property
+    def host(self) -> str: ...
+    @property
+    def serving_tls_cert(self) -> Path | None: ...
+    @property
+    def alert_addresses(self) -> list[str]: ...
 
 
 class Around(NamedTuple):
@@ -71,7 +84,7 @@ ADDRESSES = {
 """The settings that are addresses, and what each of them is for."""
 
 
-def connections(given: "Settings", around: Around) -> list[Connection]:
+def connections(given: Given, around: Around) -> list[Connection]:
     """Every connection that the settings name, and how it travels."""
     found = [
         judged(_variable(name), what, _text(getattr(given, name)), around) for name, what in ADDRESSES.items()

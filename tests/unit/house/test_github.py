@@ -62,10 +62,10 @@ def test_an_action_is_pinned_by_its_commit_and_keeps_no_credentials(path: Path) 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_a_step_runs_what_there_is_and_no_text_of_an_event_becomes_a_command(path: Path) -> None:
     runs = [step["run"] for step in _steps(path) if "run" in step]
-    assert len(runs) == sum("uses" not in step for step in _steps(path)) > 2
+    assert len(runs) == sum("uses" not in step for step in _steps(path)) > 1
     assert not [run for run in runs if "${{" in run]
     targets = {m for run in runs for m in re.findall(r"make ([a-z-]+)", run)}
-    assert {"install", "check"} <= targets
+    assert {"model-review": {"install", "check"}, "locks": {"audit", "sbom"}}[path.stem] <= targets
     assert all(
         re.search(rf"^{target}:", (PROJECT / "Makefile").read_text(), re.MULTILINE) for target in targets
     )
