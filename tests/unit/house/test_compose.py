@@ -1,6 +1,8 @@
 """The compose file agrees with settings, lock and image. No container is started here."""
 
 import importlib.util
+import json
+import os
 import re
 import shutil
 import subprocess
@@ -241,3 +243,58 @@ def test_docker_itself_accepts_the_file(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(filled)
     command = [docker, "compose", "--env-file", str(tmp_path / ".env"), "config", "-q"]
     subprocess.run(command, cwd=PROJECT, check=True)
+
+
+def test_operators_start_and_approvers_decide_and_neither_sees_secrets() -> None:
+    """Of the roles that `airflow-migrate` brings; tests/integration/house/test_roles.py asks FAB itself."""
+    said = json.loads((PROJECT / "docker" / "roles.json").read_text())
+    may = {(each["name"], act, each["resource"]) for each in said for act in each["action"].split(",")}
+    assert {name for name, _, _ in may} == {"Operator", "Approver"}
+    starts, decides = ("can_create", "DAG Runs"), ("can_edit", "HITL Detail")
+    assert {("Operator", *starts), ("Approver", *decides)} <= may
+    assert not {("Operator", *decides), ("Approver", *starts)} & may
+    hidden = {"Connections", "Variables", "Configurations", "Users", "Roles", "Permissions", "Audit Logs"}
+    assert not {resource for _, _, resource in may} & hidden
+    assert not {act for _, act, _ in may if act == "can_delete"}
+    migrate = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())["services"]["airflow-migrate"]
+    assert "airflow roles import" in str(migrate["command"])
+
+
+def test_each_secret_of_airflow_can_come_from_a_command_or_its_secrets_backend(compose: dict) -> None:
+    """Airflow takes _CMD and _SECRET for the options that it calls sensitive, and for no other."""
+    from airflow.configuration import conf
+
+    told = [key.split("__")[1:] for key, value in compose["x-evergreen"]["environment"].items()
+            if "AIRFLOW__" in key and re.search(r"\$\{[A-Z_]*(PASSWORD|KEY|SECRET)", str(value))]  # fmt: skip
+    assert len(told) >= 4
+    sensitive = {(section.lower(), option.lower()) for section, option in conf.sensitive_config_values}
+    celery = {"broker_url", "result_backend"}  # its provider says so, which is not installed here
+    assert {(s.lower(), o.lower()) for s, o in told if o.lower() not in celery} <= sensitive
+
+
+@pytest.mark.parametrize(
+    ("address", "code"),
+    [
+        ("redis://:hush@redis:6379/1", 1),
+        ("rediss://:hush@redis:6379/1", 0),
+        ("redis://:hush@127.0.0.1:6379/1", 0),
+    ],
+)
+def test_no_part_of_airflow_starts_over_a_plain_connection_where_encryption_is_required(
+    address: str, code: int, tmp_path: Path
+) -> None:
+    told = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "AIRFLOW_HOME": str(tmp_path),
+        "PYTHONPATH": os.pathsep.join([str(PROJECT), str(PROJECT / "plugins")]),
+        "EVERGREEN_TLS": "required",
+        "EVERGREEN_HOME": str(tmp_path),
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__CELERY__BROKER_URL": address,
+    }
+    command = [sys.executable, "-c", "import airflow.settings; airflow.settings.initialize()"]
+    done = subprocess.run(command, env=told, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr[-2000:]
+    assert ("AIRFLOW__CELERY__BROKER_URL" in done.stderr) == bool(code)
+    assert "hush" not in done.stderr
