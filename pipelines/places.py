@@ -16,6 +16,8 @@ OBJECT_STORES = ("s3", "az", "abfs", "abfss", "gs")
 """The addresses of object stores that Delta's library and obstore both speak."""
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 """The names of this machine that no other machine answers to."""
+RESTORING = "restoring.json"
+"""The file in a home that is there while the home is restored; until it is gone, nothing in there is believed."""
 UNFIT = (
     (re.compile(r"[\ud800-\udfff]"), "is not UTF-8"),
     (re.compile(r"[\x00-\x1f\x7f]"), "holds a control character"),
@@ -34,6 +36,16 @@ def fault(folder: Path) -> str | None:
     """Why no state can lie below a folder, by its own name and by what it is a link to; None if it can."""
     names = (part for path in (folder, _real(folder)) for part in path.parts)
     return next(filter(None, map(_named, names)), None)
+
+
+def half_restored(home: Path) -> str | None:
+    """What to do about a home that is being restored from a backup, or whose restore was cut off; None if it is not."""
+    if not (home / RESTORING).exists():
+        return None
+    return (
+        f"{home} is half restored from a backup, and nothing in it counts yet; wait for `evergreen restore`, or run it"
+        " again with the same backup"
+    )
 
 
 def is_address(folder: Path | str) -> bool:

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from pipelines.catalog import REFERENCE
-from pipelines.cli import alerts, audit, costs, features, keys, metrics, prove, quarantine, schema
+from pipelines.cli import alerts, audit, backup, costs, features, keys, metrics, prove, quarantine, schema
 from pipelines.cli.deployment import erase
 from pipelines.cli.models import diff, drift, own, record, rollout, scorecard, search, site, versions
 from pipelines.cli.output import GATE, MENDED, REFUSED, AsJson, console, explained, settings, show
@@ -29,6 +29,8 @@ app.add_typer(features.app, name="features")
 app.add_typer(audit.app, name="audit")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(keys.app, name="keys")
+app.command()(backup.backup)
+app.command()(backup.restore)
 app.command("who-was-champion")(audit.who_was_champion)
 app.command()(audit.explain)
 app.command()(features.impact)

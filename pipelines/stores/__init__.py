@@ -6,6 +6,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pipelines.acting import acting
+from pipelines.contracts import EvergreenError
+from pipelines.places import half_restored
 
 if TYPE_CHECKING:
     from pipelines.settings import Settings
@@ -32,6 +34,12 @@ class Stores:
 
     settings: "Settings"
     who: str = field(default_factory=acting)
+
+    def __post_init__(self) -> None:
+        """EvergreenError while the home is being restored from a backup."""
+        unfinished = half_restored(self.settings.home)
+        if unfinished is not None:
+            raise EvergreenError(unfinished)
 
     @cached_property
     def keys(self) -> "Keys":

@@ -102,7 +102,7 @@ def _made_again(spec: ModelSpec, version: Version, stores: Stores, folder: Path)
         compared=(
             _compared_rows(version, rows, stores),
             _compared_answers(version, answered(model, held, spec.outputs), held, stores),
-            _compared_files(version, model, folder),
+            _compared_files(version, model, folder, stores),
         ),
     )
 
@@ -148,16 +148,15 @@ def _apart(version: Version, said: Any, held: "pd.DataFrame", stores: Stores) ->
     return f"{int((gaps > 0).sum()):,} of {len(gaps):,} rows answered otherwise, by up to {told(float(gaps.max()))}"
 
 
-def _compared_files(version: Version, model: Any, folder: Path) -> Compared:
+def _compared_files(version: Version, model: Any, folder: Path, stores: Stores) -> Compared:
     """The model files, but for the addresses in memory and the times that each writing leaves in them."""
-    from mlflow.artifacts import download_artifacts
     from skops.io import dump
 
     made = folder / MODEL_FILE
     dump(model, made)
     (folder / "original").mkdir()
     try:
-        file = Path(download_artifacts(f"{version.source}/{MODEL_FILE}", dst_path=str(folder / "original")))
+        file = stores.tracking.fetched(f"{version.source}/{MODEL_FILE}", folder / "original")
         wanted = contents_digest(file) if file_digest(file) == version.digest else "changed after training"
     except (OSError, EvergreenError) as error:
         return Compared("model", "no longer there", contents_digest(made), str(error))

@@ -12,6 +12,7 @@ from pipelines.loop.costs.shares import users
 from pipelines.places import local
 from pipelines.stores import Stores
 from pipelines.stores.durable import address
+from pipelines.stores.tracking.records import lies_at
 
 NOT_COUNTED = "not counted: it lies at an address, not on a disk of this machine"
 OF_DATASETS, OF_MODELS = ("silver", "quarantine"), ("predictions", "truths", "scores", "drift")
@@ -53,11 +54,8 @@ def _artifacts(model: str, stores: Stores) -> list[str]:
     with suppress(EvergreenError):
         records = stores.tracking.records
         for version in records.versions(model):
-            source = version.source
-            found += filter(
-                None,
-                [records.location(source[len("models:/") :]) if source.startswith("models:/") else source],
-            )
+            place = lies_at(version.source, records)
+            found += [] if place.startswith("models:/") else [place]
             found += [records.run(version.run_id).artifacts] if version.run_id else []
     return [each for each in sorted(set(found)) if not any(each.startswith(f"{other}/") for other in found)]
 

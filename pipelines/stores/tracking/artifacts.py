@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from pipelines.contracts import EvergreenError
-from pipelines.stores.tracking.records import Records
+from pipelines.stores.tracking.records import Records, lies_at
 
 CLIENTS = {
     "s3": "boto3",
@@ -58,7 +58,7 @@ def here(address: str, records: Records) -> Path | None:
         return None
     if kind == "models" and name.startswith("m-"):
         return _within(records.location(name), path)
-    return _of_run(name, path, records) if kind == "runs" else local(address)
+    return _of_run(name, path, records) if kind == "runs" else local(lies_at(address, records))
 
 
 def _of_run(run_id: str, path: str, records: Records) -> Path | None:

@@ -4,6 +4,7 @@ MLflow's client takes seconds to import, and a command that only wants to know w
 `database` and `rest` answer the same questions without it, and this module through it.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,10 @@ DELETED = "Deleted_Internal"
 """The stage of a version that was deleted; MLflow keeps its row."""
 PROMPT = "mlflow.prompt.is_prompt"
 """The tag of what MLflow registers as a model and is a prompt."""
+
+
+LOGGED = re.compile(r"^(?:file:|/).*/(?P<model>m-[0-9a-f]{32})/artifacts(?P<rest>(?:/.*)?)$")
+"""An address on a disk, below the place of a logged model."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,18 @@ def no_version(model: str, version: int) -> EvergreenError:
         f"{model} has no version {version} (any more, if it was deleted in MLflow); `evergreen train {model}` "
         "makes a new one"
     )
+
+
+def lies_at(source: str, records: Records) -> str:
+    """Where the files of a version lie, by the source with which it was registered, or one of them by its place.
+
+    A source is signed and stays as it was; where a deployment was restored elsewhere, the logged model's place tells.
+    """
+    if source.startswith("models:/"):
+        return records.location(source[len("models:/") :]) or source
+    named = LOGGED.match(source)
+    place = records.location(named["model"]) if named else None
+    return f"{place}{named['rest']}" if named and place else source
 
 
 class Client:

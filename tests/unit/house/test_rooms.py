@@ -13,7 +13,7 @@ from pipelines.settings import PROJECT
 
 ROOMS = (
     "reading", "validation", "ingestion", "features", "training", "gate", "promotion", "serving", "monitoring",
-    "rollout", "record", "erasure", "alerting", "loop", "scaffold", "review", "site",
+    "rollout", "record", "erasure", "alerting", "loop", "backup", "scaffold", "review", "site",
 )  # fmt: skip
 BESIDE = ("catalog", "datasets", "models", "upstream", "stores", "local", "prove", "cli")
 HOUSE = PROJECT / "pipelines"
