@@ -106,15 +106,54 @@ def create(made: sa.Engine, metadata: sa.MetaData) -> None:
 
 
 def _fits(connection: sa.Connection, metadata: sa.MetaData) -> None:
-    """EvergreenError if a table was made by an Evergreen with other columns."""
+    """Gives a table that an earlier Evergreen made the columns that came since; rows of before have what is usual.
+
+    EvergreenError where nobody can say what they would have, and nothing is changed.
+    """
     inspector = sa.inspect(connection)
+    lacking = {}
     for table in metadata.sorted_tables:
-        missing = set(table.columns.keys()) - {column["name"] for column in inspector.get_columns(table.name)}
-        if missing:
+        there = {column["name"] for column in inspector.get_columns(table.name)}
+        lacking[table] = [column for column in table.columns if column.name not in there]
+        told = [column.name for column in lacking[table] if _usual(column, connection.dialect) is None]
+        if told:
             raise EvergreenError(
-                f"table {table.name} of {connection.engine.url!r} lacks {', '.join(sorted(missing))}: an earlier"
-                " Evergreen made it; start with an empty database (`make clean` removes the local one)"
+                f"table {table.name} of {connection.engine.url!r} lacks {', '.join(sorted(told))}: an Evergreen made it"
+                " from which this one cannot take over; nothing was changed. Go back to the commit that made it, and"
+                " upgrade by way of a commit between, see docs/how-to/upgrade.md"
             )
+    for table, columns in lacking.items():
+        for column in columns:
+            _add(connection, table, column)
+
+
+def _usual(column: sa.Column[Any], dialect: sa.Dialect) -> str | None:
+    """The value that rows of before a column have in it, as SQL; None if there is no such value."""
+    if column.primary_key or column.unique or column.foreign_keys:
+        return None
+    if column.nullable:
+        return "NULL"
+    value = (
+        getattr(column.default, "arg", None)
+        if column.default is not None and column.default.is_scalar
+        else None
+    )
+    return None if value is None else str(sa.literal(value, column.type).compile(
+        dialect=dialect, compile_kwargs={"literal_binds": True}
+    ))  # fmt: skip
+
+
+def _add(connection: sa.Connection, table: sa.Table, column: sa.Column[Any]) -> None:
+    quote = connection.dialect.identifier_preparer.quote
+    kind = column.type.compile(connection.dialect)
+    usual = _usual(column, connection.dialect)
+    must = "" if column.nullable else " NOT NULL"
+    connection.exec_driver_sql(
+        f"ALTER TABLE {quote(table.name)} ADD COLUMN {quote(column.name)} {kind}{must} DEFAULT {usual}"
+    )
+    for index in table.indexes:
+        if column.name in index.columns:
+            index.create(connection, checkfirst=True)
 
 
 def insert(made: sa.Engine, table: sa.Table) -> Any:
