@@ -40,8 +40,11 @@ class Held(Protocol):
 class Database(Protocol):
     """One of a deployment's databases; `kind` says by what it is made again."""
 
-    name: str
-    kind: str
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def kind(self) -> str: ...
 
     def still(self) -> Any:
         """A context in which nobody commits; Busy if somebody writes for too long."""

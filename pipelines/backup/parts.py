@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,10 +114,8 @@ def landed(settings: Settings) -> Iterator[File]:
         yield File(path, f"landing/{name}", still=False)
 
 
-def walked(
-    folder: Path, apart: set[Path] = frozenset(), passed: frozenset[str] = frozenset()
-) -> Iterator[Path]:  # type: ignore[assignment]
-    """Every regular file below a folder, by name; no link is followed, what lies `apart` or is `passed` is left out."""
+def walked(folder: Path, apart: Collection[Path] = (), passed: Collection[str] = ()) -> Iterator[Path]:
+    """Every regular file below a folder, by name; no link is followed, what is `apart` or `passed` is left out."""
     for where, folders, names in os.walk(folder):
         here, top = Path(where), Path(where) == folder
         folders[:] = sorted(f for f in folders if here / f not in apart and not (top and f in passed))

@@ -294,6 +294,27 @@ def audit(
 
 
 @app.command()
+def restore(
+    files: Annotated[
+        int, typer.Option(min=2, help="files that are taken in before and during the backup")
+    ] = 40,
+    kills: Annotated[
+        int, typer.Option(min=0, help="backups and restores killed at random moments, of each")
+    ] = 20,
+    questions: Annotated[
+        int, typer.Option(min=1, max=1500, help="asked of the champion on both sides")
+    ] = 1000,
+    seed: Seed = 0,
+    as_json_text: AsJson = False,
+) -> None:
+    """A backup while files are taken in, restored elsewhere, both killed: same rows and answers, nothing half-believed."""
+    from pipelines.prove.restore import prove
+
+    with explained():
+        _conclude("restore", prove(files, kills, questions, seed, _say), as_json_text)
+
+
+@app.command()
 def canary(
     canaries: Annotated[int, typer.Option(min=1, help="how many of each kind")] = 1000,
     looks: Annotated[int, typer.Option(min=1, help="how often the naive z-test is looked at")] = 200,

@@ -1,4 +1,4 @@
-"""A deployment of the version before, with data and a champion, is taken over by this one: nothing lost, nothing doubled.
+"""A deployment of the version before, with data and a champion, is taken over by this one: nothing is lost or doubled.
 
 The version before is made from git, by its own code in processes of its own.
 """

@@ -49,12 +49,15 @@ class World:
 
 
 def opened(home: Path, database: str | None = None) -> Stores:
+    told = databases(home, database)
+    plain = Settings(_env_file=None, home=home, artifact_root=None, keys=None)
+    return Stores(plain.model_copy(update=told), WHO)
+
+
+def databases(home: Path, database: str | None = None) -> dict[str, SecretStr]:
+    """The settings of its two databases."""
     url = SecretStr(database or sqlite_url(home / "evergreen.db"))
-    mlflow = SecretStr(sqlite_url(home / "mlflow.db"))
-    return Stores(
-        Settings(_env_file=None, home=home, database_url=url, tracking_uri=mlflow, artifact_root=None, keys=None),
-        WHO,
-    )  # fmt: skip
+    return {"database_url": url, "tracking_uri": SecretStr(sqlite_url(home / "mlflow.db"))}
 
 
 def built(home: Path, database: str | None = None) -> World:
