@@ -307,7 +307,7 @@ def restore(
     seed: Seed = 0,
     as_json_text: AsJson = False,
 ) -> None:
-    """A backup while files are taken in, restored elsewhere, both killed: same rows and answers, nothing half-believed."""
+    """A backup while files are taken in, restored elsewhere, both killed: same rows, same answers."""
     from pipelines.prove.restore import prove
 
     with explained():
