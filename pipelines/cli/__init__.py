@@ -14,8 +14,8 @@ from typing import Annotated
 import typer
 
 from pipelines.catalog import REFERENCE
-from pipelines.cli import alerts, audit, backup, costs, features, keys, metrics, prove, quarantine, schema
-from pipelines.cli.deployment import erase
+from pipelines.cli import alerts, audit, costs, features, keys, metrics, prove, quarantine, schema
+from pipelines.cli.deployment import backup, erase
 from pipelines.cli.models import diff, drift, own, record, rollout, scorecard, search, site, versions
 from pipelines.cli.output import GATE, MENDED, REFUSED, AsJson, console, explained, settings, show
 from pipelines.contracts import EvergreenError
