@@ -61,6 +61,7 @@ def land(home: Path, *codes: str) -> None:
     path.write_text(HEAD + "".join(map(ROW.format, codes)))
 
 
+@pytest.mark.timeout(1500)  # two generations of a champion, on a machine that others use
 def test_a_deployment_of_the_version_before_goes_on(before: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
     land(home, "AAA", "BBB")
