@@ -19,16 +19,7 @@ from tests.production.site import Site, Tell
 T = TypeVar("T")
 AT_WORK, RECOVERED = 300, 600
 """Seconds within which tasks are at work after files landed, and after which a fault counts as not recovered from."""
-KILLED = (
-    "airflow-worker",
-    "airflow-scheduler",
-    "redis",
-    "postgres",
-    "objects",
-    "mlflow",
-    "airflow-api-server",
-    "serving",
-)
+KILLED = ("airflow-worker", "airflow-scheduler", "redis", "postgres", "objects", "mlflow")
 
 
 @dataclass(frozen=True)
