@@ -3,8 +3,8 @@
 GX bundles what it counts, but asks of each expectation by itself for the first rows that fail, twice, and of pairs of
 columns for their counts: four scans for an expectation that nothing fails. Here one scan counts the rows that fail
 each condition; where none does, there is none to be listed. (Rules on the length of texts are ready a round later than
-others, and have a scan of their own.) Whatever else is asked, and every condition of which this
-is not plain, is GX's own to answer. So are failing rows.
+others, and have a scan of their own.) Whatever else is asked, and every condition of which this is not plain, is GX's
+own to answer. So are failing rows.
 """
 
 from collections.abc import Iterable, Mapping
