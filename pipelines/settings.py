@@ -24,6 +24,7 @@ IN_FILES = ("database_url", "tracking_uri", "redis_url")
 anew from theirs each time."""
 ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "MLFLOW_S3_ENDPOINT_URL")
 """Where object stores are asked in place of their own addresses, as the libraries that ask them know it."""
+SPARK_SETTING = re.compile(r",(?=\s*spark\.)")
 PROJECT = Path(__file__).resolve().parent.parent
 
 
@@ -83,6 +84,20 @@ class Settings(BaseSettings):
     online_store: str = Field("sqlite", pattern="^(sqlite|redis)$", description="Feast's online store")
     feature_engine: str = Field("duckdb", pattern="^(duckdb|spark)$", description="what computes feature SQL")
     spark_master: str = Field("local[*]", description="Spark's master when feature_engine=spark")
+    spark_conf: str = Field(
+        "",
+        description="settings of Spark beside those in SPARK_CONF_DIR/spark-defaults.conf: name=value, with commas",
+    )
+    training_engine: str = Field(
+        "auto",
+        pattern="^(auto|duckdb|spark)$",
+        description="what joins training sets; auto: Spark where it computes features and a view has many rows",
+    )
+    training_spark_rows: int = Field(
+        100_000_000,
+        ge=1,
+        description="views of at least so many rows are joined on Spark by training_engine=auto",
+    )
     redis_url: SecretStr | None = Field(None, description="host:port of Redis when online_store=redis")
     redis_url_file: Path | None = Field(None, description="a file with that text, in place of redis_url")
     tls: str = Field(
@@ -342,6 +357,17 @@ class Settings(BaseSettings):
         """Every connection that the settings name, and how it travels."""
         return transit.connections(self, around())
 
+    @field_validator("spark_conf")
+    @classmethod
+    def _of_spark(cls, conf: str) -> str:
+        """`spark_conf` is such as spark.executor.memory=4g,spark.executor.cores=2."""
+        for part in SPARK_SETTING.split(conf) if conf.strip() else ():
+            if not re.match(r"\s*spark\.[\w.]+\s*=", part):
+                raise EvergreenError(
+                    "EVERGREEN_SPARK_CONF must look like spark.executor.memory=4g,spark.executor.cores=2"
+                )
+        return conf
+
     @property
     def serving_headers(self) -> dict[str, str]:
         """What a request to serving names, so that it is let in."""
@@ -427,6 +453,12 @@ class Settings(BaseSettings):
         if self.artifact_root or places.is_address(self.storage or ""):
             return self.artifact_root or f"{self.storage}/mlartifacts"
         return (Path(self.storage or self.home) / "mlartifacts").as_uri()
+
+    @property
+    def spark_settings(self) -> dict[str, str]:
+        """Spark's settings by name; a value may hold commas, for every setting's name begins with `spark.`."""
+        found = [part.partition("=") for part in SPARK_SETTING.split(self.spark_conf) if part.strip()]
+        return {name.strip(): value.strip() for name, _, value in found}
 
     @property
     def feature_repo(self) -> Path:

@@ -3,22 +3,25 @@
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import duckdb
+import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as pads
 
 from pipelines import catalog
 from pipelines.contracts import EvergreenError, FeatureRun, IngestResult, NothingToDo, TransientError
-from pipelines.features import health, leakage
+from pipelines.features import health, leakage, publishing
 from pipelines.features.frontier import uncounted
-from pipelines.features.view_rows import JUST_BEFORE, TICK, TIMES, rows
+from pipelines.features.view_rows import JUST_BEFORE, TICK, TIMES
 from pipelines.features.watermark import behind, newest, reachable, sources
 from pipelines.stores import Stores
 from pipelines.stores.audit import events
 from pipelines.stores.feature_store.health import ViewHealth
 from pipelines.stores.feature_store.views import ViewVersion
 from pipelines.stores.locks import at_work
+from pipelines.stores.spark import staged
 from pipelines.stores.tracking.registry import CHAMPION, PREVIOUS
 
 CHUNK = timedelta(days=31)  # computed at once; a run that is stopped goes on after the last one
@@ -268,21 +271,21 @@ def parts(window: Window, size: timedelta | None = None) -> list[Window]:
 def write(version: ViewVersion, window: Window, stores: Stores, say: Say) -> Written:
     """Compute one window, check it, and put it in place of what was there; a critical check that fails stops it."""
     begun = time.monotonic()
-    table = rows(version, *window, stores).sort_by(
-        "event_timestamp"
-    )  # so that a read of a window skips files
-    seconds = time.monotonic() - begun
-    found = health.examine(version.view, version.number, table, window[1], seconds, stores)
-    stores.tables.replace("features", version.table, table, _known_in(window))
+    with publishing.computed(version, staged.Window(TIMES, *window), stores) as made:
+        seconds = time.monotonic() - begun
+        found = health.examine(version.view, version.number, made.rows, window[1], seconds, stores)
+        first = _first_event(made.rows) if found.rows else None
+        made.publish()
     stores.tables.compact("features", version.table, FILES)
-    say(f"{version}: {table.num_rows:,} rows known until {window[1]:%Y-%m-%d %H:%M}, {seconds:.1f} s")
-    first = pc.min(table["event_timestamp"]).as_py() if table.num_rows else None
-    return Written(table.num_rows, first, health.published(found, stores))
+    say(f"{version}: {found.rows:,} rows known until {window[1]:%Y-%m-%d %H:%M}, {seconds:.1f} s")
+    return Written(found.rows, first, health.published(found, stores))
 
 
-def _known_in(window: Window) -> str:
-    """The rows that became known in a window, as Delta's predicate; a row is known at the later of its times."""
-    start, end = (moment.astimezone(UTC).isoformat() for moment in window)
-    after = " or ".join(f"{name} > '{start}'" for name in TIMES)
-    until = " and ".join(f"{name} <= '{end}'" for name in TIMES)
-    return f"({after}) and {until}"
+def _first_event(rows: pa.Table | pads.Dataset) -> datetime | None:
+    """The earliest event time, a batch at a time."""
+    column = [TIMES[0]]
+    batches = (
+        rows.select(column).to_batches() if isinstance(rows, pa.Table) else rows.to_batches(columns=column)
+    )
+    found = [moment for batch in batches if (moment := pc.min(batch[0]).as_py()) is not None]
+    return min(found, default=None)

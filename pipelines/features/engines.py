@@ -1,6 +1,6 @@
 """What computes feature SQL: DuckDB in the process, or Spark by setting. The SQL is DuckDB's on both."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -10,6 +10,7 @@ import pyarrow.dataset as pads
 from deltalake import DeltaTable
 
 from pipelines.settings import Settings
+from pipelines.stores.spark.staged import Window
 from pipelines.stores.tables import rows_of
 
 
@@ -74,7 +75,8 @@ class Spark:
     def __init__(self, settings: Settings) -> None:
         from pipelines.features.spark import SparkSilver
 
-        self._session: Any = SparkSilver(master=settings.spark_master)
+        self._session: Any = SparkSilver(master=settings.spark_master, conf=settings.spark_settings)
+        self._session.check_reaches(settings.lake_uri)
 
     def register(self, name: str, rows: pa.Table | DeltaTable) -> None:
         from pipelines.features.spark import Snapshot
@@ -93,6 +95,23 @@ class Spark:
 
     def moment(self, moment: datetime) -> str:
         return f"timestamp '{utc(moment)}'"
+
+    def columns(self, sql: str, parameters: Mapping[str, datetime]) -> pa.Schema:
+        """The columns of a query's answer, with DuckDB's types."""
+        schema: pa.Schema = self._session.asked(sql, parameters)[1]
+        return schema
+
+    def write(self, sql: str, parameters: Mapping[str, datetime], window: Window, into: str) -> None:
+        """Have the executors write the answer's rows of a window as Parquet files into a folder or address."""
+        from pipelines.features.executors import write
+
+        write(self._session, sql, parameters, window, into)
+
+    def keep_others(self, files: Sequence[str], schema: pa.Schema, window: Window, into: str) -> None:
+        """Have the executors write the rows of some files that are not the window's."""
+        from pipelines.features.executors import write_others
+
+        write_others(self._session, files, schema, window, into)
 
     def close(self) -> None:
         self._session.close()

@@ -7,9 +7,10 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.catalog import Column, DatasetSpec
-from pipelines.features.engines import DuckDB, Engine
+from pipelines.features.engines import DuckDB, Engine, Spark
 from pipelines.features.engines import utc as utc
 from pipelines.stores import Stores
+from pipelines.stores.spark.staged import Window
 from pipelines.stores.tables import silver_schema
 
 KINDS = {"string": "varchar", "integer": "bigint", "float": "double", "timestamp": "timestamp"}
@@ -65,8 +66,21 @@ class Silver:
 
     def query(self, sql: str, parameters: Mapping[str, datetime]) -> pa.Table:
         """The answer to a SQL file; `$name` in it is the parameter of that name."""
-        given = {name: utc(value) for name, value in parameters.items() if f"${name}" in sql}
-        return self._engine.query(sql, given)
+        return self._engine.query(sql, _given(sql, parameters))
+
+    def write(self, sql: str, parameters: Mapping[str, datetime], window: Window, into: str) -> None:
+        """The answer's rows of a window as Parquet files in a folder, written by those who compute it."""
+        self._spark.write(sql, _given(sql, parameters), window, into)
+
+    def columns(self, sql: str, parameters: Mapping[str, datetime]) -> pa.Schema:
+        """The columns and types that the answer will have."""
+        return self._spark.columns(sql, _given(sql, parameters))
+
+    @property
+    def _spark(self) -> Spark:
+        if not isinstance(self._engine, Spark):
+            raise TypeError("only Spark has executors that write")
+        return self._engine
 
     def _load(
         self,
@@ -105,6 +119,10 @@ def connect(
     engine = DuckDB(stores.settings)
     Silver(engine, stores, datasets, as_of, since, version)
     return engine.connection
+
+
+def _given(sql: str, parameters: Mapping[str, datetime]) -> dict[str, datetime]:
+    return {name: utc(value) for name, value in parameters.items() if f"${name}" in sql}
 
 
 def _versions(

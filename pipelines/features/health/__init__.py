@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.dataset as pads
 
 from pipelines.contracts import EvergreenError
 from pipelines.features.health.bounds import MOST, parameters, recent
@@ -17,7 +18,12 @@ from pipelines.stores.feature_store.health import CRITICAL, INFO, Check, Health,
 
 
 def examine(
-    view: str, version: int, rows: pa.Table, as_of: datetime, seconds: float, stores: Stores
+    view: str,
+    version: int,
+    rows: pa.Table | pads.Dataset,
+    as_of: datetime,
+    seconds: float,
+    stores: Stores,
 ) -> ViewHealth:
     """Measures the rows that are to be published for a view up to `as_of`, checks them, and records the outcome.
 
@@ -27,10 +33,11 @@ def examine(
     """
     kept = Health(stores.settings.database)
     before = kept.before(view, version, as_of)
-    found = ViewHealth(view, version, as_of, rows.num_rows, seconds)
+    count = rows.num_rows if isinstance(rows, pa.Table) else rows.count_rows()
+    found = ViewHealth(view, version, as_of, count, seconds)
     if before is not None:
         found = replace(found, total=before.total, size=before.size, newest=before.newest)
-    if rows.num_rows:
+    if count:
         past = recent(kept.past(view, version, as_of, MOST), as_of)
         was, found = found.newest, _measured(replace(found, history=len(past)), rows, past, stores.settings)
         # What is refused stays out of the table, which is then no fresher than before.
@@ -40,7 +47,9 @@ def examine(
     return found
 
 
-def _measured(found: ViewHealth, rows: pa.Table, past: list[Past], settings: Settings) -> ViewHealth:
+def _measured(
+    found: ViewHealth, rows: pa.Table | pads.Dataset, past: list[Past], settings: Settings
+) -> ViewHealth:
     from pipelines.features.health import suites
 
     suite = suites.load(found.view, found.version, settings.expectations / "features")

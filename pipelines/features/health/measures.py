@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import pyarrow as pa
+import pyarrow.dataset as pads
 
 from pipelines.processes import identity
 from pipelines.settings import Settings
@@ -29,11 +30,11 @@ MOMENTS = ("min", "max", "mean")
 class Loaded:
     """Feature rows as the table `computed` of a DuckDB database of their own, which others may open by `url`."""
 
-    def __init__(self, rows: pa.Table, config: Mapping[str, Any]) -> None:
+    def __init__(self, rows: pa.Table | pads.Dataset, config: Mapping[str, Any]) -> None:
         import sqlalchemy as sa
         from sqlalchemy.pool import StaticPool
 
-        self.schema, self.rows, self.config = rows.schema, rows.num_rows, config
+        self.schema, self.config = rows.schema, config
         self.url = f"duckdb:///:memory:{uuid4().hex}"
         # Opened as Great Expectations opens it: DuckDB shares a database only between equal configurations.
         self._engine = sa.create_engine(self.url, poolclass=StaticPool, connect_args={"config": dict(config)})
@@ -42,6 +43,7 @@ class Loaded:
         self.connection.register("incoming", rows)
         self.connection.execute(f"CREATE TABLE {COMPUTED} AS FROM incoming")
         self.connection.unregister("incoming")
+        [(self.rows,)] = self.ask(f"SELECT count(*) FROM {COMPUTED}")
 
     def close(self) -> None:
         """Ends the database."""
@@ -54,7 +56,7 @@ class Loaded:
 
 
 @contextmanager
-def loaded(rows: pa.Table, settings: Settings) -> Iterator[Loaded]:
+def loaded(rows: pa.Table | pads.Dataset, settings: Settings) -> Iterator[Loaded]:
     """The rows in a database that spills to disk above the deployment's cap, and is gone afterwards."""
     folder = settings.home / "staging" / f"{identity()}~{uuid4().hex}"
     folder.mkdir(parents=True)

@@ -84,7 +84,7 @@ class Features:
     def _config(self) -> dict[str, Any]:
         text = (self.settings.feature_repo / "feature_store.yaml").read_text()
         config: dict[str, Any] = _substituted(yaml.safe_load(text), self.variables())
-        config["offline_store"]["threads"] = self.settings.threads
+        config["offline_store"] |= {"threads": self.settings.threads, **self._joining()}
         if self.settings.online_store == "redis":
             if self.settings.redis_url is None:
                 raise EvergreenError("online_store is redis: set EVERGREEN_REDIS_URL to host:port")
@@ -92,6 +92,16 @@ class Features:
             kind = "pipelines.stores.online.redis_store.RedisOnlineStore"
             config["online_store"] = {"type": kind, "connection_string": url}
         return config
+
+    def _joining(self) -> dict[str, Any]:
+        """What joins training sets; by size only where features are on Spark, so that there is one."""
+        wanted, own = self.settings.training_engine, self.settings
+        return {
+            "engine": "duckdb" if wanted == "auto" and own.feature_engine != "spark" else wanted,
+            "spark_rows": own.training_spark_rows,
+            "spark_master": own.spark_master,
+            "spark_conf": own.spark_settings,
+        }
 
     def variables(self) -> dict[str, str]:
         """What feature_store.yaml takes from the environment, for Feast's own command line."""

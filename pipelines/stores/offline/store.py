@@ -22,7 +22,7 @@ from feast.utils import _parse_feature_ref, compute_non_entity_date_range
 from pydantic import Field
 
 from pipelines.contracts import EvergreenError
-from pipelines.stores.offline import instants, questions, writing
+from pipelines.stores.offline import asof_spark, instants, questions, writing
 from pipelines.stores.offline.asof import Asked, newest, winners
 from pipelines.stores.offline.engine import connection
 from pipelines.stores.offline.history import History, opened
@@ -35,7 +35,7 @@ class DeltaOfflineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]
     """`lake`: the folder or URI below which a source's path names a table.
 
     A question uses `threads` and keeps up to `memory_mb` MB of keys and times in memory; more of them spill to
-    `temp_directory` (by default the system's).
+    `temp_directory` (by default the system's). `engine` joins: `auto` is Spark for tables of at least `spark_rows`.
     """
 
     type: Literal["pipelines.stores.offline.DeltaOfflineStore"] = "pipelines.stores.offline.DeltaOfflineStore"
@@ -43,6 +43,10 @@ class DeltaOfflineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]
     threads: int = Field(2, ge=1)
     memory_mb: int = Field(4096, ge=16)
     temp_directory: str | None = None
+    engine: Literal["auto", "duckdb", "spark"] = "duckdb"
+    spark_rows: int = Field(100_000_000, ge=1)
+    spark_master: str = "local[*]"
+    spark_conf: dict[str, str] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -279,6 +283,11 @@ def _questions(
 def _answer(settings: Any, asked: Questions, lookups: list[Lookup], names: list[str]) -> pa.Table:
     """Entity rows with the features beside them."""
     found: dict[str, Any] = {}
+    far = [each for each in lookups if asof_spark.chosen(settings, each.source)]
+    for each in far:  # Spark shares its executors out by itself
+        values = _values(settings, asked, each, 1, far=True)
+        found |= dict(zip(values.column_names, values.columns, strict=True))
+    lookups = [each for each in lookups if each not in far]
     beside = max(1, min(settings.threads, len(lookups)))
     with ThreadPoolExecutor(
         beside
@@ -292,8 +301,8 @@ def _answer(settings: Any, asked: Questions, lookups: list[Lookup], names: list[
     return rows
 
 
-def _values(settings: Any, asked: Questions, lookup: Lookup, beside: int) -> pa.Table:
-    """One view's features for each question, with so many views answered at once."""
+def _values(settings: Any, asked: Questions, lookup: Lookup, beside: int, far: bool = False) -> pa.Table:
+    """One view's features for each question, with so many views answered at once; `far`: by Spark."""
     history = lookup.history()
     columns = {new: lookup.source.column(old, history.rows.schema) for new, old in lookup.features.items()}
     bounds = asked.moments.bounds()
@@ -302,8 +311,10 @@ def _values(settings: Any, asked: Questions, lookup: Lookup, beside: int) -> pa.
     until, reach = asked.moments.floor(history.unit), asked.moments.ceil(history.unit)
     oldest = instants.before(reach, lookup.ttl, history.unit)
     known = asked.moments.known
+    question = Asked([asked.rows[key] for key in lookup.keys], until, oldest, known)
+    if far:
+        return asof_spark.values(settings, lookup.source, history, question, columns)
     history = history.known(int(until[known].max()), int(oldest[known].min()))
-    keys = [asked.rows[key] for key in lookup.keys]
     with connection(settings, beside) as duck:
-        ids = winners(duck, history, Asked(keys, until, oldest, known))
+        ids = winners(duck, history, question)
     return history.values(columns, ids)

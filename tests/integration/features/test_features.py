@@ -10,7 +10,7 @@ import pytest
 
 from pipelines import catalog
 from pipelines.contracts import NothingToDo
-from pipelines.features import compute
+from pipelines.features import compute, view_rows
 from pipelines.features.watermark import watermark
 from pipelines.prove.worlds import sandbox
 from pipelines.stores import Stores
@@ -42,7 +42,7 @@ def test_a_table_computed_in_steps_equals_one_computed_at_once(january: Path, tm
     assert len(FLOWN) >= 9
     for view in FLOWN:
         start = datetime(2012, 12, 31, tzinfo=UTC)
-        at_once = compute.rows(flown.features.version(view), start, AS_OF, flown)
+        at_once = view_rows.rows(flown.features.version(view), start, AS_OF, flown)
         kept = table(flown, view)
         assert len(kept) == len(at_once) > 0, view
         other = at_once.to_pandas().sort_values(

@@ -8,7 +8,7 @@ import pytest
 
 from pipelines import catalog
 from pipelines.contracts import Batch, BatchState, IngestResult
-from pipelines.features import compute
+from pipelines.features import compute, view_rows
 from pipelines.features.frontier import uncounted
 from pipelines.features.watermark import behind, reachable, sources
 from pipelines.ingestion.ingest import ingest_dataset
@@ -102,7 +102,7 @@ def test_what_lands_while_features_are_computed_is_counted_whole_or_left_to_the_
     monkeypatch.setattr(compute, "live", lambda _: reading)
     list(replay("flight_delays", date(2013, 1, 1), date(2013, 1, 7), "bulk", stores.settings.landing_path))
     assert ingest_dataset(catalog.dataset("flights"), stores)
-    asked, rows = compute.reachable, compute.rows
+    asked, rows = compute.reachable, view_rows.rows
 
     def arrive() -> None:
         if not stores.ledger.batches(dataset="departures"):
@@ -123,7 +123,7 @@ def test_what_lands_while_features_are_computed_is_counted_whole_or_left_to_the_
         return made
 
     monkeypatch.setattr(compute, "reachable", reachable_then)
-    monkeypatch.setattr(compute, "rows", rows_then)
+    monkeypatch.setattr(view_rows, "rows", rows_then)
     compute.compute(None, stores)
     assert stores.ledger.batches(dataset="departures"), "it landed while the run went on"
     late = {
