@@ -90,7 +90,7 @@ class Staging:
     def commit(self, removed: list[RemoveAction]) -> bool:
         """Make the files the table's, in place of others, in one commit; False if another came before it."""
         actions = [_addition(self._system, file) for file in self._files()]
-        self._flush()
+        self._settle()
         # Without retries: a commit in between may hold rows that this one was to replace.
         once = CommitProperties(max_commit_retries=0)
         try:
@@ -107,9 +107,14 @@ class Staging:
         found = self._system.get_file_info(FileSelector(self.name, allow_not_found=True, recursive=True))
         return sorted((f for f in found if _is_rows(f)), key=lambda file: str(file.path))
 
-    def _flush(self) -> None:
+    def _settle(self) -> None:
+        """On a local disk, bring the files to it, and take away checksums and marks: no vacuum would."""
         folder = local(self.uri)
-        for path in () if folder is None else [*folder.rglob("*"), folder]:
+        paths = [] if folder is None else sorted([folder, *folder.rglob("*")])
+        for path in paths:
+            if path.is_file() and path.suffix != ".parquet":
+                path.unlink()
+        for path in paths:
             fsync(path)
 
 
