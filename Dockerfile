@@ -10,11 +10,16 @@ RUN pip install --no-cache-dir --no-deps --require-hashes -r locks/production.tx
 ARG LINEAGE=
 COPY locks/lineage.txt locks/
 RUN test -z "$LINEAGE" || pip install --no-cache-dir --no-deps --require-hashes -r locks/lineage.txt
+# docker compose build --build-arg SPARK=yes: what computes features and joins training sets on Spark.
+ARG SPARK=
+COPY locks/spark.txt locks/
+RUN test -z "$SPARK" || pip install --no-cache-dir --no-deps --require-hashes -r locks/spark.txt
 
 FROM python:3.11-slim-bookworm
+ARG SPARK=
 # git: training records the commit it runs at, and asks git for it.
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends git libgomp1 \
+    && apt-get install -y --no-install-recommends git libgomp1 ${SPARK:+openjdk-17-jre-headless} \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 10001 --create-home evergreen
 COPY --from=build /opt/venv /opt/venv

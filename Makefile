@@ -4,6 +4,7 @@
 .PHONY: help run stop test check check-boards docs format lock clean install spark onnx lineage bench-ingest bench-drift bench-features bench-loop bench-models bench-own bench-replay bench-serving bench-start
 .PHONY: help run stop test check check-boards docs format lock clean install spark onnx lineage production-test bench-ingest bench-drift bench-features bench-loop bench-models bench-own bench-serving bench-start
 .PHONY: help run stop test check check-boards docs format lock clean install spark onnx lineage bench-ingest bench-drift bench-features bench-loop bench-models bench-own bench-serving bench-start sbom audit
+.PHONY: help run stop test check check-boards docs format lock clean install spark onnx lineage bench-ingest bench-drift bench-features bench-loop bench-models bench-own bench-serving bench-spark bench-start
 
 ROWS ?= 300000 3000000
 ROUNDS ?= 5
@@ -84,6 +85,9 @@ bench-models: $(READY)  ## the catalog and Airflow's DAG files with many models,
 
 bench-serving: $(READY)  ## answers a second of another commit, this one and the stock ways; SERVING="--home var --base c57b43e"
 	@$(BIN)/python -m benchmarks.serving $(SERVING)
+
+bench-spark: $(READY)  ## a view and a join on DuckDB and on Spark, every value compared; SPARK="--sizes 100000 --master spark://..."
+	@$(BIN)/python -m benchmarks.spark $(SPARK)
 
 bench-start: $(READY)  ## how long a command takes to start; START="--home var --against ../other/.venv/bin/evergreen"
 	@$(BIN)/python -m benchmarks.start $(START)

@@ -136,13 +136,21 @@ def check_reaches(running: "SparkSession", uri: str) -> None:
             scheme, running._jsc.sc().hadoopConfiguration()
         )
     except Py4JJavaError as error:
-        version = jvm.org.apache.hadoop.util.VersionInfo.getVersion()
-        artifact = {"s3a": "hadoop-aws", "gs": "gcs-connector"}.get(scheme, "hadoop-azure")
         raise EvergreenError(
-            f"Spark cannot read the lake at {uri}: it has no file system for {scheme}://. Give it one:"
-            f" `spark.jars.packages org.apache.hadoop:{artifact}:{version}` in spark-defaults.conf (SPARK_CONF_DIR)"
-            " or EVERGREEN_SPARK_CONF; or compute on DuckDB: EVERGREEN_FEATURE_ENGINE=duckdb"
+            _no_file_system(uri, scheme, jvm.org.apache.hadoop.util.VersionInfo.getVersion())
         ) from error
+
+
+def _no_file_system(uri: str, scheme: str, hadoop: str) -> str:
+    jar = {
+        "s3a": f"org.apache.hadoop:hadoop-aws:{hadoop}",
+        "gs": "com.google.cloud.bigdataoss:gcs-connector in a version for this Hadoop",
+    }.get(scheme, f"org.apache.hadoop:hadoop-azure:{hadoop}")
+    return (
+        f"Spark cannot read the lake at {uri}: it has no file system for {scheme}://. Give it one: spark.jars.packages"
+        f" {jar} in spark-defaults.conf (SPARK_CONF_DIR) or EVERGREEN_SPARK_CONF; or compute on DuckDB:"
+        " EVERGREEN_FEATURE_ENGINE=duckdb"
+    )
 
 
 def first_line(error: Exception) -> str:

@@ -60,6 +60,20 @@ def test_all_our_services_share_the_one_image_that_installs_the_production_lock(
     assert re.search(r"^USER evergreen$", dockerfile, re.MULTILINE)
 
 
+def test_what_can_be_built_into_the_image_installs_beside_the_production_lock() -> None:
+    """A version that a later lock changed would take away what an earlier one installed."""
+    dockerfile = (PROJECT / "Dockerfile").read_text()
+    beside = set(re.findall(r"--require-hashes -r locks/(\w+\.txt)", dockerfile)) - {"production.txt"}
+    assert beside == {"lineage.txt", "spark.txt"}
+    ours = versions("production.txt")
+    for lock in beside:
+        theirs = versions(lock)
+        assert len(theirs) > 3
+        assert {n: v for n, v in theirs.items() if ours.get(n, v) != v} == {}, lock
+        assert f"ARG {lock.removesuffix('.txt').upper()}=" in dockerfile
+    assert "openjdk-17-jre-headless" in dockerfile, "Spark runs on Java"
+
+
 def test_borrowed_images_have_a_version(compose: dict) -> None:
     for name in BORROWED:
         assert re.search(r":v?\d+\.\d+", compose["services"][name]["image"]), name

@@ -16,6 +16,7 @@ HEAVY = (
 COLUMNS = (
     "pipelines.features.compute", "pipelines.features.dialects", "pipelines.features.engines",
     "pipelines.features.health", "pipelines.features.leakage", "pipelines.features.silver",
+    "pipelines.features.executors", "pipelines.features.publishing",
     "pipelines.features.spark", "pipelines.features.view_rows", "pipelines.ingestion.accounting",
     "pipelines.ingestion.ingest", "pipelines.loop.replay", "pipelines.models", "pipelines.reading.arrow_values",
     "pipelines.reading.conversions", "pipelines.reading.copies", "pipelines.reading.delimited",
@@ -25,7 +26,8 @@ COLUMNS = (
     "pipelines.serving.explaining.logged", "pipelines.serving.explaining.mixing",
     "pipelines.serving.explaining.shapley", "pipelines.serving.http", "pipelines.serving.tables",
     "pipelines.stores.feature_store.registry",
-    "pipelines.stores.offline", "pipelines.stores.online", "pipelines.stores.tables",
+    "pipelines.stores.offline", "pipelines.stores.online", "pipelines.stores.spark.relations",
+    "pipelines.stores.spark.staged", "pipelines.stores.tables",
     "pipelines.upstream.cards", "pipelines.upstream.nycflights13",
     "pipelines.validation.validate",
 )  # fmt: skip
