@@ -27,7 +27,7 @@ def chosen(settings: Any, source: Source) -> bool:
     """Whether a question to a source is answered on Spark: by setting, and where that says `auto`, by its rows."""
     if settings.engine not in (AUTO, SPARK) or not source.is_delta():
         return False
-    return settings.engine == SPARK or _rows(source) >= settings.spark_rows
+    return bool(settings.engine == SPARK or _rows(source) >= settings.spark_rows)
 
 
 def values(
