@@ -24,6 +24,7 @@ IN_FILES = ("database_url", "tracking_uri", "redis_url")
 anew from theirs each time."""
 ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "MLFLOW_S3_ENDPOINT_URL")
 """Where object stores are asked in place of their own addresses, as the libraries that ask them know it."""
+SECRET = re.compile(r"secret|password|token|access\.?key|account\.key", re.IGNORECASE)
 SPARK_SETTING = re.compile(r",(?=\s*spark\.)")
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -365,6 +366,12 @@ class Settings(BaseSettings):
             if not re.match(r"\s*spark\.[\w.]+\s*=", part):
                 raise EvergreenError(
                     "EVERGREEN_SPARK_CONF must look like spark.executor.memory=4g,spark.executor.cores=2"
+                )
+            name = part.partition("=")[0].strip()
+            if SECRET.search(name):
+                raise EvergreenError(
+                    f"EVERGREEN_SPARK_CONF: {name} is a secret, and would stand among the arguments of Spark's process;"
+                    " put it into spark-defaults.conf, in the folder that SPARK_CONF_DIR names"
                 )
         return conf
 

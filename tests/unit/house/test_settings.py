@@ -79,3 +79,31 @@ def test_mlflow_lies_under_home_unless_told_otherwise(tmp_path: Path) -> None:
     found = Settings(_env_file=None, home=tmp_path)
     assert (found.mlflow_uri, found.mlflow_login) == (f"sqlite:///{tmp_path}/mlflow.db", None)
     assert found.secrets() == []
+
+
+def test_settings_of_spark_are_read_by_name_and_a_value_may_hold_commas() -> None:
+    conf = "spark.executor.memory=4g, spark.jars.packages=a:b:1,c:d:2,spark.driver.host = 10.0.0.9"
+    assert Settings(_env_file=None, spark_conf=conf).spark_settings == {
+        "spark.executor.memory": "4g",
+        "spark.jars.packages": "a:b:1,c:d:2",
+        "spark.driver.host": "10.0.0.9",
+    }
+    assert Settings(_env_file=None).spark_settings == {}
+
+
+@pytest.mark.parametrize(
+    ("conf", "said"),
+    [
+        ("executor.memory=4g", "must look like spark"),
+        ("spark.executor.memory", "must look like spark"),
+        ("spark.hadoop.fs.s3a.secret.key=hush", "spark-defaults"),
+        ("spark.executor.cores=2,spark.authenticate.secret=hush", "spark-defaults"),
+        ("spark.ssl.keyStorePassword=hush", "spark-defaults"),
+    ],
+)
+def test_settings_of_spark_that_are_none_or_are_secret_are_refused_without_their_value(
+    conf: str, said: str
+) -> None:
+    with pytest.raises(EvergreenError, match=said) as refused:
+        Settings(_env_file=None, spark_conf=conf)
+    assert "hush" not in str(refused.value)
