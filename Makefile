@@ -1,10 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run stop test check check-boards docs format lock clean install spark onnx lineage objects bench-ingest bench-drift bench-features bench-loop bench-models bench-own bench-serving bench-start
-.PHONY: help run stop test check check-boards docs format lock clean install spark onnx lineage bench-ingest bench-drift bench-features bench-loop bench-models bench-own bench-serving bench-start bench-volume
-.PHONY: help run stop test check check-boards docs format lock clean install spark onnx lineage bench-ingest bench-drift bench-features bench-loop bench-models bench-own bench-replay bench-serving bench-start
-.PHONY: help run stop test check check-boards docs format lock clean install spark onnx lineage production-test bench-ingest bench-drift bench-features bench-loop bench-models bench-own bench-serving bench-start
-.PHONY: help run stop test check check-boards docs format lock clean install spark onnx lineage bench-ingest bench-drift bench-features bench-loop bench-models bench-own bench-serving bench-start sbom audit
-.PHONY: help run stop test check check-boards docs format lock clean install spark onnx lineage bench-ingest bench-drift bench-features bench-loop bench-models bench-own bench-serving bench-spark bench-start
+.PHONY: help run stop test check check-boards docs format lock clean install spark onnx lineage objects production-test sbom audit bench-drift bench-features bench-ingest bench-loop bench-models bench-own bench-replay bench-serving bench-spark bench-start bench-volume
 
 ROWS ?= 300000 3000000
 ROUNDS ?= 5
@@ -77,6 +72,7 @@ bench-loop: $(READY)  ## landed files to the new champion served, another commit
 
 bench-volume: $(READY)  ## days of flights through ingestion, features and drift, in sizes, beside pandas; ROWS="300000 1000000 3000000" VOLUME="--base abde78b"
 	@$(BIN)/python -m benchmarks.volume $(if $(filter file,$(origin ROWS)),,--rows $(ROWS)) $(VOLUME)
+
 bench-replay: $(READY)  ## thirty days of the loop as the tools' tutorials write it, against ours; DAYS=30 REPLAY="--fresh --before 31"
 	@$(BIN)/python -m benchmarks.replay --days $(DAYS) $(REPLAY)
 
@@ -106,6 +102,7 @@ lineage: $(READY)  ## add what tells OpenLineage which data each task read and w
 
 objects: $(READY)  ## add SeaweedFS, the object store that tests and proofs start
 	@VIRTUAL_ENV=$(VENV) $(UV) pip install -q --require-hashes -r locks/objects.txt
+
 AUDIT := $(VENV)/audit
 $(AUDIT)/.ready: locks/audit.txt $(READY)
 	@$(UV) venv -q --clear -p $(BIN)/python $(AUDIT)
@@ -133,9 +130,9 @@ lock:  ## renew the locks after a change of pyproject.toml
 	$(COMPILE) --extra spark -c locks/default.txt -o locks/spark.txt
 	$(COMPILE) --extra onnx -c locks/default.txt -o locks/onnx.txt
 	$(COMPILE) --extra lineage -c locks/default.txt -o locks/lineage.txt
-	$(subst pyproject.toml,,$(COMPILE)) --group manifests -c locks/default.txt -o locks/manifests.txt
+	$(COMPILE_GROUP) --group manifests -c locks/default.txt -o locks/manifests.txt
 	$(COMPILE_GROUP) --group objects -o locks/objects.txt
-	$(UV) pip compile -q --universal --generate-hashes --no-header --no-annotate -p 3.11 --group pyproject.toml:audit -o locks/audit.txt
+	$(COMPILE_GROUP) --group audit -o locks/audit.txt
 	grep -A200 '^uv==' locks/default.txt | awk 'NR==1 || /^ /{print; next} {exit}' > locks/uv.txt
 
 clean: stop  ## stop, and remove all state
