@@ -76,6 +76,24 @@ def test_every_value_was_known_at_its_moment(computed: Stores) -> None:
             assert row.mean_departure_delay_3h == pytest.approx(known.departure_delay.clip(upper=180).mean())
 
 
+def test_an_arrival_is_no_departure(computed: Stores) -> None:
+    """An aircraft's half day, averaged by brute force over its departures alone and its arrivals alone."""
+    rotation = table(computed, "aircraft_rotation")
+    rows = rotation[rotation.mean_departure_delay_12h.notna() & rotation.mean_arrival_delay_12h.notna()]
+    known = {
+        name: computed.tables.silver(catalog.dataset(name)).to_table().to_pandas()
+        for name in ("departures", "flights")
+    }
+    assert len(rows) > 100
+    for row in rows.sample(50, random_state=1).itertuples():
+        for name, delay in (("departures", "departure_delay"), ("flights", "arrival_delay")):
+            of = known[name][known[name].tailnum == row.tailnum]
+            since = row.event_timestamp - pd.Timedelta(hours=12)
+            inside = of[(of.available_at >= since) & (of.available_at <= row.event_timestamp)][delay].dropna()
+            expected = inside.astype("float64").clip(upper=180).mean()
+            assert getattr(row, f"mean_{delay}_12h") == pytest.approx(expected), name
+
+
 def test_the_newest_values_are_online_and_an_older_moment_changes_nothing(counted: Stores) -> None:
     newest = table(counted, "origin_weather").query("origin == 'EWR'").iloc[-1]
     entities = {"carrier": "UA", "origin": "EWR", "dest": "IAH", "tailnum": "N14228"}
