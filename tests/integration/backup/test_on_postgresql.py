@@ -11,6 +11,7 @@ from pipelines.backup.databases import Busy, database, is_empty, make
 from pipelines.contracts import EvergreenError
 from pipelines.prove.servers import postgresql_missing, postgresql_server
 
+pytestmark = pytest.mark.skipif(postgresql_missing() is not None, reason=str(postgresql_missing()))
 THINGS = sa.Table(
     "things", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True), sa.Column("said", sa.JSON)
 )
