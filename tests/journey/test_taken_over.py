@@ -38,7 +38,8 @@ stores, spec = world.opened(home), world.tiny()
 states = [result.state.value for result in ingest_dataset(dataset("airports"), stores)]
 made = world._trained(spec, stores, "a", 0)
 world._crowned(spec, stores, made, 0)
-answers = stores.tracking.load(spec.name, made[0]).predict_proba(pd.read_parquet(made[1].path))[:, 1]
+fitted, rows = stores.tracking.load(spec.name, made[0]), pd.read_parquet(made[1].path)
+answers = fitted.predict_proba(rows[list(fitted.feature_names_in_)])[:, 1]
 digest = stores.tracking.version(spec.name, made[0]).digest
 print(json.dumps({"states": states, "digest": digest, "rows": made[1].path, "answers": answers.tolist()}))
 """
@@ -80,9 +81,8 @@ def test_a_deployment_of_the_version_before_goes_on(before: Path, tmp_path: Path
     assert champion is not None
     assert champion.digest == then["digest"]
     assert stores.tracking.licence(champion).digest == then["digest"]
-    answers = stores.tracking.load(spec.name, champion.version).predict_proba(pd.read_parquet(then["rows"]))[
-        :, 1
-    ]
+    fitted, asked = stores.tracking.load(spec.name, champion.version), pd.read_parquet(then["rows"])
+    answers = fitted.predict_proba(asked[list(fitted.feature_names_in_)])[:, 1]
     assert len(answers) > 1000
     assert answers.tolist() == then["answers"]
 

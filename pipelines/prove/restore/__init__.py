@@ -212,7 +212,8 @@ def _different(one: Stores, two: Stores, asked: str, questions: int) -> int:
         champion = stores.tracking.champion(world.NAME)
         if champion is None:
             return questions
-        said.append(stores.tracking.load(world.NAME, champion.version).predict_proba(rows).tolist())
+        fitted = stores.tracking.load(world.NAME, champion.version)
+        said.append(fitted.predict_proba(rows[list(fitted.feature_names_in_)]).tolist())
     return sum(mine != theirs for mine, theirs in zip(*said, strict=True))
 
 

@@ -286,7 +286,9 @@ def test_a_champion_restored_elsewhere_answers_the_same_bits(champions: World, t
     asked = pd.read_parquet(rows[0])
     champion = stores.tracking.champion(name)
     assert champion is not None
-    before = stores.tracking.load(name, champion.version).predict_proba(asked)
+    fitted = stores.tracking.load(name, champion.version)
+    asked = asked[list(fitted.feature_names_in_)]
+    before = fitted.predict_proba(asked)
     taking.backup(stores, tmp_path / "kept", silent)
     gone(stores)
     done = restoring.restore(
