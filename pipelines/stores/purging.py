@@ -88,7 +88,7 @@ def keeping(table: "DeltaTable", unwanted: Mask) -> None:
     import pyarrow.compute as pc
     from deltalake import write_deltalake
 
-    from pipelines.stores.tables import WRITING, rows_of
+    from pipelines.stores.tables import rows_of, writing
 
     rows = rows_of(table)
 
@@ -98,7 +98,7 @@ def keeping(table: "DeltaTable", unwanted: Mask) -> None:
             yield from part.filter(pc.invert(unwanted(part))).to_batches()
 
     reader = pa.RecordBatchReader.from_batches(rows.schema, kept())
-    write_deltalake(table, reader, mode="overwrite", writer_properties=WRITING)
+    write_deltalake(table, reader, mode="overwrite", writer_properties=writing(rows.schema))
     table.update_incremental()
     flush(table.table_uri)
 

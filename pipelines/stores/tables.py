@@ -217,7 +217,7 @@ class Tables:
         if txns:
             how["commit_properties"] = CommitProperties(app_transactions=txns)
         try:
-            write_deltalake(table, data, writer_properties=_writing(data.schema), **how)
+            write_deltalake(table, data, writer_properties=writing(data.schema), **how)
         except CommitFailedError:
             return False
         table.update_incremental()
@@ -233,7 +233,7 @@ def rows_of(table: DeltaTable) -> pads.Dataset:
     return table.to_pyarrow_dataset(filesystem=found)
 
 
-def _writing(schema: pa.Schema) -> WriterProperties:
+def writing(schema: pa.Schema) -> WriterProperties:
     """How rows are written: a dictionary of texts, which repeat; of numbers and times it costs more than it saves."""
     texts = {
         field.name: ColumnProperties(dictionary_enabled=True) for field in schema if _is_text(field.type)
