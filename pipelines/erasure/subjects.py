@@ -40,7 +40,7 @@ class Sought:
     def _alone(self) -> re.Pattern[str]:
         """Values that tell whose they are wherever they stand, in any form; what stands before is looked at apart.
 
-        A pattern that begins with such a look tries every place of a text, which takes ten times as long.
+        A pattern that begins with such a look tries every place of a text, which takes several times as long.
         """
         found = [
             form
