@@ -8,15 +8,11 @@ from typing import TYPE_CHECKING
 
 from pipelines.erasure.subjects import Sought, said_in
 from pipelines.stores.erasures import Erasures
-from pipelines.stores.purging import Mask, files, keeping, logged, purged, stored, without
+from pipelines.stores.purging import Mask, files, keeping, logged, purged, stored
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from deltalake import DeltaTable
-
-
-MOST = 1000
-"""With more values than so many a predicate costs more than a table written anew."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +83,7 @@ class Table:
         table = self._table
         self.book.cut(self.name, int(table.version()) + 1, now)
         if found.rows:
-            taken_out(table, sought, self.header)
+            keeping(table, theirs(sought, self.header))
         purged(table)
         self.__dict__.pop("_table", None)
 
@@ -112,18 +108,6 @@ class Table:
         import pyarrow as pa
 
         return {unquote(path) for path in pa.table(self._table.get_add_actions())["path"].to_pylist()}
-
-
-def taken_out(table: "DeltaTable", sought: Sought, header: Sequence[str]) -> None:
-    """A version without their rows: by their column where there is one, else by what its texts say."""
-    import pyarrow as pa
-
-    kinds = {each.name: each.type for each in pa.schema(table.schema().to_arrow())}
-    if sought.of(kinds) and sought.count <= MOST:
-        texts = {name: not pa.types.is_integer(kind) for name, kind in kinds.items()}
-        without(table, sought.predicate(texts))
-    else:
-        keeping(table, theirs(sought, header))
 
 
 def theirs(sought: Sought, header: Sequence[str]) -> Mask:

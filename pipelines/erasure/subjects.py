@@ -95,10 +95,6 @@ class Sought:
         more = frozenset(values)
         return Sought(self.values, {**self.beside, column: more}) if more else self
 
-    @property
-    def count(self) -> int:
-        return sum(map(len, self.cells.values()))
-
     def in_fields(self, said: Any) -> bool:
         """Whether a JSON value has, at any depth, a column's name with one of its values."""
         if isinstance(said, Mapping):
@@ -134,13 +130,6 @@ class Sought:
     def of(self, names: Iterable[str]) -> list[str]:
         """Those of some columns by which rows of theirs are known."""
         return [name for name in names if name in self.cells]
-
-    def predicate(self, kinds: Mapping[str, bool]) -> str:
-        """Delta's words for their rows in a table; `kinds` says of each of its columns whether it is text."""
-        return " OR ".join(
-            f'"{name}" IN ({", ".join(_literal(v, kinds[name]) for v in sorted(self.cells[name]))})'
-            for name in self.of(kinds)
-        )
 
 
 def said_in(text: str, column: str, header: Sequence[str] = ()) -> set[str]:
@@ -232,7 +221,3 @@ def _replaced(found: str) -> str:
     head = re.match(r"\w+[\\\"']*\s*[:=]\s*", found)
     before = head[0] if head else ""
     return f'{before}"{ERASED}"' if ":" in before else f"{before}{ERASED}"
-
-
-def _literal(value: str, text: bool) -> str:
-    return "'" + value.replace("'", "''") + "'" if text else value

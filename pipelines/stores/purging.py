@@ -77,9 +77,20 @@ def logged(uri: str) -> Iterator[str]:
 
 
 def without(table: "DeltaTable", predicate: str) -> None:
-    """A version without the rows of a predicate; only files that hold some are written anew."""
-    table.delete(predicate)
-    flush(table.table_uri)
+    """As `keeping`, without the rows of a predicate in SQL.
+
+    Not delta-rs's own DELETE: it writes texts as Arrow's string_view, which Arrow's filters cannot compare.
+    """
+    import duckdb
+
+    def mask(rows: "pa.Table") -> "pa.ChunkedArray":
+        with duckdb.connect() as connection:
+            connection.execute("set TimeZone = 'UTC'")
+            connection.register("part", rows)
+            query = f"select coalesce(({predicate}), false) as hit from part"
+            return connection.execute(query).to_arrow_table()["hit"]
+
+    keeping(table, mask)
 
 
 def keeping(table: "DeltaTable", unwanted: Mask) -> None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
@@ -22,6 +23,7 @@ from pipelines.prove.erasure.residues import residues
 from pipelines.settings import Settings
 from pipelines.stores.erasures import Erasures
 from pipelines.stores.purging import purged
+from pipelines.stores.tables import Tables
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
 THEIRS = Sought({"customer_id": frozenset({"C00003", "C00007"})})
@@ -61,6 +63,8 @@ def test_a_table_forgets_them_in_every_version_and_keeps_its_transactions(
     assert _others(uri) == before
     assert DeltaTable(uri).transaction_version("file 3") == 3
     assert not table.find(THEIRS)
+    of = pc.field("customer_id") == "C00004"
+    assert Tables(str(tmp_path / "lake")).dataset("silver", "x").to_table(filter=of).num_rows == 4  # type: ignore[union-attr]
     write_deltalake(uri, pa.table({"customer_id": ["C00099"], "amount": [1.0]}), mode="append")
     assert len(_others(uri)) == len(before) + 1
     assert book.unreadable("silver/x", 3) == NOW
