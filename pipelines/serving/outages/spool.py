@@ -49,13 +49,13 @@ class Spool(threading.Thread):
         self._database, self._folder, self._deadline = database, folder, Deadline(seconds)
         self._lock, self._ended = threading.Lock(), threading.Event()
         self._file: IO[bytes] | None = None
-        self._waiting = 0
+        self._own: dict[Path, int] = {}
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     @property
     def waiting(self) -> int:
         """Answers that this server has logged and the database has not."""
-        return self._waiting
+        return sum(self._own.values())
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """The gauge of one scrape."""
@@ -67,7 +67,7 @@ class Spool(threading.Thread):
 
     def record(self, *predictions: Prediction) -> None:
         """Durable once this returns, all or none; on this disk if the database does not take them in time."""
-        if not self._waiting:
+        if not self._own:
             try:
                 self._deadline.call(lambda: self._database.record(*predictions))
                 return
@@ -91,9 +91,13 @@ class Spool(threading.Thread):
         for path in sorted(self._folder.glob("*.jsonl")):
             try:
                 self._moved(path)
+            except FileNotFoundError:  # another process of this server has moved it
+                continue
             except Exception as error:
                 log.warning("answers wait on this disk for the database: %s", passed(error))
-                return
+                break
+        with self._lock:  # whoever moved them, they wait no more
+            self._own = {path: count for path, count in self._own.items() if path.exists()}
 
     def stop(self) -> None:
         self._ended.set()
@@ -105,7 +109,7 @@ class Spool(threading.Thread):
         lines = b"".join(json.dumps(as_json(each)).encode() + b"\n" for each in predictions)
         with self._lock:
             if self._file is None:
-                self._file = self._opened()
+                self._file, self._path = self._opened()
             before = self._file.tell()
             try:
                 self._file.write(lines)
@@ -116,14 +120,19 @@ class Spool(threading.Thread):
                     self._file.close()
                 self._file = None
                 raise
-            self._waiting += len(predictions)
+            self._own[self._path] = self._own.get(self._path, 0) + len(predictions)
 
-    def _opened(self) -> IO[bytes]:
-        """A new file, held by this process, whose name is on the disk."""
-        file = (self._folder / f"{uuid4()}.jsonl").open("ab", buffering=0)
+    def _opened(self) -> tuple[IO[bytes], Path]:
+        """A new file, held by this process, whose name is on the disk.
+
+        It has that name only once it is held: another process would move it, empty, and remove it with what follows.
+        """
+        path = self._folder / f"{uuid4()}.jsonl"
+        file = path.with_suffix(".new").open("ab", buffering=0)
         fcntl.flock(file, fcntl.LOCK_EX)
+        path.with_suffix(".new").rename(path)
         fsync(self._folder)
-        return file
+        return file, path
 
     def _close(self) -> None:
         """The next answer that waits begins a file of its own."""
@@ -141,8 +150,6 @@ class Spool(threading.Thread):
             found = list(_read(file))
             self._database.record_missing(*found)
             path.unlink(missing_ok=True)
-        with self._lock:
-            self._waiting = max(0, self._waiting - len(found))
 
 
 def _size(path: Path) -> int:

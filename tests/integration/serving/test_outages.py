@@ -1,5 +1,6 @@
 """Rules of outages: what serving leans on is gone, slow or wrong; it answers from what it holds, and loses nothing."""
 
+import fcntl
 import json
 import re
 import subprocess
@@ -192,6 +193,39 @@ def test_a_file_that_another_server_writes_is_left_to_it(
     assert stores.predictions.count(MODEL) == 0
     kept.move()
     assert stores.predictions.count(MODEL) == 1
+
+
+def test_a_file_that_is_just_begun_is_not_taken_away_by_another_process(
+    stores: Stores, log: Holding, kept: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    another, hold, moves = Spool(stores.predictions, tmp_path / "spool", 1.0), fcntl.flock, []
+
+    def late(file: Any, how: int) -> None:
+        if how == fcntl.LOCK_EX:  # the moment between a file's beginning and its being held
+            moves.append(another.move())
+        hold(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    log.broken = True
+    kept.record(answer())
+    log.broken = False
+    kept.move()
+    assert len(moves) == 1
+    assert stores.predictions.count(MODEL) == 1
+
+
+def test_what_another_process_has_moved_waits_no_more(
+    stores: Stores, log: Holding, kept: Spool, tmp_path: Path
+) -> None:
+    log.broken = True
+    kept.record(answer())
+    kept.move()
+    assert kept.waiting == 1
+    Spool(stores.predictions, tmp_path / "spool", 1.0).move()
+    assert stores.predictions.count(MODEL) == 1
+    log.broken = False
+    kept.move()
+    assert kept.waiting == 0
 
 
 def test_a_line_that_was_cut_off_was_never_an_answer(
