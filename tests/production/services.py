@@ -69,7 +69,7 @@ class Replica:
         process = self._process
         if process is None:
             raise EvergreenError(f"{self.name} does not run")
-        for pid in family(process.pid):
+        for pid in self._members(process.pid):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         return time.time()
@@ -79,7 +79,7 @@ class Replica:
         self._told_to_end.set()
         if self._process is None:
             return
-        known = family(self._process.pid)
+        known = self._members(self._process.pid)
         soft = signal.SIGINT if self.service.name == "postgres" else signal.SIGTERM
         for number, patience in ((soft, 8.0), (signal.SIGKILL, 5.0)):
             for pid in known:
@@ -99,6 +99,10 @@ class Replica:
     def _environment(self) -> dict[str, str]:
         return self.machine.environment(self.service, self.name)
 
+    def _members(self, leader: int) -> list[int]:
+        """All of the container's processes: its own, and those that have left it for a session and a parent elsewhere."""
+        return sorted({*family(leader), *at_home(self.machine.own(self.name))})
+
     def _begin(self) -> None:
         with self.log.open("ab") as out:
             self._process = subprocess.Popen(
@@ -115,7 +119,7 @@ class Replica:
             if self._told_to_end.is_set() or not self.service.restarts:
                 return
             pause = FIRST_PAUSE if time.monotonic() - begun > STEADY else min(2 * pause, LONGEST_PAUSE)
-            for pid in family(self._process.pid):  # an engine leaves nothing of a container behind
+            for pid in self._members(self._process.pid):  # an engine leaves nothing of a container behind
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             if self._told_to_end.wait(pause):
@@ -138,6 +142,16 @@ def family(leader: int) -> list[int]:
         } - members
         members, grown = members | more, bool(more)
     return sorted(members & set(parents))
+
+
+def at_home(home: Path) -> list[int]:
+    """The processes that were given this HOME."""
+    found, mark = [], f"HOME={home}".encode()
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if mark in path.read_bytes().split(b"\0"):
+                found.append(int(path.parent.name))
+    return found
 
 
 def _private(path: Path, content: str) -> None:

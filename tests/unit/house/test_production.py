@@ -1,6 +1,9 @@
 """How the production test reads docker-compose.yml, and that its promises can be broken. Nothing is started here."""
 
+import os
 import re
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ from tests.production.asker import Asked, Asker
 from tests.production.compose import filled, read
 from tests.production.faults import Felt
 from tests.production.machine import LISTENS, Machine
+from tests.production.services import at_home, family
 from tests.production.site import SCALE, secrets_of
 from tests.production.table import table
 
@@ -106,3 +110,17 @@ def test_an_answer_that_did_not_come_is_counted_as_withheld_in_its_time_alone() 
     ]
     assert [each.at for each in asker.withheld(0.0, 5.0)] == [2.0]
     assert len(asker.answered()) == 1
+
+
+def test_a_process_that_left_its_container_s_session_is_still_of_the_container(tmp_path: Path) -> None:
+    script = "setsid sleep 60 >/dev/null 2>&1 & sleep 60 & echo begun; wait"
+    command, told = ["sh", "-c", script], {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    with subprocess.Popen(command, env=told, stdout=subprocess.PIPE, start_new_session=True) as begun:
+        assert begun.stdout is not None
+        begun.stdout.readline()
+        try:
+            assert begun.pid in family(begun.pid)
+            assert len(at_home(tmp_path)) == 3
+        finally:
+            for pid in at_home(tmp_path):
+                os.kill(pid, signal.SIGKILL)
