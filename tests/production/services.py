@@ -100,7 +100,7 @@ class Replica:
         return self.machine.environment(self.service, self.name)
 
     def _members(self, leader: int) -> list[int]:
-        """All of the container's processes: its own, and those that have left it for a session and a parent elsewhere."""
+        """All of the container's processes, also those that have left it for a session and a parent elsewhere."""
         return sorted({*family(leader), *at_home(self.machine.own(self.name))})
 
     def _begin(self) -> None:
