@@ -132,7 +132,7 @@ def test_the_list_of_a_lock_is_cyclonedx_with_digests_and_licences(tools: Path, 
     assert all(digests)
     assert sum("licenses" in each for each in bom["components"]) > len(wanted) / 2
     broken = tmp_path / "broken.json"
-    broken.write_text(json.dumps(bom | {"specVersion": "none"}))
+    broken.write_text(json.dumps(bom | {"bomFormat": "none"}))
     code = "import sys; from supply_chain.sbom import faults; sys.exit(faults(open(sys.argv[1]).read()))"
     judged = [subprocess.run([tools, "-c", code, file], env=told, capture_output=True).returncode
               for file in (tmp_path / "audit.cdx.json", broken)]  # fmt: skip
