@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipelines.places import whole
 from pipelines.stores import Stores
-from pipelines.stores.objects import Objects
+from pipelines.stores.shared.objects import Objects
 
 NOTES = ".inbox"
 """In this folder of the landing folder it is noted which content of a name was brought."""

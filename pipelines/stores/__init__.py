@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from pipelines.stores.audit.keys import Keys
     from pipelines.stores.audit.log import Audit
     from pipelines.stores.feature_store.features import Features
-    from pipelines.stores.files import Files
     from pipelines.stores.ledger import Ledger
     from pipelines.stores.progress import Progress
+    from pipelines.stores.shared.files import Files
     from pipelines.stores.signals import Signals
     from pipelines.stores.tables import Tables
     from pipelines.stores.tracking.registry import Tracking
@@ -55,7 +55,7 @@ class Stores:
 
     @cached_property
     def files(self) -> "Files":
-        from pipelines.stores.files import Files
+        from pipelines.stores.shared.files import Files
 
         return Files(self.settings.home, self.settings.storage)
 

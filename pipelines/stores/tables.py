@@ -22,7 +22,7 @@ from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 from pipelines.catalog import DatasetSpec
 from pipelines.contracts import EvergreenError, TransientError
 from pipelines.stores.durable import address, flush, local
-from pipelines.stores.objects import refuse_without_conditions
+from pipelines.stores.shared.objects import refuse_without_conditions
 
 ARROW = {
     "string": pa.string(),

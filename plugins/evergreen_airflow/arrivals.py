@@ -46,7 +46,7 @@ def lying(folder: str, inbox: str | None = None) -> Look:
 
 
 def _arrived(inbox: str) -> Look:
-    from pipelines.stores.objects import Objects
+    from pipelines.stores.shared.objects import Objects
 
     try:
         looks = Objects(inbox).looks()

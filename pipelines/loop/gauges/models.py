@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pipelines import catalog
 from pipelines.contracts import Cause
 from pipelines.loop.gauges.names import Sample
-from pipelines.stores.files import Files
+from pipelines.stores.shared.files import Files
 from pipelines.stores.watching.totals import Totals
 
 if TYPE_CHECKING:

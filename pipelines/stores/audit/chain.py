@@ -11,7 +11,7 @@ from typing import Any
 
 from pipelines.contracts import EvergreenError
 from pipelines.stores.durable import fsync
-from pipelines.stores.files import Files
+from pipelines.stores.shared.files import Files
 
 SAID = ("number", "at", "who", "action", "subject", "why", "evidence", "once")
 """What a link speaks for, in this order."""

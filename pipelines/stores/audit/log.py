@@ -23,8 +23,8 @@ from pipelines.stores.audit.chain import SAID, START, Anchor, Chain, Finding, He
 from pipelines.stores.audit.keys import AUDIT as KEY
 from pipelines.stores.audit.keys import Keys
 from pipelines.stores.databases import create, engine
-from pipelines.stores.files import Files
 from pipelines.stores.locks import exclusive
+from pipelines.stores.shared.files import Files
 
 METADATA = sa.MetaData()
 AUDIT = sa.Table(

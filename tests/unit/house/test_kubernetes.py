@@ -13,7 +13,7 @@ from pipelines.stores.audit.keys import AUDIT, SIGNING, VERIFYING
 HERE = PROJECT / "deploy" / "kubernetes"
 HOW_TO = (PROJECT / "docs" / "how-to" / "run-on-kubernetes.md").read_text()
 FIELDS = {f"EVERGREEN_{name.upper()}" for name in Settings.model_fields}
-COMING = {"EVERGREEN_STORAGE"}
+COMING: frozenset[str] = frozenset()
 """Named before the setting is: where the object store holds everything."""
 
 SWITCH, TEXT, COUNT, MAP, LIST = bool, str, int, dict, list

@@ -171,7 +171,7 @@ def test_a_check_refuses_what_it_says(check: tuple[str, str], given: Any) -> Non
     ],
 )
 def test_settings_refuse_what_they_say(given: dict[str, str]) -> None:
-    assert len(rules(Settings)) == 7
+    assert len(rules(Settings)) == 8
     with pytest.raises(EvergreenError, match="EVERGREEN_"):
         Settings(_env_file=None, **given)  # type: ignore[arg-type]
 

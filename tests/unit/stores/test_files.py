@@ -9,9 +9,9 @@ import pytest
 from pipelines.contracts import EvergreenError
 from pipelines.places import OBJECT_STORES
 from pipelines.settings import Settings
-from pipelines.stores import objects
-from pipelines.stores.files import Files
-from pipelines.stores.objects import Objects, refuse_without_conditions
+from pipelines.stores.shared import objects
+from pipelines.stores.shared.files import Files
+from pipelines.stores.shared.objects import Objects, refuse_without_conditions
 
 
 @dataclass

@@ -108,7 +108,7 @@ def test_an_ended_batch_is_not_claimed_and_its_state_only_moves_on(stores: Store
 def test_a_ledger_of_an_earlier_shape_is_named_with_the_remedy(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "old.db") as database:
         database.execute("CREATE TABLE batches (digest TEXT, dataset TEXT)")
-    with pytest.raises(EvergreenError, match=r"batches .* lacks .*attempt"):
+    with pytest.raises(EvergreenError, match=r"table batches .* lacks name, seen_at: .*upgrade.md"):
         Ledger(f"sqlite:///{tmp_path / 'old.db'}")
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pipelines import places
 
 if TYPE_CHECKING:
-    from pipelines.stores.objects import Objects
+    from pipelines.stores.shared.objects import Objects
 
 
 class _Absent(Exception):
@@ -27,7 +27,7 @@ class Files:
 
     @cached_property
     def _objects(self) -> "Objects | None":
-        from pipelines.stores.objects import Objects
+        from pipelines.stores.shared.objects import Objects
 
         return None if self.storage is None else Objects(self.storage)
 
