@@ -9,7 +9,7 @@ from pipelines.prove.erasure.residues import residues
 
 
 def test_persons_leave_a_deployment_whole_and_the_loop_goes_on(tmp_path: Path) -> None:
-    proof = prove(3, 60, 75, 1, 0, tmp_path / "home", lambda _: None, crowned=False)
+    proof = prove(3, 120, 75, 1, 0, tmp_path / "home", lambda _: None, crowned=False)
     assert proof.failures == []
     assert proof.holds
     told = {row["what"]: row for row in proof.rows}
