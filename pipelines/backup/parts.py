@@ -12,6 +12,7 @@ from pipelines import places
 from pipelines.contracts import EvergreenError
 from pipelines.places import RESTORING
 from pipelines.settings import Settings
+from pipelines.stores.databases import is_sqlite
 
 MADE_AGAIN = frozenset({"locks", "staging", "tmp", "logs", "models", "services.json", ".doctor", RESTORING})
 """Entries of home worth nothing elsewhere: who holds what, what is spilled, logs, copies of registered files."""
@@ -25,8 +26,6 @@ AT_ONCE = frozenset({"audit", "feast"})
 """Small ones that change with every decision: they are copied within the moment."""
 ASIDE = ".evergreen"
 """Where ingestion sets a landed file aside while it puts it away; for a backup that file has landed."""
-SQLITE = b"SQLite format 3\0"
-BESIDE = ("-wal", "-shm", "-journal")
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ def files(settings: Settings, keys: bool) -> Iterator[File]:
     apart = {own[name] for name in ("lake", "landing", "artifacts", "keys")}
     named = {sqlite_file(url) for url in urls(settings).values()}
     for path in walked(settings.home, apart, MADE_AGAIN):
-        if path not in named and not _of_sqlite(path):
+        if path not in named and not is_sqlite(path):
             file = _file("home", path, settings.home)
             if keys or file.part not in SECRET:
                 yield file
@@ -98,7 +97,7 @@ def other_databases(settings: Settings) -> Iterator[File]:
     """Every SQLite file below home that settings do not name: the online store, studies, Airflow's own."""
     own, named = roots(settings), {sqlite_file(url) for url in urls(settings).values()}
     for path in walked(settings.home, {each for name, each in own.items() if name != "home"}, MADE_AGAIN):
-        if path not in named and _is_sqlite(path):
+        if path not in named and path.suffix == ".db" and is_sqlite(path):
             yield _file("home", path, settings.home)
 
 
@@ -142,24 +141,6 @@ def _file(root: str, path: Path, folder: Path) -> File:
 def _same(one: str, other: str) -> bool:
     a, b = sa.make_url(one), sa.make_url(other)
     return (a.host, a.port, a.database) == (b.host, b.port, b.database)
-
-
-def _of_sqlite(path: Path) -> bool:
-    """Whether a file is a SQLite database, or what SQLite keeps beside one."""
-    beside = next(
-        (path.with_name(path.name.removesuffix(end)) for end in BESIDE if path.name.endswith(end)), None
-    )
-    return _is_sqlite(path) or (beside is not None and _is_sqlite(beside))
-
-
-def _is_sqlite(path: Path) -> bool:
-    if path.suffix != ".db":
-        return False
-    try:
-        with path.open("rb") as file:
-            return file.read(len(SQLITE)) == SQLITE
-    except FileNotFoundError:
-        return False
 
 
 def _regular(path: Path) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.contracts import TransientError
+from pipelines.erasure.apart import holds
 from pipelines.erasure.delta import Found
 from pipelines.erasure.subjects import SHORT, Sought, said_in
 
@@ -22,7 +23,6 @@ KEPT = frozenset({"audit"})
 OWN = {"predictions": "prediction_id", "archive_rows": "id"}
 """Tables whose rows are about one person each, by what their JSON names or by the id of such a row."""
 SECONDS = 60.0
-BLOCK = 1 << 24
 ALWAYS = frozenset(
     {"predictions", "predictions_by_class", "truths", "archive_rows", "rollout_pairs", "batches"}
 )
@@ -145,27 +145,11 @@ def compacted(path: Path) -> None:
             time.sleep(0.05)
 
 
-def is_sqlite(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(16) == b"SQLite format 3\0"
-
-
 def _lies_in(path: Path, sought: Sought) -> bool:
     """Whether a SQLite file or its journal has the bytes of one of the values anywhere, in a row or not."""
-    values = [value.encode() for each in sought.values.values() for value in each if len(value) >= SHORT]
-    return any(_has(each, values) for each in (path, path.with_name(f"{path.name}-wal")) if each.exists())
-
-
-def _has(path: Path, values: list[bytes]) -> bool:
-    overlap = max(map(len, values), default=1)
-    with path.open("rb") as file:
-        before = b""
-        while block := file.read(BLOCK):
-            seen = before + block
-            if any(value in seen for value in values):
-                return True
-            before = seen[-overlap:]
-    return False
+    values = [value for each in sought.values.values() for value in each if len(value) >= SHORT]
+    files = [each for each in (path, path.with_name(f"{path.name}-wal")) if each.exists()]
+    return holds(files, values)
 
 
 def _named(made: "sa.Engine", table: "sa.Table", sought: Sought) -> Iterator[dict[str, Any]]:

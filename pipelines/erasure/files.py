@@ -14,10 +14,10 @@ from datetime import datetime
 from pathlib import Path
 
 from pipelines.catalog import datasets
-from pipelines.erasure.databases import is_sqlite
 from pipelines.erasure.delta import Found, theirs
 from pipelines.erasure.subjects import Sought, said_in
 from pipelines.places import whole
+from pipelines.stores.databases import is_sqlite
 from pipelines.stores.erasures import Erasures
 from pipelines.stores.tracking.registry import file_digest
 
@@ -165,9 +165,11 @@ def _count(path: Path, sought: Sought) -> int:
     kind = _kind(path)
     if kind in ROWS:
         return _rows(path, sought)
+    if is_sqlite(path):
+        return 0
     if zipfile.is_zipfile(path):
         return _zipped(path, sought)
-    if is_sqlite(path) or not sought.may_be_in(_unpacked(path)):
+    if not sought.may_be_in(_unpacked(path)):
         return 0
     if kind in RECORDS:
         return sum(theirs for _, theirs in _records(_unpacked(path), sought))

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Protocol
 
 from pipelines.catalog import datasets
-from pipelines.erasure.databases import Database, is_sqlite
+from pipelines.erasure.databases import Database
 from pipelines.erasure.delta import Found, Table
 from pipelines.erasure.files import Files
 from pipelines.erasure.subjects import Sought
 from pipelines.places import local, sqlite_url
 from pipelines.stores import Stores
+from pipelines.stores.databases import is_sqlite
 from pipelines.stores.erasures import Erasures
 from pipelines.stores.purging import tables
 

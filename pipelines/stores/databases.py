@@ -1,10 +1,13 @@
 """SQL databases as our stores use them: SQLite by default, PostgreSQL by setting."""
 
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
 from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError
@@ -27,6 +30,8 @@ class Utc(sa.types.TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+BESIDE = ("-wal", "-shm", "-journal")
+"""Files of SQLite's that lie beside a database while it is in use."""
 UNREACHABLE = {
     "connect_timeout": 10,
     "keepalives_idle": 30,
@@ -165,3 +170,24 @@ def insert(made: sa.Engine, table: sa.Table) -> Any:
     from sqlalchemy.dialects import sqlite
 
     return sqlite.insert(table)
+
+
+def is_sqlite(path: Path) -> bool:
+    """Whether a file is SQLite's, or lies beside one while it is in use.
+
+    SQLite itself is asked: whoever else opens and closes a file drops the locks of all connections that his process has
+    to it, and two processes then write it at once.
+    """
+    if path.name.endswith(BESIDE):
+        ends = (end for end in BESIDE if path.name.endswith(end))
+        return any(is_sqlite(path.with_name(path.name.removesuffix(end))) for end in ends)
+    if not path.is_file() or path.stat().st_size == 0:
+        return False
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
+            connection.execute("pragma schema_version")
+    except sqlite3.OperationalError:
+        return True  # it cannot be read now, by SQLite's own words; another file is told of by a plain DatabaseError
+    except sqlite3.DatabaseError:
+        return False
+    return True

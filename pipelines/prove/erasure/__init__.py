@@ -10,7 +10,7 @@ from typing import Any
 from pipelines.contracts import EvergreenError
 from pipelines.prove import Proof, Say
 from pipelines.prove.erasure import world
-from pipelines.prove.erasure.residues import others, residues
+from pipelines.prove.erasure.residues import apart, others, residues
 from pipelines.stores import Stores
 
 PROMISE = "Nothing is left of who was erased, everything of everybody else, and the loop goes on"
@@ -32,14 +32,14 @@ def prove(
     stores = world.built(home, size, crowned)
     gone = sorted(draw.sample([world.customer(n) for n in range(customers)], subjects))
     told = world.answers(gone)
-    before, held = residues(home, gone), others(home, gone, told)
+    before, held = apart(residues, home, gone), apart(others, home, gone, told)
     rows.append({"what": "before", "files with them": len(before), "tables and files of others": len(held)})
     if len(before) < 20:
         broken.append(f"only {len(before)} files hold them, so there was little to erase")
     killed = _killed(kills, gone, home, draw, say)
     rows.append({"what": f"{kills} runs to be killed", "killed": killed})
     answer, took = _erased(gone, home, say)
-    after, kept = residues(home, gone), others(home, gone, told)
+    after, kept = apart(residues, home, gone), apart(others, home, gone, told)
     rows.append(
         {"what": f"{subjects} persons erased", "files with them": len(after), "seconds": f"{took:.1f}",
          "places of the last run": len(answer.places), "models that learned": len(answer.models)}
@@ -129,6 +129,6 @@ def _goes_on(
     except EvergreenError as error:
         why = str(error)
         broken += [] if "rows were erased" in why else [f"version 1 cannot be made again, it says, as {why}"]
-    left = residues(home, gone)
+    left = apart(residues, home, gone)
     broken += [f"after a week more {name} holds {count} of them" for name, count in left.items()]
     return {"new rows": sum(each.silver for each in new), "version": made.version, "version 1 again": why}
