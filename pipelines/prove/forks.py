@@ -2,8 +2,8 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -38,6 +38,7 @@ class Home:
     landing: Path
     storage: str | None = None
     machine: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def stores(self) -> Stores:
@@ -84,6 +85,7 @@ def start(target: Callable[..., object], *arguments: Any) -> ForkServerProcess:
 
 def write(work: Work, home: Home) -> None:
     """The life of one writer; its exit code says whether running again may help."""
+    os.environ.update(home.environment)  # the server from which it was forked may be older than they are
     quiet(home)
     try:
         work(home)
@@ -100,9 +102,14 @@ def errors(home: Home) -> Path:
     return home.folder.parent / "errors.txt"
 
 
-def fresh(folder: Path, landing: Path | None = None, storage: str | None = None) -> Home:
+def fresh(
+    folder: Path,
+    landing: Path | None = None,
+    storage: str | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Home:
     """An empty home in a folder of its own; files land beside it unless told otherwise."""
-    home = Home(folder / "home", landing or folder / "landing", storage)
+    home = Home(folder / "home", landing or folder / "landing", storage, environment=environment or {})
     home.folder.mkdir(parents=True)
     home.landing.mkdir(parents=True, exist_ok=True)
     return home

@@ -83,7 +83,8 @@ def _at_random(
     while done < kills and not stuck:
         number = len(campaigns)
         shared = None if store is None else f"{store.address}/campaign{number}"
-        home = fresh(folder / f"campaign{number}", storage=shared)
+        known = store.environment if store else {}
+        home = fresh(folder / f"campaign{number}", storage=shared, environment=known)
         campaign = Campaign(home, seed + number, work, store)
         found += campaign.run(min(KILLS, kills - done))
         campaigns.append(campaign)

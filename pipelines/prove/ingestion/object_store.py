@@ -33,6 +33,7 @@ class Store:
     process: "subprocess.Popen[bytes] | None" = None
     command: list[str] = field(default_factory=list)
     port: int = 0
+    environment: dict[str, str] = field(default_factory=dict)
 
     def start(self) -> None:
         """Until it answers; what was written before is there again."""
@@ -76,10 +77,11 @@ def _seaweedfs(folder: Path) -> Iterator[Store]:
         )
     key, secret = secrets.token_hex(8), secrets.token_hex(16)
     store = _configured(weed, folder, key, secret)
-    os.environ.update(
-        AWS_ACCESS_KEY_ID=key, AWS_SECRET_ACCESS_KEY=secret, AWS_REGION="us-east-1", AWS_ALLOW_HTTP="true",
-        AWS_ENDPOINT_URL=f"http://127.0.0.1:{store.port}",
-    )  # fmt: skip
+    store.environment |= {
+        "AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret, "AWS_REGION": "us-east-1",
+        "AWS_ALLOW_HTTP": "true", "AWS_ENDPOINT_URL": f"http://127.0.0.1:{store.port}",
+    }  # fmt: skip
+    os.environ.update(store.environment)
     try:
         store.start()
         _bucket(weed, store)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.backup import manifest, restoring, taking
+from pipelines.backup.addresses import moved
 from pipelines.backup.lake import versions
 from pipelines.backup.vault import Vault
 from pipelines.catalog import dataset
@@ -278,6 +279,9 @@ def test_a_champion_restored_elsewhere_answers_the_same_bits(champions: World, t
     """And its record is whole, its files are fetched from where they lie now, and the next version can be judged."""
     here = copied(champions, tmp_path / "here")
     stores = here.stores
+    first = {"home": str(champions.home), "artifacts": (champions.home / "mlartifacts").as_uri()}
+    assert moved(first, stores.settings) > 10  # the copy's rows lead to what it was copied from
+    assert moved(first, stores.settings) == 0
     name = here.spec.name
     rows = list((tmp_path / "here" / "training_sets" / name).glob("*.parquet"))
     assert rows
