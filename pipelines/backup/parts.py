@@ -84,13 +84,22 @@ def files(settings: Settings, keys: bool) -> Iterator[File]:
     own = roots(settings)
     apart = {own[name] for name in ("lake", "landing", "artifacts", "keys")}
     named = {sqlite_file(url) for url in urls(settings).values()}
+    shared = {file.name: file for file in _shared(settings, apart)}
+    yield from shared.values()
     for path in walked(settings.home, apart, MADE_AGAIN):
         if path not in named and not is_sqlite(path):
             file = _file("home", path, settings.home)
-            if keys or file.part not in SECRET:
+            if file.name not in shared and (keys or file.part not in SECRET):
                 yield file
     for name in ("artifacts", *(["keys"] if keys else [])):
         yield from (_file(name, path, own[name]) for path in walked(own[name]))
+
+
+def _shared(settings: Settings, apart: Collection[Path]) -> Iterator[File]:
+    """What machines share, under the names that it has at home: there another machine's copy may be older."""
+    if settings.storage is not None:
+        storage = _folder("EVERGREEN_STORAGE", settings.storage)
+        yield from (_file("home", path, storage) for path in walked(storage, apart, MADE_AGAIN))
 
 
 def other_databases(settings: Settings) -> Iterator[File]:

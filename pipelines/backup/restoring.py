@@ -3,13 +3,11 @@
 While it goes on, a file in home says so, and no store of that home opens; a restore that was cut off is run again.
 """
 
-import importlib.util
 import json
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from importlib import import_module
 from pathlib import Path
 
 from pipelines.backup import manifest
@@ -17,7 +15,7 @@ from pipelines.backup.addresses import moved
 from pipelines.backup.databases import is_empty, make
 from pipelines.backup.manifest import FILES, Entry, Manifest
 from pipelines.backup.parts import roots, sqlite_file, urls
-from pipelines.backup.vault import PARTS, Vault, digest_of
+from pipelines.backup.vault import BOOK, PARTS, Vault, digest_of
 from pipelines.contracts import EvergreenError
 from pipelines.places import RESTORING, is_address, whole
 from pipelines.settings import Settings
@@ -28,8 +26,6 @@ from pipelines.stores.durable import fsync
 EVERY = 2.0
 PASSED = frozenset({RESTORING, "lost+found", "keys", "locks"})
 """Entries of a home that make it no deployment."""
-ERASURE = "pipelines.erasure"
-"""The room that knows who was erased since; its `again(stores)` erases them from what an older backup brought back."""
 Say = Callable[[str], None]
 
 
@@ -74,8 +70,13 @@ def check(source: Path, name: str | None, settings: Settings, say: Say) -> tuple
     return vault, found.manifest, signed
 
 
-def restore(source: Path, name: str | None, settings: Settings, who: str, say: Say) -> Restored:
-    """Makes the deployment again under today's settings, whose places must be empty; what was cut off goes on."""
+def restore(
+    source: Path, name: str | None, settings: Settings, who: str, say: Say, erased: Path | None = None
+) -> Restored:
+    """Makes the deployment again under today's settings, whose places must be empty; what was cut off goes on.
+
+    Whom the deployment has erased since is erased again, by the book beside the backups and the one at `erased`.
+    """
     vault, found, signed = check(source, name, settings, say)
     own = roots(settings)
     _is_free(found, settings, own)
@@ -87,7 +88,8 @@ def restore(source: Path, name: str | None, settings: Settings, who: str, say: S
             say(f"{entry.name}: {entry.size / 1e6:,.1f} MB")
     changed = moved(found.places, settings)
     stores = Unbelieved(settings, who)
-    erased_again(stores, say)
+    _shared(found.of(FILES), stores)
+    erased_again(stores, [source / BOOK, *([erased] if erased else [])], found.at, say)
     unverified, findings = _entered(found, stores)
     (settings.home / RESTORING).unlink()
     fsync(settings.home)
@@ -104,13 +106,23 @@ def restore(source: Path, name: str | None, settings: Settings, who: str, say: S
     )
 
 
-def erased_again(stores: Stores, say: Say) -> None:
+def _shared(entries: Iterable[Entry], stores: Stores) -> None:
+    """What machines share is in their storage again."""
+    from pipelines.stores.shared.files import SHARED
+
+    for entry in entries:
+        root, _, rest = entry.name.partition("/")
+        if root == "home" and rest.partition("/")[0] in SHARED:
+            stores.files.keep(stores.settings.home / rest)
+
+
+def erased_again(stores: Stores, books: Iterable[Path], since: datetime, say: Say) -> None:
     """Erases once more whom the deployment has erased since the backup, before anybody can ask the restored home."""
-    if importlib.util.find_spec(ERASURE) is not None:
-        again = getattr(import_module(ERASURE), "again", None)
-        if again is not None:
-            again(stores)
-            say("what was erased is erased again")
+    from pipelines.erasure import again
+
+    for book in books:
+        if book.is_file() and again(stores, book, since, say) is not None:
+            say(f"who was erased by {book} is erased again")
 
 
 def _keys(settings: Settings):  # type: ignore[no-untyped-def]

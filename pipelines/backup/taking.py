@@ -1,5 +1,6 @@
 """Backs a deployment up while it works: what was backed up before is not copied again, and the manifest comes last."""
 
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,12 +12,13 @@ from pipelines.backup.databases import Database, Held
 from pipelines.backup.manifest import FORMAT, Entry, Manifest
 from pipelines.backup.moment import Moment, Moved, moment
 from pipelines.backup.parts import File, landed, roots
-from pipelines.backup.vault import Vault
+from pipelines.backup.vault import BOOK, Vault
 from pipelines.contracts import EvergreenError, TransientError
-from pipelines.places import is_address
+from pipelines.places import is_address, whole
 from pipelines.settings import Settings
 from pipelines.stores import Stores
 from pipelines.stores.audit.keys import SIGNING, VERIFYING
+from pipelines.stores.erasures import Erasures
 
 TURNS = 5
 EVERY = 2.0
@@ -87,9 +89,18 @@ def _taken(stores: Stores, vault: Vault, say: Say, keys: bool) -> Taken:
     digest = manifest.write(made, vault, stores.keys)
     added = _size(vault) - done.before
     told = Taken(made.name, str(vault.folder), now.at, len(unique), made.size, added, keys, digest)
+    _erasures_beside(stores.settings, vault)
     evidence = {"manifest": digest, "files": told.files, "bytes": told.bytes, "keys": keys}
     stores.audit.append(stores.audit.now(), stores.who, "backup", f"backup:{made.name}", evidence=evidence)
     return told
+
+
+def _erasures_beside(settings: Settings, vault: Vault) -> None:
+    """The newest book of erasures lies beside all backups: a restore of an older one erases them again."""
+    book = Erasures(settings).path
+    if book.is_file():
+        with whole(vault.folder / BOOK) as part:
+            shutil.copyfile(book, part)
 
 
 def _places(settings: Settings) -> dict[str, str]:
@@ -126,8 +137,9 @@ def _listed(settings: Settings, now: Moment) -> Iterator[File]:
 def _below(settings: Settings, folder: str) -> Iterator[File]:
     from pipelines.backup.parts import walked
 
-    for path in walked(settings.home / folder.removeprefix("home/")):
-        yield File(path, f"home/{path.relative_to(settings.home).as_posix()}", still=False)
+    for root in (settings.home, *([Path(settings.storage)] if settings.storage else [])):
+        for path in walked(root / folder.removeprefix("home/")):
+            yield File(path, f"home/{path.relative_to(root).as_posix()}", still=False)
 
 
 def _as_of(file: File, now: Moment) -> File:

@@ -16,6 +16,8 @@ from pipelines.stores.durable import fsync
 
 BLOCK = 1 << 20
 OBJECTS, MANIFESTS, PARTS = "objects", "manifests", "unfinished"
+BOOK = "erasures.jsonl"
+"""Beside all backups: whom the deployment has erased, by keyed digest, as of the newest of them."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from pipelines.contracts import EvergreenError, TransientError
 from pipelines.erasure import places
 from pipelines.erasure.databases import Database
 from pipelines.erasure.files import Files
+from pipelines.erasure.kept import Kept
 from pipelines.erasure.learned import Learned, learned
 from pipelines.erasure.subjects import Sought, columns
 from pipelines.stores import Stores
@@ -189,6 +190,9 @@ def _left(sought: Sought, stores: Stores) -> list[str]:
         if isinstance(place, Files):
             found += [f"{_shown(path, stores)} cannot be written without them: {_remedy(path)}"
                       for path in place.unchangeable(sought)]  # fmt: skip
+        if isinstance(place, Kept):
+            found += [f"{name} cannot be written without them: {_remedy(Path(name))}"
+                      for name in place.unchangeable(sought)]  # fmt: skip
         if isinstance(place, Database) and (entries := place.kept(sought)):
             found.append(
                 f"{entries} entries of the audit log name a file by a value of theirs, and are chained; name files"

@@ -9,12 +9,14 @@ from pipelines.catalog import datasets
 from pipelines.erasure.databases import Database
 from pipelines.erasure.delta import Found, Table
 from pipelines.erasure.files import Files
+from pipelines.erasure.kept import Kept
 from pipelines.erasure.subjects import Sought
-from pipelines.places import local, sqlite_url
+from pipelines.places import OBJECT_STORES, local, sqlite_url
 from pipelines.stores import Stores
 from pipelines.stores.databases import is_sqlite
 from pipelines.stores.erasures import Erasures
 from pipelines.stores.purging import tables
+from pipelines.stores.shared.objects import Objects
 
 LAST = "predictions"
 """Of the lake's layers the last: the answers say which truths belong to whom."""
@@ -36,7 +38,7 @@ class Place(Protocol):
 
 def places(stores: Stores) -> list[Place]:
     """All of them, in the order in which they can be left at any point and gone on with."""
-    return [*lake(stores), *databases(stores), *online(stores), *files(stores)]
+    return [*lake(stores), *databases(stores), *online(stores), *files(stores), *kept(stores)]
 
 
 def lake(stores: Stores) -> list[Table]:
@@ -86,6 +88,27 @@ def files(stores: Stores) -> list[Files]:
             for root in outer]  # fmt: skip
 
 
+def kept(stores: Stores) -> list[Kept]:
+    """The storage that machines share, and MLflow's files where they lie at an address; the lake's tables are apart."""
+    settings, book = stores.settings, Erasures(stores.settings)
+    found = []
+    if settings.storage is not None:
+        inside = (
+            _below(address, settings.storage) for address in (settings.lake_uri, settings.mlflow_artifacts)
+        )
+        apart = frozenset(name for name in inside if name)
+        found.append(Kept("files in the storage", Objects(settings.storage), book, apart))
+    if settings.mlflow_artifacts.partition("://")[0] in OBJECT_STORES:
+        found.append(Kept("MLflow's files", Objects(settings.mlflow_artifacts), book))
+    return found
+
+
+def _below(address: str, root: str) -> str:
+    """The name of what lies below a root, from there; empty if it lies elsewhere."""
+    address = str(local(address) or address)
+    return address.removeprefix(f"{root}/") if address.startswith(f"{root}/") else ""
+
+
 def unseen(stores: Stores) -> list[str]:
     """Places that this command cannot look into, each with what to do there."""
     settings, found = stores.settings, list[str]()
@@ -93,9 +116,15 @@ def unseen(stores: Stores) -> list[str]:
         found.append(
             "MLflow's own database behind its server: run this where its tracking URI is the database"
         )
-    if local(settings.mlflow_artifacts) is None:
+    scheme = settings.mlflow_artifacts.partition("://")[0]
+    if local(settings.mlflow_artifacts) is None and scheme not in OBJECT_STORES:
         found.append(
             f"artifacts at {settings.mlflow_artifacts}: search them for background.parquet and reports"
+        )
+    if settings.storage is not None:
+        found.append(
+            "homes of other machines, which may hold copies of what was in the storage: empty decisions, training_sets,"
+            " rebuilds and reports there; what is needed is brought again"
         )
     return found
 

@@ -44,3 +44,5 @@ def _named(column: str, stores: Stores) -> Iterator[set[str]]:
         yield base.said(column)
     for folder in places.files(stores):
         yield folder.said(column)
+    for storage in places.kept(stores):
+        yield storage.said(column)

@@ -50,6 +50,9 @@ def restore(
     name: Annotated[
         str | None, typer.Option("--backup", help="which of the folder; default: the newest")
     ] = None,
+    erased: Annotated[
+        Path | None, typer.Option(help="a newer erasures.jsonl than the backups' own: those persons go again")
+    ] = None,
     only_check: Annotated[bool, typer.Option("--check", help="read it all and restore nothing")] = False,
     as_json_text: AsJson = False,
 ) -> None:
@@ -65,7 +68,7 @@ def restore(
             show(answer, as_json_text, lambda said: f"{said['name']} is whole: {said['files']:,} files,"
                  f" {_mb(said['bytes'])}; {said['signed']}")  # fmt: skip
             return
-        done = run(source, name, settings(), acting(), progress)
+        done = run(source, name, settings(), acting(), progress, erased)
         show(done, as_json_text, _restored)
     for what in done.findings:
         errors.print(f"WRONG: {what}", style="red", markup=False, soft_wrap=True)

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from pipelines.stores.shared.objects import Objects
 
 
+SHARED = ("decisions", "training_sets", "rebuilds", "reports", "archive", "refused", "audit")
+"""Entries of home of which the storage has what counts."""
+
+
 class _Absent(Exception):
     """The storage has no file of that name."""
 

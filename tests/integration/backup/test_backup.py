@@ -13,13 +13,19 @@ from pipelines.backup.lake import versions
 from pipelines.backup.vault import Vault
 from pipelines.catalog import dataset
 from pipelines.contracts import EvergreenError
+from pipelines.erasure.erase import erase
+from pipelines.erasure.subjects import sought
+from pipelines.ingestion.arrivals import kept
 from pipelines.ingestion.ingest import ingest_dataset
+from pipelines.prove.erasure.residues import residues
 from pipelines.prove.promotion.world import World, opened
 from pipelines.record.verification import verify
 from pipelines.settings import Settings
 from pipelines.stores import Stores
 from tests.champions import copied, crowned
 
+CARDS = ("C00001", "C00002", "C00003")
+VALUES = {"string": "x", "integer": "1", "float": "1.5", "timestamp": "2018-04-01T00:00:00Z"}
 HEAD = "faa,name,lat,lon,alt,tzone,registered_at,available_at\n"
 LATER = timedelta(hours=1)
 
@@ -307,3 +313,58 @@ def test_a_champion_restored_elsewhere_answers_the_same_bits(champions: World, t
     assert (again.tracking.load(name, found.version).predict_proba(asked) == before).all()
     assert again.tracking.licence(found).digest == champion.digest
     assert verify(again, datetime.now(UTC) + LATER) == []
+
+
+def test_what_machines_share_is_backed_up_from_their_storage_and_lies_in_the_new_one(
+    tmp_path: Path, hardly_judged: None
+) -> None:
+    """The archive is nowhere else, and of what has copies at home the storage's counts."""
+
+    def deployed(name: str) -> Stores:
+        home = tmp_path / name / "home"
+        return Stores(Settings(_env_file=None, home=home, storage=str(tmp_path / name / "storage")))
+
+    stores = deployed("here")
+    land(stores, "AAA", "BBB")
+    assert take_in(stores) == ["archived"]
+    [batch] = stores.ledger.batches("airports")
+    assert not list((stores.settings.home / "archive").rglob("*.csv"))
+    (tmp_path / "here" / "storage" / "decisions" / "m").mkdir(parents=True)
+    (tmp_path / "here" / "storage" / "decisions" / "m" / "1.json").write_text("by another machine")
+    taking.backup(stores, tmp_path / "kept", silent)
+    shutil.rmtree(tmp_path / "here")
+    there = deployed("there")
+    done = restoring.restore(tmp_path / "kept", None, there.settings, "me", silent)
+    assert (done.findings, done.unverified) == ([], [])
+    assert airports(there) == ["AAA", "BBB"]
+    assert (tmp_path / "there" / "storage" / "decisions" / "m" / "1.json").read_text() == "by another machine"
+    shutil.rmtree(there.settings.home / "archive")
+    assert kept(batch, there).read_text().startswith(HEAD)
+    assert verify(there, datetime.now(UTC) + LATER) == []
+
+
+def test_who_was_erased_after_a_backup_does_not_come_back_with_it(
+    tmp_path: Path, hardly_judged: None
+) -> None:
+    stores = Stores(at(tmp_path / "here"))
+    spec = dataset("card_customers")
+    rows = [
+        ",".join({"customer_id": name}.get(c, VALUES[spec.columns[c].type]) for c in spec.columns)
+        for name in CARDS
+    ]
+    path = stores.settings.landing_path / "card_customers_1.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join([",".join(spec.columns), *rows]) + "\n")
+    assert [each.state.value for each in ingest_dataset(spec, stores)] == ["archived"]
+    taking.backup(stores, tmp_path / "kept", silent)
+    asked = sought([f"card_customers.customer_id={CARDS[1]}"])
+    assert erase(asked, stores, "a person asked for it", datetime.now(UTC)).rows > 0
+    book = shutil.copyfile(stores.settings.home / "erasures.jsonl", tmp_path / "erasures.jsonl")
+    gone(stores)
+    told: list[str] = []
+    done = restoring.restore(tmp_path / "kept", None, at(tmp_path / "there"), "me", told.append, book)
+    assert done.findings == []
+    assert any("erased again" in text for text in told)
+    there = Stores(at(tmp_path / "there"))
+    assert sorted(there.tables.silver(spec).to_table()["customer_id"].to_pylist()) == [CARDS[0], CARDS[2]]
+    assert residues(tmp_path / "there", [CARDS[1]]) == {}

@@ -17,12 +17,14 @@ from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from pipelines.erasure.databases import Database
 from pipelines.erasure.delta import Table
 from pipelines.erasure.files import Files
+from pipelines.erasure.kept import Kept
 from pipelines.erasure.subjects import Sought
 from pipelines.places import sqlite_url
 from pipelines.prove.erasure.residues import residues
 from pipelines.settings import Settings
 from pipelines.stores.erasures import Erasures
 from pipelines.stores.purging import purged
+from pipelines.stores.shared.objects import Objects
 from pipelines.stores.tables import Tables
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
@@ -178,3 +180,32 @@ def test_files_of_each_form_keep_the_bytes_of_others(tmp_path: Path, book: Erasu
     assert not (tmp_path / "background.parquet").exists()
     assert json.loads((tmp_path / "d.json").read_text()) == {"unexpected": ["[erased]", "C00004"], "n": 3}
     assert (tmp_path / "f.jsonl").read_text() == '{"customer_id": "C00004"}\n'
+
+
+def test_files_in_a_storage_forget_them_and_the_lake_in_it_is_left_to_its_tables(
+    tmp_path: Path, book: Erasures
+) -> None:
+    storage = Objects(str(tmp_path / "storage"))
+    lines = "".join(f"{n},C{n:05d},much\n" for n in range(10))
+    for name in ("archive/x/digest_x.csv", "refused/x/digest_x.csv", "lake/silver/x/part.csv"):
+        storage.write(name, f"n,customer_id,amount\n{lines}".encode())
+    storage.write("decisions/m/1.json", b'{"who": "C00050"}')
+    place = Kept("files in the storage", storage, book, {"lake"})
+    assert place.find(THEIRS).rows == 4
+    place.remove(THEIRS, NOW)
+    assert not place.find(THEIRS)
+    left = storage.read("archive/x/digest_x.csv") or b""
+    assert [line.split(b",")[0] for line in left.splitlines()[1:]] == [
+        b"0",
+        b"1",
+        b"2",
+        b"4",
+        b"5",
+        b"6",
+        b"8",
+        b"9",
+    ]
+    assert b"C00003" in (storage.read("lake/silver/x/part.csv") or b"")
+    assert storage.read("decisions/m/1.json") == b'{"who": "C00050"}'
+    assert place.said("customer_id") >= {"C00000", "C00009"}
+    assert place.unchangeable(THEIRS) == []
