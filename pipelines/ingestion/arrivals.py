@@ -27,6 +27,8 @@ from pipelines.stores.erasures import Erasures
 LOG = logging.getLogger(__name__)
 SETTLED = 0.2
 """Seconds without a change after which a file counts as written."""
+FORGOTTEN = 3600.0
+"""Seconds: putting a file away is a rename, or a copy to another disk."""
 ASIDE, UNCLAIMED = ".evergreen", ""
 MANIFEST = ".manifest.json"
 LONGEST_MANIFEST = 65_536
@@ -128,11 +130,18 @@ def recover(stores: Stores) -> None:
 
     landing = stores.settings.landing_path
     for own in (landing / ASIDE).glob("*"):
-        if died(own.name.rpartition("~")[0]):
+        if died(own.name.rpartition("~")[0]) or _forgotten(own):
             _give_back(own, landing)
     for spilled in leftovers(stores.settings):
         if died(spilled.name.rpartition("~")[0]):
             shutil.rmtree(spilled, ignore_errors=True)
+
+
+def _forgotten(own: Path) -> bool:
+    """Whether files were set aside so long ago that whoever did it, on whichever machine, is not putting them away."""
+    with suppress(FileNotFoundError):
+        return time.time() - own.stat().st_mtime > FORGOTTEN
+    return False
 
 
 def _give_back(own: Path, landing: Path) -> None:

@@ -1,6 +1,7 @@
 """Rules of files that arrive on an object store: taken in once, archived before they leave it, whoever dies between."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -113,3 +114,20 @@ def test_a_manifest_comes_and_goes_with_its_file(machine: Machine, inbox: Path) 
     [result] = ingest_dataset(spec, stores)
     assert result.silver == 30
     assert list(inbox.iterdir()) == []
+
+
+def test_what_a_machine_that_is_gone_had_set_aside_in_a_shared_landing_folder_comes_back(
+    machine: Machine, hardly_judged: None
+) -> None:
+    """Nobody can know whether a process of another machine lives; after an hour it is not putting a file away."""
+    stores = machine("a")
+    [theirs, recent] = [
+        stores.settings.landing_path / ".evergreen" / f"another-host:1:2~{name}" for name in ("old", "new")
+    ]
+    for aside, name in ((theirs, "flights_1.csv"), (recent, "flights_2.csv")):
+        aside.mkdir(parents=True)
+        (aside / name).write_bytes(GOOD.replace(b"2013", b"2014") if aside == recent else GOOD)
+    os.utime(theirs, (1e9, 1e9))
+    [result] = ingest_dataset(SPEC, stores)
+    assert (result.name, result.silver) == ("flights_1.csv", 30)
+    assert (recent / "flights_2.csv").exists()
