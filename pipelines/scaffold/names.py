@@ -54,7 +54,8 @@ def _fit(header: str, number: int) -> str:
         name = re.sub(r"[^A-Za-z0-9]+", "_", plain).strip("_").lower()[:LONGEST].rstrip("_")
         name = name if name[:1].isalpha() else f"column_{name or number}"
     lower = name.lower()
-    return f"{name}_value" if lower in OURS | SQL or keyword.iskeyword(lower) else name
+    reserved = lower in OURS | SQL or keyword.iskeyword(lower) or keyword.iskeyword(name)
+    return f"{name}_value" if reserved else name
 
 
 def of_model(name: str, taken: dict[str, str]) -> str:

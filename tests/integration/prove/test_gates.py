@@ -33,7 +33,7 @@ def bench() -> Iterator[Bench]:
         patched.setattr(leakage, "check", lambda *_: None)
         few_rules(patched)
         spec = with_parameters(catalog.model("flight_delays"), **TREES)
-        patched.setitem(WEAK, "max_iter", 10)
+        patched.setitem(WEAK, "max_iter", 14)
         eased = {
             "serving": spec.gate.serving.model_copy(update={"questions": 40}),
             "champion": spec.gate.champion.model_copy(update={"confidence": 0.75}),

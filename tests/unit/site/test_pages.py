@@ -337,7 +337,7 @@ def test_the_monitors_report_is_taken_from_its_own_folder_alone(world: World, tm
 
     (tmp_path / "secret.html").write_text("s")
     report(world, html=str(tmp_path / "secret.html"))
-    assert watching.page(world.spec.name, world.home) is None
+    assert watching.page(world.spec.name, world.stores) is None
 
 
 def test_how_far_a_champion_is_behind_goes_by_the_datas_own_time(world: World) -> None:
