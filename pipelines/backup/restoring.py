@@ -20,7 +20,7 @@ from pipelines.contracts import EvergreenError
 from pipelines.places import RESTORING, is_address, whole
 from pipelines.settings import Settings
 from pipelines.stores import Stores
-from pipelines.stores.audit.keys import AUDIT, VERIFYING
+from pipelines.stores.audit.keys import AUDIT, VERIFYING, Keys
 from pipelines.stores.durable import fsync
 
 EVERY = 2.0
@@ -59,7 +59,7 @@ def check(source: Path, name: str | None, settings: Settings, say: Say) -> tuple
         raise EvergreenError(f"{source} is no folder; name the one that `evergreen backup` wrote")
     vault = Vault(source.absolute())
     found = manifest.read(vault, name)
-    signed = manifest.authentic(found, _keys(settings), vault)
+    signed = manifest.authentic(found, Keys(settings.keys_path), vault)
     said, read = time.monotonic(), 0
     for entry in found.manifest.files:
         vault.sound(entry.name, entry.sha256, entry.size)
@@ -123,12 +123,6 @@ def erased_again(stores: Stores, books: Iterable[Path], since: datetime, say: Sa
     for book in books:
         if book.is_file() and again(stores, book, since, say) is not None:
             say(f"who was erased by {book} is erased again")
-
-
-def _keys(settings: Settings):  # type: ignore[no-untyped-def]
-    from pipelines.stores.audit.keys import Keys
-
-    return Keys(settings.keys_path)
 
 
 def _is_free(found: Manifest, settings: Settings, own: dict[str, Path]) -> None:

@@ -2,9 +2,7 @@
 
 import json
 import os
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import yaml
 
 from pipelines.settings import PROJECT
 from tests.integration.house.test_production import installed  # noqa: F401 - the production lock, installed once
+from tests.locked import installed as installed_lock
 from tests.once import once
 
 pytestmark = pytest.mark.timeout(900)
@@ -54,15 +53,11 @@ def made(installed: Path, template: Path, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture(scope="session")
 def validate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The command that holds manifests against Kubernetes' schemas, of its own lock."""
-
-    def install(folder: Path) -> None:
-        uv = shutil.which("uv") or str(Path(sys.executable).parent / "uv")
-        subprocess.run([uv, "venv", "-q", "--clear", "-p", sys.executable, folder], check=True)
-        lock = PROJECT / "locks" / "manifests.txt"
-        command = [uv, "pip", "sync", "-q", "--require-hashes", "--python", folder / "bin" / "python", lock]
-        subprocess.run(command, check=True)
-
-    return once(tmp_path_factory, "manifests", install) / "bin" / "kubernetes-validate"
+    return (
+        once(tmp_path_factory, "manifests", lambda to: installed_lock("manifests.txt", to))
+        / "bin"
+        / "kubernetes-validate"
+    )
 
 
 def printed(folder: Path, executor: str, template: Path) -> str:

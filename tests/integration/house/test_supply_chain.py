@@ -2,9 +2,7 @@
 
 import json
 import os
-import shutil
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +14,7 @@ import pytest
 from pipelines.prove.servers import free_port
 from pipelines.settings import PROJECT
 from supply_chain.locks import every, pins
+from tests.locked import installed as installed_lock
 from tests.once import once
 
 pytestmark = pytest.mark.timeout(600)
@@ -52,15 +51,7 @@ def service() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Python that the audit's own lock makes."""
-
-    def install(folder: Path) -> None:
-        uv = shutil.which("uv") or str(Path(sys.executable).parent / "uv")
-        subprocess.run([uv, "venv", "-q", "--clear", "-p", sys.executable, folder], check=True)
-        lock = PROJECT / "locks" / "audit.txt"
-        command = [uv, "pip", "sync", "-q", "--require-hashes", "--python", folder / "bin" / "python", lock]
-        subprocess.run(command, check=True)
-
-    return once(tmp_path_factory, "audit", install) / "bin" / "python"
+    return once(tmp_path_factory, "audit", lambda to: installed_lock("audit.txt", to)) / "bin" / "python"
 
 
 @pytest.fixture
