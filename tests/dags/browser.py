@@ -9,7 +9,7 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,10 @@ def program() -> str | None:
     return next((found for name in NAMES if (found := shutil.which(name))), None)
 
 
+class Leaving(AssertionError):
+    """The page was on its way to another one while it was asked; that says nothing of either."""
+
+
 class Page:
     """The one page that is open."""
 
@@ -37,6 +41,8 @@ class Page:
         while True:
             answer = json.loads(self._socket.recv(PATIENCE))
             if answer.get("id") == number:
+                if "navigated" in answer.get("error", {}).get("message", ""):
+                    raise Leaving(answer)
                 assert "error" not in answer, answer
                 return dict(answer["result"])
 
@@ -47,11 +53,12 @@ class Page:
         return found["result"].get("value")
 
     def click(self, selector: str) -> None:
-        """The mouse, pressed and released in the middle of an element."""
+        """The mouse, pressed and released in the middle of an element, which may lead to another page."""
         middle = "JSON.stringify((r => [r.x + r.width / 2, r.y + r.height / 2])({}.getBoundingClientRect()))"
         x, y = json.loads(self.js(middle.format(f"document.querySelector({selector!r})")))
-        for kind in ("mousePressed", "mouseReleased"):
-            self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+        with suppress(Leaving):
+            for kind in ("mousePressed", "mouseReleased"):
+                self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
     def write(self, text: str) -> None:
         """Typed where the cursor is."""
@@ -60,10 +67,16 @@ class Page:
     def until(self, holds: Callable[[str], bool]) -> str:
         """The page's text, once it is as it should be."""
         end = time.monotonic() + PATIENCE
-        while not holds(text := str(self.js("document.body ? document.body.innerText : ''"))):
+        while not holds(text := self.text()):
             assert time.monotonic() < end, text
             time.sleep(0.05)
         return text
+
+    def text(self) -> str:
+        """What a person reads; nothing between two pages."""
+        with suppress(Leaving):
+            return str(self.js("document.body ? document.body.innerText : ''"))
+        return ""
 
     def picture(self, path: Path) -> None:
         path.write_bytes(base64.b64decode(self.send("Page.captureScreenshot")["data"]))
