@@ -139,7 +139,7 @@ def test_who_hangs_or_drips_is_given_up_and_left_alone_and_the_others_are_told(
         stores = told_at(*(f"json://{host}/" for host in hosts), home=tmp_path)
         begun = time.monotonic()
         assert deliver(SAID, stores.settings) == [True]
-        assert time.monotonic() - begun < 20
+        assert time.monotonic() - begun < 60
         begun = time.monotonic()
         for _ in range(3):
             assert deliver(SAID, stores.settings) == [True]
@@ -156,7 +156,7 @@ def test_an_answer_without_end_ends_neither_the_machine_nor_the_task(
         stores = told_at(f"json://{posted.host}/", home=tmp_path)
         begun = time.monotonic()
         assert deliver(SAID, stores.settings) == [False]
-        assert time.monotonic() - begun < 15
+        assert time.monotonic() - begun < 60
 
 
 def test_a_hundred_alerts_are_a_few_messages(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_a_database_that_is_gone_keeps_nobody_from_being_told_and_holds_up_nobod
             [Well(Kind.DRIFT, "w"), DRIFT, Alert(Kind.DECAY, "m", "m decayed", SECRET, "look")], stores, NOW
         )
         ended(Well(Kind.TASK_FAILED, "t"), stores, NOW)
-        assert time.monotonic() - begun < 15
+        assert time.monotonic() - begun < 60
     assert len(posted.posted) == 2
     assert SECRET.encode() not in b"".join(posted.posted)
     assert len(kept(stores)) == 2

@@ -157,7 +157,7 @@ def test_what_steps_took_is_kept_once_a_days_empty_runs_in_one_row_and_nobody_wa
         begun = time.monotonic()
         with pytest.raises(sa.exc.DBAPIError):
             costs.add(done, "two", year)
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - begun < 30
 
 
 def test_what_processes_of_serving_add_at_once_is_all_in_the_rows_of_the_hour(on_postgresql: Stores) -> None:

@@ -194,7 +194,7 @@ def test_a_locked_database_holds_no_step_up(stores: Stores) -> None:
     begun = time.monotonic()
     with measured("train", "model", "m") as step:
         step.answer = {"rows": 1}
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 4
     other.execute("ROLLBACK")
     assert [each.stage for each in figures(stores)] == ["plan"]
     with measured("evaluate", "model", "m"):
