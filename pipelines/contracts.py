@@ -1,10 +1,14 @@
 """The small typed values that pass between stages. Ids, addresses, counts and times; never data."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, is_dataclass
 from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NoReturn
+
+Say = Callable[[str], None]
+"""Tells a person, a line at a time, how far long work has come."""
 
 
 class EvergreenError(Exception):

@@ -5,7 +5,7 @@ While it goes on, a file in home says so, and no store of that home opens; a res
 
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from pipelines.backup.databases import is_empty, make
 from pipelines.backup.manifest import FILES, Entry, Manifest
 from pipelines.backup.parts import roots, sqlite_file, urls
 from pipelines.backup.vault import BOOK, PARTS, Vault, digest_of
-from pipelines.contracts import EvergreenError
+from pipelines.contracts import EvergreenError, Say
 from pipelines.places import RESTORING, is_address, whole
 from pipelines.settings import Settings
 from pipelines.stores import Stores
@@ -26,7 +26,6 @@ from pipelines.stores.durable import fsync
 EVERY = 2.0
 PASSED = frozenset({RESTORING, "lost+found", "keys", "locks"})
 """Entries of a home that make it no deployment."""
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)

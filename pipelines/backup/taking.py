@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -13,7 +13,7 @@ from pipelines.backup.manifest import FORMAT, Entry, Manifest
 from pipelines.backup.moment import Moment, Moved, moment
 from pipelines.backup.parts import File, landed, roots
 from pipelines.backup.vault import BOOK, Vault
-from pipelines.contracts import EvergreenError, TransientError
+from pipelines.contracts import EvergreenError, Say, TransientError
 from pipelines.places import is_address, whole
 from pipelines.settings import Settings
 from pipelines.stores import Stores
@@ -24,7 +24,6 @@ TURNS = 5
 EVERY = 2.0
 """Seconds between two words of how far it has come."""
 PUT_AWAY = ("home/archive/", "home/refused/")
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """`evergreen erase`: persons leave every place, and the audit log knows that they did, not who they were."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -9,7 +9,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from pipelines import catalog
-from pipelines.contracts import EvergreenError, TransientError
+from pipelines.contracts import EvergreenError, Say, TransientError
 from pipelines.erasure import places
 from pipelines.erasure.databases import Database
 from pipelines.erasure.files import Files
@@ -22,7 +22,6 @@ from pipelines.stores.locks import erasing
 
 PATIENCE = 30.0
 """Seconds for which what is at work may end before an erasure is refused."""
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)

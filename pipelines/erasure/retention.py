@@ -4,7 +4,7 @@ Time is the data's: a row's age counts from the newest row of its dataset that h
 about. A dataset whose files stop coming keeps its last rows until somebody names a moment.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pipelines import catalog
 from pipelines.catalog import DatasetSpec
-from pipelines.contracts import BatchState, EvergreenError, IngestResult, NothingToDo
+from pipelines.contracts import BatchState, EvergreenError, IngestResult, NothingToDo, Say
 from pipelines.ingestion.arrivals import kept
 from pipelines.stores import Stores
 from pipelines.stores.erasures import Erasures
@@ -22,7 +22,6 @@ from pipelines.stores.purging import purged, without
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
-Say = Callable[[str], None]
 PATIENCE = 30.0
 
 

@@ -1,7 +1,7 @@
 """Computes the feature tables from silver, up to a moment, and brings them online."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
 from pipelines import catalog
-from pipelines.contracts import EvergreenError, FeatureRun, IngestResult, NothingToDo, TransientError
+from pipelines.contracts import EvergreenError, FeatureRun, IngestResult, NothingToDo, Say, TransientError
 from pipelines.features import health, leakage, publishing
 from pipelines.features.frontier import uncounted
 from pipelines.features.view_rows import JUST_BEFORE, TICK, TIMES
@@ -31,7 +31,6 @@ FILES = 64  # a table of more is brought into few
 PATIENCE = timedelta(hours=36)
 """How long a dataset that is late holds back the views that read it."""
 
-Say = Callable[[str], None]
 Window = tuple[datetime, datetime]
 """From (excluded) and until (included): rows that became known in it."""
 

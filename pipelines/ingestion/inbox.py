@@ -50,7 +50,7 @@ class _Gone(Exception):
 
 
 def _inbox(stores: Stores) -> Objects | None:
-    return None if stores.settings.inbox is None else Objects(stores.settings.inbox)
+    return None if stores.settings.inbox is None else Objects(stores.settings.inbox, "EVERGREEN_INBOX")
 
 
 def _note(name: str, stores: Stores) -> Path:

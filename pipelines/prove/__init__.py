@@ -1,11 +1,7 @@
 """The product's promises as commands: each runs the real thing, does its worst, and counts what broke."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
-
-Say = Callable[[str], None]
-"""Tells a person how far a long proof has come."""
 
 
 @dataclass(frozen=True)

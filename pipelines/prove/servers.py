@@ -2,9 +2,11 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -147,6 +149,23 @@ def _answers(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
         else:
             return
     raise EvergreenError(f"{url} does not answer; the end of its log: {log.read_text()[-500:]}")
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """A polite request to end (SIGTERM) ends what was started in here, as Ctrl-C does; by default that would go on."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    ours, code = os.getpid(), 128 + signal.SIGTERM
+    # A process that was forked meanwhile has nothing to clear away.
+    asked = signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(code) if os.getpid() == ours else os._exit(code)
+    )
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, asked)
 
 
 def free_port() -> int:

@@ -20,6 +20,7 @@ SMALL = 20
 """A file with fewer rows is refused for its bad rows only if all of them are bad."""
 HOPELESS = 100_000
 """After so many bad rows, and more bad than good, nobody reads on."""
+RAWS = "raws"
 AHEAD = 3
 """Blocks being parsed at once: they bound the memory."""
 
@@ -46,11 +47,13 @@ def read(
         for last in _parsed(source):
             staging.land(last.table)
             if last.bad:
-                staging.insert(BAD, bad_table(last.bad))
+                staging.gather(BAD, bad_table(last.bad))
             parsed, bad = parsed + last.rows, bad + len(last.bad)
             if bad > HOPELESS and bad > parsed / 2 and bad > spec.max_bad_share * parsed:
+                staging.put_in(BAD)
                 refuse_if_too_many(spec, staging, parsed)
             alive()
+        staging.put_in(BAD)
         staging.seal()
         if last and last.bad and last.bad[-1].line == last.unfinished:
             raise Refused(f"cut off in its last row, line {last.unfinished}: {last.bad[-1].reason}")
@@ -82,13 +85,12 @@ def add_raw_lines(path: Path, spec: DatasetSpec, staging: Staging, digest: str) 
     with open_regular(path) as file:
         source = _source(Hashed(file), path, spec)
         for found in source.raw(np.asarray(lines["line"])):
-            staging.insert(
-                "raws",
-                pa.table({"begins": list(found), "content": pa.array(list(found.values()), pa.binary())}),
-            )
+            content = pa.array(list(found.values()), pa.binary())
+            staging.gather(RAWS, pa.table({"begins": list(found), "content": content}))
         if source.digest() != digest:
             raise Unsettled(f"{path.name} changed while it was read; it will be looked at again")
-    staging.execute(f"UPDATE {BAD} SET raw = content FROM raws WHERE line = begins AND raw IS NULL")
+    staging.put_in(RAWS)
+    staging.execute(f"UPDATE {BAD} SET raw = content FROM {RAWS} WHERE line = begins AND raw IS NULL")
 
 
 def _source(raw: Hashed, path: Path, spec: DatasetSpec) -> Any:

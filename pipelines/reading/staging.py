@@ -29,6 +29,8 @@ CREATE TABLE {COPIES} (line BIGINT, because VARCHAR);
 CREATE TABLE {OTHERS} (line BIGINT);
 """
 WRITE_ROWS = 65_536
+GATHERED_BYTES = 4_000_000
+"""So much is gathered for one insert: DuckDB's statements cost more than the few bad rows of a block."""
 
 
 class Staging:
@@ -52,6 +54,7 @@ class Staging:
             self._file, schema, compression="lz4", use_dictionary=texts, write_statistics=False
         )
         self.execute(TABLES)
+        self._gathered: dict[str, list[pa.Table]] = {}
 
     def close(self) -> None:
         """Ends the database."""
@@ -74,6 +77,18 @@ class Staging:
         self.execute(f'CREATE TABLE IF NOT EXISTS "{table}" AS FROM incoming LIMIT 0')
         self.execute(f'INSERT INTO "{table}" FROM incoming')
         self.connection.unregister("incoming")
+
+    def gather(self, table: str, rows: pa.Table) -> None:
+        """Adds rows as `insert` does, many at a time; they are there once they are `put_in`."""
+        held = self._gathered.setdefault(table, [])
+        held.append(rows)
+        if sum(each.nbytes for each in held) > GATHERED_BYTES:
+            self.put_in(table)
+
+    def put_in(self, table: str) -> None:
+        """Inserts what was gathered."""
+        if held := self._gathered.pop(table, None):
+            self.insert(table, pa.concat_tables(held))
 
     def number(self, query: str, values: list[Any] | None = None) -> int:
         """The one number a query answers."""

@@ -3,19 +3,17 @@
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pipelines import catalog
 from pipelines.catalog import DatasetSpec, ModelSpec
-from pipelines.contracts import EvergreenError
+from pipelines.contracts import EvergreenError, Say
 from pipelines.scaffold.data.answers import literal
 from pipelines.settings import PROJECT, scratch
 from pipelines.stores import Stores
-
-Say = Callable[[str], None]
 
 
 def run(name: str, most: int, home: Path | None, places: tuple[Path, Path], say: Say) -> dict[str, Any]:

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.catalog import ModelSpec, model
+from pipelines.contracts import Say
 from pipelines.loop import steps
 from pipelines.loop.replay import replay
 from pipelines.monitoring.policy import Woken
-from pipelines.prove import Proof, Say
+from pipelines.prove import Proof
 from pipelines.prove.alarms.days import Looked, looked
 from pipelines.prove.alarms.picture import drawn
 from pipelines.settings import scratch

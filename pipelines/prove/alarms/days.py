@@ -5,7 +5,7 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from pipelines.catalog import ModelSpec
-from pipelines.contracts import DriftFinding
+from pipelines.contracts import DriftFinding, Say
 from pipelines.gate.estimates import losses
 from pipelines.monitoring.drift.importance import importance
 from pipelines.monitoring.drift.reference import LABEL, Reference, made
@@ -13,7 +13,6 @@ from pipelines.monitoring.drift.rows import middle, sketched
 from pipelines.monitoring.drift.verdict import look
 from pipelines.monitoring.moved import share
 from pipelines.monitoring.watched import watched
-from pipelines.prove import Say
 from pipelines.stores import Stores
 from pipelines.training.answers import answers
 from pipelines.training.training_set import path_of

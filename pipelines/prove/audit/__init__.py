@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 
-from pipelines.contracts import BatchState, EvergreenError, IngestResult
-from pipelines.prove import Proof, Say
+from pipelines.contracts import BatchState, EvergreenError, IngestResult, Say
+from pipelines.prove import Proof
 from pipelines.prove.audit.edits import KINDS, Edit, chosen
 from pipelines.prove.audit.scene import Scene
 from pipelines.prove.ingestion import scratch

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipelines.prove import Proof, Say
+from pipelines.contracts import Say
+from pipelines.prove import Proof
 from pipelines.prove.awkward import big, good, names, rows, twice, waits, whole
 from pipelines.prove.awkward.bench import Bench, Broken, Case, adds_up
 from pipelines.prove.awkward.fuzz import HOME_FILES, Fuzzed, fuzzed

@@ -7,7 +7,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.prove import Proof, Say
+from pipelines.contracts import Say
+from pipelines.prove import Proof
 from pipelines.prove.canary.worlds import LIMITS, World, drawn, naive, taken_back
 
 PROMISE = (

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines.contracts import Say
 from pipelines.monitoring.drift.column import INPUT, RELATION
 from pipelines.monitoring.drift.reference import Reference, made
 from pipelines.monitoring.drift.seasons import Seasons
 from pipelines.monitoring.drift.sketch import Sketches
 from pipelines.monitoring.drift.verdict import look
-from pipelines.prove import Proof, Say
+from pipelines.prove import Proof
 from pipelines.prove.drift.domain import told
 from pipelines.prove.drift.stock import called
 from pipelines.prove.drift.worlds import LABEL, RELATED, Day, Shift, World, together

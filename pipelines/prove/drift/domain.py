@@ -4,11 +4,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.contracts import DomainFinding
+from pipelines.contracts import DomainFinding, Say
 from pipelines.monitoring.drift.domain import Rows, judged, past, shape
 from pipelines.monitoring.drift.reference import Reference
 from pipelines.monitoring.drift.verdict import look
-from pipelines.prove import Say
 from pipelines.prove.drift.worlds import LABEL, TIED, Day, Shift, World, together
 
 TOGETHER = Shift(tied=0.8)

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from pipelines.contracts import EvergreenError
-from pipelines.prove import Proof, Say
+from pipelines.contracts import EvergreenError, Say
+from pipelines.prove import Proof
 from pipelines.prove.erasure import world
 from pipelines.prove.erasure.residues import apart, others, residues
 from pipelines.stores import Stores

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.catalog import ModelSpec, model
+from pipelines.contracts import Say
 from pipelines.features import compute, leakage
 from pipelines.features.leakage import ReadsTheFuture
-from pipelines.prove import Proof, Say
+from pipelines.prove import Proof
 from pipelines.prove.features.leaks import Leak, leaks, written
 from pipelines.prove.ingestion import scratch
 from pipelines.prove.worlds import Upstream, World, sandbox

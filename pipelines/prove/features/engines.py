@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.catalog import ModelSpec, dataset, model, models
-from pipelines.contracts import EvergreenError
+from pipelines.contracts import EvergreenError, Say
 from pipelines.features import silver
 from pipelines.features.spark import SparkSilver, check_installed
 from pipelines.ingestion.ingest import ingest_dataset
 from pipelines.loop.replay import replay
-from pipelines.prove import Proof, Say
+from pipelines.prove import Proof
 from pipelines.prove.ingestion import scratch
 from pipelines.settings import PROJECT, Settings
 from pipelines.stores import Stores

@@ -24,7 +24,8 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from pipelines.prove import Proof, Say
+from pipelines.contracts import Say
+from pipelines.prove import Proof
 from pipelines.prove.forks import LEAKS
 from pipelines.prove.servers import redis_missing, redis_server
 

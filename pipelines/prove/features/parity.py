@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.catalog import ModelSpec, dataset, event_time, model
-from pipelines.contracts import EvergreenError
+from pipelines.contracts import EvergreenError, Say
 from pipelines.features import compute
 from pipelines.features.parity import ViewParity, parity
 from pipelines.features.silver import connect
-from pipelines.prove import Proof, Say
+from pipelines.prove import Proof
 from pipelines.prove.ingestion import scratch
 from pipelines.prove.worlds import Upstream, World, sandbox
 from pipelines.serving.schemas import example

@@ -3,8 +3,8 @@
 from typing import Any
 
 from pipelines.catalog import ModelSpec, model
-from pipelines.contracts import Decision, EvergreenError, Verdict
-from pipelines.prove import Proof, Say
+from pipelines.contracts import Decision, EvergreenError, Say, Verdict
+from pipelines.prove import Proof
 from pipelines.prove.gates.bench import Bench, built, named, weakened
 from pipelines.prove.gates.candidates import CANDIDATES, Bad
 from pipelines.prove.gates.sabotage import SABOTAGES, Sabotage, committed

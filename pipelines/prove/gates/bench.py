@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from pipelines.catalog import ModelSpec
-from pipelines.contracts import Candidate, EvergreenError, Promotion, Rule, TrainingSet, Verdict
+from pipelines.contracts import Candidate, EvergreenError, Promotion, Rule, Say, TrainingSet, Verdict
 from pipelines.features import compute
 from pipelines.gate import evaluate
 from pipelines.promotion.promote import promote
-from pipelines.prove import Say
 from pipelines.prove.worlds import Upstream, World, sandbox
 from pipelines.stores import Stores
 from pipelines.stores.tracking.registry import file_digest

@@ -20,13 +20,13 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-from pipelines.contracts import BatchState, EvergreenError
-from pipelines.prove import Proof, Say
+from pipelines.contracts import BatchState, EvergreenError, Say
+from pipelines.prove import Proof
 from pipelines.prove.exports import Export, Exporter
 from pipelines.prove.forks import Home, Work, errors, fresh, ingest_all, start, write
 from pipelines.prove.ingestion.homes import Breaches, State, audit, differences, state, unsafe
-from pipelines.prove.ingestion.object_store import Store, opened
 from pipelines.prove.ingestion.syscalls import LONGEST_RUN, Call, Fault, supervised
+from pipelines.prove.object_store import Store, opened
 
 PROMISE = "every landed line is in exactly one place, whoever else writes and wherever a writer is killed"
 KILLS = 25

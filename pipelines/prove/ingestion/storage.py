@@ -15,8 +15,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from pipelines.contracts import EvergreenError
-from pipelines.prove import Proof, Say
+from pipelines.contracts import EvergreenError, Say
+from pipelines.prove import Proof
 from pipelines.prove.exports import Export, Exporter
 from pipelines.prove.forks import Home, Work, ingest_all
 from pipelines.prove.ingestion import clean_run, landed, scratch, settle, spread

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from pipelines.catalog import ModelSpec
-from pipelines.contracts import Decision, EvergreenError
+from pipelines.contracts import Decision, EvergreenError, Say
 from pipelines.gate import evaluate
 from pipelines.gate.case import Case
 from pipelines.gate.rules import serving
-from pipelines.prove import Proof, Say
+from pipelines.prove import Proof
 from pipelines.prove.models.bench import NOW, Bench, opened
 from pipelines.prove.models.hostile import File, does_harm, files, plant_elsewhere
 from pipelines.prove.models.tampering import Deed, deeds

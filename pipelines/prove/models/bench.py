@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.catalog import Comparison, ModelSpec, model
-from pipelines.contracts import Candidate, Decision, EvergreenError, TrainingSet
+from pipelines.contracts import Candidate, Decision, EvergreenError, Say, TrainingSet
 from pipelines.gate import evaluate
 from pipelines.promotion.promote import promote
-from pipelines.prove import Say
 from pipelines.prove.worlds import sandbox
 from pipelines.stores import Stores
 from pipelines.stores.audit.keys import Keys

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.catalog import REFERENCE
-from pipelines.contracts import EvergreenError
+from pipelines.contracts import EvergreenError, Say
 from pipelines.promotion import champions
 from pipelines.promotion.champions import INTEND
-from pipelines.prove import Proof, Say
+from pipelines.prove import Proof
 from pipelines.prove.forks import LEAKS
 from pipelines.prove.ingestion import scratch
 from pipelines.prove.promotion.ends import settled

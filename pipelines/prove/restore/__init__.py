@@ -10,10 +10,10 @@ from typing import Any
 
 from pipelines.backup import restoring, taking
 from pipelines.catalog import dataset
-from pipelines.contracts import EvergreenError
+from pipelines.contracts import EvergreenError, Say
 from pipelines.ingestion.ingest import ingest_dataset
 from pipelines.loop.replay import replay
-from pipelines.prove import Proof, Say, forks
+from pipelines.prove import Proof, forks
 from pipelines.prove.ingestion import scratch
 from pipelines.prove.promotion import world
 from pipelines.record.verification import verify

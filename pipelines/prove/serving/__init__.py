@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pipelines.contracts import Say
 from pipelines.promotion.rollback import rollback
-from pipelines.prove import Proof, Say
+from pipelines.prove import Proof
 from pipelines.prove.promotion.world import World, built
 from pipelines.prove.serving.backends import MLFLOW, NAMES, site
 from pipelines.prove.serving.server import (

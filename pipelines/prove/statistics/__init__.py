@@ -11,8 +11,8 @@ from typing import Any
 
 from pipelines.catalog import Comparison, ModelSpec
 from pipelines.catalog.gate_spec import Gate, Slices
-from pipelines.contracts import Decision, Rule
-from pipelines.prove import Proof, Say
+from pipelines.contracts import Decision, Rule, Say
+from pipelines.prove import Proof
 from pipelines.prove.statistics.pairs import World, case, drawn, noise_worth, worth
 
 PROMISE = "at most 2.5% of equal models are promoted, and at most 0.1% of those worse by the margin"

@@ -9,7 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-from pipelines.prove import Proof, Say
+from pipelines.contracts import Say
+from pipelines.prove import Proof
 from pipelines.prove.triggers.once import (
     Landed,
     Supply,

@@ -4,9 +4,7 @@ import json
 import os
 import shutil
 import signal
-import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,12 +13,11 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from pipelines.contracts import EvergreenError
+from pipelines.contracts import EvergreenError, Say
 from pipelines.local import supervisor
 from pipelines.local.rest import Airflow
 from pipelines.places import sqlite_url
-from pipelines.prove import Say
-from pipelines.prove.servers import free_port
+from pipelines.prove.servers import free_port, terminable
 from pipelines.settings import PROJECT, Settings
 from pipelines.stores import Stores
 
@@ -156,7 +153,7 @@ class Site:
 def site(say: Say) -> Iterator[Site]:
     """An Airflow with its own home; on failure the home is kept and named."""
     home = Path(tempfile.mkdtemp(prefix="evergreen-prove-"))
-    with _terminable(), _surroundings(_own_dags(home)):
+    with terminable(), _surroundings(_own_dags(home)):
         made = Site(_settings(home), say)
         try:
             say(f"Starting Airflow in {home} ...")
@@ -207,19 +204,6 @@ def _own_dags(home: Path) -> str:
     return json.dumps(
         [{"name": n, "classpath": kind, "kwargs": {"path": str(p)}} for n, p in folders.items()]
     )
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """A polite request to end ends everything, as Ctrl-C does; by default it would leave Airflow behind."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

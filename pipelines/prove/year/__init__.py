@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from pipelines.catalog import model
+from pipelines.contracts import Say
 from pipelines.loop import steps
-from pipelines.prove import Proof, Say
+from pipelines.prove import Proof
 from pipelines.prove.year import checks, findings
 from pipelines.prove.year.life import Life, told
 from pipelines.prove.year.picture import drawn

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.catalog import ModelSpec
-from pipelines.contracts import BatchState, EvergreenError, NothingToDo
+from pipelines.contracts import BatchState, EvergreenError, NothingToDo, Say
 from pipelines.loop import steps
 from pipelines.monitoring.policy import Woken
 from pipelines.places import whole
-from pipelines.prove import Say
 from pipelines.prove.year.story import Script, Year, asked_of, midnight
 from pipelines.prove.year.traffic import Traffic, traffic
 from pipelines.stores import Stores

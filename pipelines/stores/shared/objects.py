@@ -32,8 +32,8 @@ PART = 64 * 1024 * 1024
 class Objects:
     """Files by name. A file is written whole or not at all, and seen by all once the call returns."""
 
-    def __init__(self, address: str) -> None:
-        self.address = address.rstrip("/")
+    def __init__(self, address: str, setting: str = "EVERGREEN_STORAGE") -> None:
+        self.address, self._setting = address.rstrip("/"), setting
 
     @cached_property
     def _store(self) -> "ObjectStore":
@@ -46,7 +46,7 @@ class Objects:
         try:
             return from_url(self.address, retry_config=RETRIES)  # type: ignore[return-value]
         except (BaseError, ValueError) as error:
-            raise EvergreenError(f"EVERGREEN_STORAGE {self.address}: {_first(error)}") from None
+            raise EvergreenError(f"{self._setting} {self.address}: {_first(error)}") from None
 
     def read(self, name: str) -> bytes | None:
         """A file's bytes; None if there is none of that name."""

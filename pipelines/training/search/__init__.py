@@ -2,13 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from pipelines.catalog import ModelSpec, Range, Search
-from pipelines.contracts import EvergreenError, TrainingSet
+from pipelines.contracts import EvergreenError, Say, TrainingSet
 from pipelines.stores import Stores
 from pipelines.stores.locks import exclusive
 from pipelines.stores.tracking.studies import Studies
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from pipelines.training.search.time_folds import Fold
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)

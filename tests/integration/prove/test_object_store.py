@@ -1,6 +1,8 @@
 """`evergreen prove ingestion --store s3`, small: two machines, one real object store that is killed as well."""
 
 import shutil
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import pytest
 
 from pipelines.contracts import EvergreenError
 from pipelines.prove.ingestion import prove
-from pipelines.prove.ingestion.object_store import opened
+from pipelines.prove.object_store import opened
 
 WEED = shutil.which("weed") or shutil.which("weed", path=str(Path(sys.executable).parent))
 
@@ -30,6 +32,26 @@ def test_two_machines_on_one_object_store_take_each_line_in_once(alone: None) ->
     assert row["lines"] > 50
     assert {row[each] for each in ("lost", "doubled", "torn")} == {0}
     assert said
+
+
+@pytest.mark.skipif(WEED is None, reason="SeaweedFS is not installed here; make objects")
+def test_a_proof_that_is_asked_to_end_leaves_no_store_running(tmp_path: Path) -> None:
+    program = (
+        "import sys, time, pathlib\n"
+        "from pipelines.prove.object_store import opened\n"
+        "with opened('s3', pathlib.Path(sys.argv[1])) as store:\n"
+        "    print(store.process.pid, flush=True)\n"
+        "    time.sleep(600)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        store = Path("/proc", process.stdout.readline().strip())
+        assert store.is_dir()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 128 + signal.SIGTERM
+    assert not store.exists()
 
 
 def test_a_store_that_nobody_can_name_is_refused_before_anything_starts(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from uuid import uuid4
 
 from pipelines.contracts import EvergreenError
 from pipelines.places import is_address
+from pipelines.prove.servers import terminable
 
 OURS = "s3"
 """Asked for by this name, a SeaweedFS is started."""
@@ -83,9 +84,10 @@ def _seaweedfs(folder: Path) -> Iterator[Store]:
     }  # fmt: skip
     os.environ.update(store.environment)
     try:
-        store.start()
-        _bucket(weed, store)
-        yield store
+        with terminable():
+            store.start()
+            _bucket(weed, store)
+            yield store
     finally:
         store.kill()
 
