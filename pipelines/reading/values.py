@@ -26,6 +26,15 @@ TYPES = {
 }
 """Per type: when a text is one, what DuckDB calls it, and how a person would."""
 EARLIEST, LATEST = (np.datetime64(f"{year}-01-01", "us") for year in (FIRST_YEAR, LAST_YEAR + 1))
+PLAINLY = {
+    "string": "^[!-~]",  # of a key
+    "integer": "^-?[0-9]{1,18}$",
+    "float": r"^-?[0-9]+(\.[0-9]*)?$",
+    "timestamp": "^[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9]Z$",
+}
+"""Texts that Arrow types as SQL does, or nearly all of them; whatever else is SQL's to judge."""
+MOST_SUSPECTS = 0.25
+"""The share of rows above which SQL is asked of all of them."""
 CHARACTERS = {"integer": b"-0123456789", "float": b"+-.0123456789Ee"}
 BLANK = r"[\s\p{Z}\p{Cf}\p{Cc}]+"
 Faults = dict[int, tuple[str, str]]
@@ -40,11 +49,41 @@ def typed(spec: DatasetSpec, texts: pa.Table) -> tuple[pa.Table, Faults]:
         if column.timezone is not None:
             local = texts[name].combine_chunks()
             texts = texts.set_column(place, name, zoned(local, column.timezone, column.nanoseconds))
-    fast = [_fast(column, texts[name], name in spec.key) for name, column in spec.columns.items()]
-    if all(values is not None for values in fast):
-        schema = arrow_schema(spec).append(pa.field("_index", pa.int64()))
-        return pa.Table.from_arrays([*fast, texts["_index"]], schema=schema), {}
-    return _slow(spec, texts)
+    fast = {n: _fast(column, texts[n], n in spec.key) for n, column in spec.columns.items()}
+    if all(values is not None for values in fast.values()):
+        return pa.Table.from_arrays([*fast.values(), texts["_index"]], schema=_schema(spec)), {}
+    return _mixed(spec, texts, fast)
+
+
+def _mixed(spec: DatasetSpec, texts: pa.Table, fast: dict[str, Any]) -> tuple[pa.Table, Faults]:
+    """The rows of which every value is plain at once; SQL is asked of the others, and of the columns that are not."""
+    left = [name for name, values in fast.items() if values is None]
+    suspects = pa.array(np.any([_suspects(spec, name, texts[name]) for name in left], axis=0))
+    sound = pc.invert(suspects)
+    plain = {n: _fast(spec.columns[n], texts[n].filter(sound), n in spec.key) for n in left}
+    if pc.mean(suspects).as_py() > MOST_SUSPECTS or any(values is None for values in plain.values()):
+        return _slow(spec, texts, list(spec.columns))
+    judged, faults = _slow(spec, texts.select([*left, "_index"]).filter(suspects), left)
+    taken = pc.is_in(texts["_index"], judged["_index"])
+    parts = [
+        [plain[n] if n in left else fast[n].filter(sound) for n in fast] + [texts["_index"].filter(sound)],
+        [judged[n] if n in left else fast[n].filter(taken) for n in fast] + [judged["_index"]],
+    ]
+    tables = [pa.Table.from_arrays(part, schema=_schema(spec)) for part in parts]
+    return (pa.concat_tables(tables).sort_by("_index") if len(judged) else tables[0]), faults
+
+
+def _suspects(spec: DatasetSpec, name: str, texts: pa.ChunkedArray) -> Any:
+    """Which texts of a column may not be of its type."""
+    column, missing = spec.columns[name], pc.is_null(texts)
+    asked = column.type != "string" or name in spec.key
+    odd = pc.fill_null(pc.invert(pc.match_substring_regex(texts, PLAINLY[column.type])), False)
+    found = [part for part, holds in ((missing, not column.nullable), (odd, asked)) if holds]
+    return np.any([part.to_numpy() for part in found], axis=0)
+
+
+def _schema(spec: DatasetSpec) -> pa.Schema:
+    return arrow_schema(spec).append(pa.field("_index", pa.int64()))
 
 
 def _fast(column: Column, texts: pa.ChunkedArray, key: bool = False) -> pa.Array | None:
@@ -98,26 +137,25 @@ def _in_range(kind: str, values: pa.Array) -> bool:
     return True
 
 
-def _slow(spec: DatasetSpec, texts: pa.Table) -> tuple[pa.Table, Faults]:
-    result = answered(_query(spec), texts)
+def _slow(spec: DatasetSpec, texts: pa.Table, names: list[str]) -> tuple[pa.Table, Faults]:
+    """As `typed`, by SQL, of some columns."""
+    result = answered(_query(spec, names), texts)
     ill = result.filter(pc.is_valid(result["_rule"])).select(["_index", "_rule", "_reason"])
-    good = result.filter(pc.is_null(result["_rule"])).select([*spec.columns, "_index"])
-    schema = arrow_schema(spec).append(pa.field("_index", pa.int64()))
-    return good.cast(schema), {
+    good = result.filter(pc.is_null(result["_rule"])).select([*names, "_index"])
+    return good.cast(pa.schema([_schema(spec).field(name) for name in good.column_names])), {
         i: (rule, reason + setting(spec, rule, reason))
         for i, rule, reason in zip(*ill.to_pydict().values(), strict=True)
     }
 
 
-def _query(spec: DatasetSpec) -> str:
-    """SQL that types every column and names the first rule a row breaks."""
-    typed = ", ".join(f'{_cast(n, c)} AS "t_{n}"' for n, c in spec.columns.items())
-    rules = " ".join(part for n, c in spec.columns.items() for part in _cases(n, c, n in spec.key, rule=True))
-    reasons = " ".join(
-        part for n, c in spec.columns.items() for part in _cases(n, c, n in spec.key, rule=False)
-    )
+def _query(spec: DatasetSpec, names: list[str]) -> str:
+    """SQL that types some columns and names the first rule of theirs that a row breaks."""
+    asked = {name: spec.columns[name] for name in names}
+    typed = ", ".join(f'{_cast(n, c)} AS "t_{n}"' for n, c in asked.items())
+    rules = " ".join(part for n, c in asked.items() for part in _cases(n, c, n in spec.key, rule=True))
+    reasons = " ".join(part for n, c in asked.items() for part in _cases(n, c, n in spec.key, rule=False))
     rule, reason = (f"CASE {text} END" if text else "NULL::VARCHAR" for text in (rules, reasons))
-    out = ", ".join(f'"t_{n}" AS "{n}"' for n in spec.columns)
+    out = ", ".join(f'"t_{n}" AS "{n}"' for n in asked)
     return (
         f"WITH typed AS (SELECT *, {typed} FROM texts)"
         f" SELECT _index, {out}, {rule} AS _rule, {reason} AS _reason FROM typed ORDER BY _index"

@@ -265,10 +265,50 @@ def test_the_fast_way_takes_only_what_the_strict_way_takes_with_the_same_values(
     spec = SPEC.model_copy(update={"columns": {"x": column}})
     fast = values._fast(column, pa.chunked_array([pa.array(texts, pa.string())]))
     table = pa.table({"x": pa.array(texts, pa.string()), "_index": range(len(texts))})
-    slow, ill = values._slow(spec, table)
+    slow, ill = values._slow(spec, table, list(spec.columns))
     if fast is not None:
         assert ill == {}
         assert fast.to_pylist() == slow["x"].to_pylist()
+
+
+PLAINLY = {"string": "EWR", "integer": "-42", "float": "4.2", "timestamp": "2013-01-01T05:00:00Z"}
+ODD = {
+    kind: st.one_of(st.none(), TEXTS.get(kind, st.sampled_from([" ", "\u3000", "Ä", "x\ty", "\t", "é "])))
+    for kind in PLAINLY
+}
+
+
+@hypothesis(max_examples=200)
+@given(st.data())
+def test_odd_rows_among_plain_ones_are_typed_or_refused_as_the_strict_way_does_with_all(data: Any) -> None:
+    """Only the rows and columns that are not plain are asked of SQL; what comes of them must not show that."""
+    null = {kind: data.draw(st.booleans()) for kind in PLAINLY}
+    columns = {kind: Column(type=kind, description="x", nullable=null[kind]) for kind in PLAINLY}
+    spec = SPEC.model_copy(update={"columns": columns, "key": ["string"]})
+    rows = [dict(PLAINLY) for _ in range(16)]
+    for _ in range(data.draw(st.integers(1, 6))):
+        kind = data.draw(st.sampled_from([*PLAINLY]))
+        rows[data.draw(st.integers(0, 15))][kind] = data.draw(ODD[kind])
+    texts = pa.table({kind: pa.array([row[kind] for row in rows], pa.string()) for kind in PLAINLY})
+    texts = texts.append_column("_index", pa.array(range(3, 35, 2)))
+    found, ill = values.typed(spec, texts)
+    strictly, wrong = values._slow(spec, texts, [*PLAINLY])
+    assert found.equals(strictly)
+    assert ill == wrong
+    assert found.num_rows + len(ill) == 16
+
+
+def test_of_a_block_with_one_bad_row_sql_is_asked_of_that_row_and_column_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    slow = values._slow
+    monkeypatch.setattr(
+        values, "_slow", lambda *given: asked.append((len(given[1]), given[2])) or slow(*given)
+    )
+    found = reading(tmp_path, *[ROW] * 20, row(humid="wet"), *[ROW] * 20)
+    assert asked == [(1, ["humid"])]
+    assert (found.table.num_rows, [bad.line for bad in found.bad]) == (40, [22])
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def judged(texts: list[str | None], **declared: Any) -> tuple[dict[int, datetime
     table = pa.table({"x": pa.array(texts, pa.string()), "_index": range(len(texts))})
     found, ill = values.typed(spec, table)
     if column.timezone is None:
-        strictly, slow_ill = values._slow(spec, table)
+        strictly, slow_ill = values._slow(spec, table, list(spec.columns))
         assert (strictly["x"].to_pylist(), slow_ill) == (found["x"].to_pylist(), ill)
     moments = dict(zip(found["_index"].to_pylist(), found["x"].to_pylist(), strict=True))
     return moments, {index: reason for index, (_, reason) in ill.items()}
