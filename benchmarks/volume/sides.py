@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -88,12 +89,13 @@ class Record:
 
 
 def checkout_of(commit: str, folder: Path) -> Path:
-    """A checkout of a commit, run with this environment; SystemExit if its locked dependencies are others."""
+    """A checkout of a commit, run with this environment; SystemExit if what it locks is another version here."""
     found = _git("rev-parse", "--verify", f"{commit}^{{commit}}").strip()
     if not found:
         raise SystemExit(f"{commit} is not in this clone; fetch its history, or name another")
-    if _git("diff", "--stat", found, "--", "locks/default.txt"):
-        raise SystemExit(f"the locks of {commit} are others: its rate would be that of other libraries")
+    others = sorted(_pins(found) - _pins("HEAD"))
+    if others:
+        raise SystemExit(f"{commit} pins {', '.join(others[:3])}: its rate would be that of other libraries")
     path = folder / f"base-{found[:12]}"
     if not path.exists():
         subprocess.run(["git", "worktree", "prune"], cwd=PROJECT, check=True)
@@ -101,6 +103,11 @@ def checkout_of(commit: str, folder: Path) -> Path:
             ["git", "worktree", "add", "-q", "--detach", str(path), found], cwd=PROJECT, check=True
         )
     return path
+
+
+def _pins(commit: str) -> set[str]:
+    """Every package of a commit's default lock, with its version."""
+    return set(re.findall(r"(?m)^[\w.-]+==[^ ;]+", _git("show", f"{commit}:locks/default.txt")))
 
 
 def _git(*words: str) -> str:
