@@ -1,5 +1,7 @@
 """Great Expectations as this project asks it: its SQL engine inside a DuckDB database of ours."""
 
+import hashlib
+import json
 import os
 import sys
 import warnings
@@ -14,12 +16,31 @@ def gx() -> Any:
     with warnings.catch_warnings(), without_spark():
         warnings.simplefilter("ignore")
         import great_expectations
+        from great_expectations.core.id_dict import IDDict
         from great_expectations.expectations.expectation import Expectation
 
     # GX builds an expectation's configuration anew for each key that it looks up: most of its time on a small file.
     Expectation._get_domain_kwargs = _domain_kwargs  # type: ignore[method-assign]
     Expectation._get_success_kwargs = _success_kwargs  # type: ignore[method-assign]
+    # It asks of each value what type it has, of None last, to name a metric: fifteen hundred times for one suite.
+    if IDDict.to_id is not _to_id:
+        _OWN["to_id"] = IDDict.to_id
+        IDDict.to_id = _to_id  # type: ignore[method-assign]
     return great_expectations
+
+
+_OWN: dict[str, Any] = {}
+PLAIN = frozenset({str, int, bool, type(None)})
+"""Types that JSON has, so that nothing is to be converted."""
+
+
+def _to_id(kwargs: Any, id_keys: Any = None, id_ignore_keys: Any = None) -> Any:
+    """What names a dictionary, to the letter as GX's own method says it."""
+    plain = id_keys is None and id_ignore_keys is None and not kwargs._id_ignore_keys
+    if plain and len(kwargs) > 1 and PLAIN.issuperset(map(type, kwargs.values())):
+        said = json.dumps({str(key): value for key, value in kwargs.items()}, sort_keys=True)
+        return hashlib.md5(said.encode(), usedforsecurity=False).hexdigest()
+    return _OWN["to_id"](kwargs, id_keys, id_ignore_keys)
 
 
 def _domain_kwargs(expectation: Any) -> dict[str, Any]:
