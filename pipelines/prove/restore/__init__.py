@@ -26,6 +26,8 @@ DATASETS = ("flights", "departures")
 DAY = date(2013, 1, 1)
 LATER = timedelta(hours=1)
 PATIENCE = 600
+ENOUGH = 10
+"""So many kills at random moments meet what they are to interrupt."""
 
 
 def prove(files: int, kills: int, questions: int, seed: int, say: Say) -> Proof:
@@ -59,17 +61,27 @@ class Scene:
         self.say(f"a champion, and {len(self.waiting)} files to take in")
 
     def killed_backups(self, kills: int) -> dict[str, Any]:
-        """Whatever a killed backup leaves is refused, or is a whole one."""
+        """Whatever a killed backup leaves is refused, or is a whole one; an earlier one beside it stays whole."""
         self._land(self.waiting[: len(self.waiting) // 2])
         _take_in(world.opened(self.here))
-        took = self._whole(_backup, self.here, self.kept)
-        shutil.rmtree(self.kept)
+        self._whole(_backup, self.here, self.kept)  # starts what every later process is forked from
         refused = 0
         for number in range(kills):
+            shutil.rmtree(self.kept)
+            took = self._whole(_backup, self.here, self.kept)
+            if alone := number % 2 == 0:
+                shutil.rmtree(self.kept)
             self._killed(took, _backup, self.here, self.kept)
-            refused += self._refused_or_whole(f"backup {number + 1}")
+            left = not self._refused_or_whole(f"backup {number + 1}")
+            refused += not left
+            if not alone and not left:
+                self.failures.append(f"backup {number + 1} was killed and took the one before along")
+            self.kept.mkdir(exist_ok=True)
+        if kills >= ENOUGH and not refused:
+            self.failures.append(f"of {kills} kills none met a backup at work")
+        shutil.rmtree(self.kept)
         return {
-            "tried": "backups killed",
+            "tried": "backups killed, every other one beside an earlier one",
             "times": kills,
             "outcome": f"{refused} refused, {kills - refused} whole",
         }
