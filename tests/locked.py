@@ -8,10 +8,10 @@ from pathlib import Path
 from pipelines.settings import PROJECT
 
 
-def installed(lock: str, folder: Path) -> None:
-    """What a lock of `locks/` pins, in a new environment in the folder."""
+def installed(folder: Path, *locks: str) -> None:
+    """What these locks of `locks/` pin, in an environment in the folder, which is made anew."""
     uv = shutil.which("uv") or str(Path(sys.executable).parent / "uv")
     subprocess.run([uv, "venv", "-q", "--clear", "-p", sys.executable, folder], check=True)
-    file = PROJECT / "locks" / lock
-    command = [uv, "pip", "sync", "-q", "--require-hashes", "--python", folder / "bin" / "python", file]
+    files = [PROJECT / "locks" / name for name in locks]
+    command = [uv, "pip", "sync", "-q", "--require-hashes", "--python", folder / "bin" / "python", *files]
     subprocess.run(command, check=True)

@@ -1,9 +1,10 @@
 """Whoever was erased and is here again, as a restored backup brings them back: found by keyed digest."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pipelines.contracts import Say
 from pipelines.erasure import places
 from pipelines.erasure.erase import Erased, erase
 from pipelines.erasure.subjects import Sought
@@ -13,9 +14,7 @@ from pipelines.stores.erasures import Erasures
 WHY = "erased before, and here again"
 
 
-def again(
-    stores: Stores, book: Path | None, since: datetime | None, say: Callable[[str], None]
-) -> Erased | None:
+def again(stores: Stores, book: Path | None, since: datetime | None, say: Say) -> Erased | None:
     """As `pipelines.erasure.again` promises."""
     own = Erasures(stores.settings)
     if book is not None:

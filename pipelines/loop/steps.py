@@ -4,14 +4,13 @@ Between tasks travel ids, addresses, counts and times, never data.
 """
 
 import json
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from pipelines import catalog
-from pipelines.contracts import BatchState, Candidate, EvergreenError, NothingToDo, TrainingSet, as_json
+from pipelines.contracts import BatchState, Candidate, EvergreenError, NothingToDo, Say, TrainingSet, as_json
 from pipelines.loop.costs.measured import accounted
 from pipelines.monitoring import policy
 from pipelines.settings import settings
@@ -70,7 +69,7 @@ def something_new(dataset: str, results: list[dict[str, Any]]) -> None:
 
 
 @accounted(VIEWS)
-def features(as_of: str | None = None, say: Callable[[str], None] = print) -> dict[str, Any]:
+def features(as_of: str | None = None, say: Say = print) -> dict[str, Any]:
     """Bring feature tables and the online store up to `as_of`, or to all that has landed; `say` is told of progress.
 
     A view that cannot be computed stops no other: `failed` says why, and `all_computed` is the error.
@@ -157,7 +156,7 @@ def search(
     trials: int | None = None,
     resume: bool = False,
     now: str | None = None,
-    say: Callable[[str], None] = print,
+    say: Say = print,
 ) -> dict[str, Any]:
     """Search better parameters, and train a candidate with what was found; the gate judges it like any other.
 

@@ -59,9 +59,11 @@ def _mixed(spec: DatasetSpec, texts: pa.Table, fast: dict[str, Any]) -> tuple[pa
     """The rows of which every value is plain at once; SQL is asked of the others, and of the columns that are not."""
     left = [name for name, values in fast.items() if values is None]
     suspects = pa.array(np.any([_suspects(spec, name, texts[name]) for name in left], axis=0))
+    if pc.mean(suspects).as_py() > MOST_SUSPECTS:
+        return _slow(spec, texts, list(spec.columns))
     sound = pc.invert(suspects)
     plain = {n: _fast(spec.columns[n], texts[n].filter(sound), n in spec.key) for n in left}
-    if pc.mean(suspects).as_py() > MOST_SUSPECTS or any(values is None for values in plain.values()):
+    if any(values is None for values in plain.values()):
         return _slow(spec, texts, list(spec.columns))
     judged, faults = _slow(spec, texts.select([*left, "_index"]).filter(suspects), left)
     taken = pc.is_in(texts["_index"], judged["_index"])
@@ -75,11 +77,13 @@ def _mixed(spec: DatasetSpec, texts: pa.Table, fast: dict[str, Any]) -> tuple[pa
 
 def _suspects(spec: DatasetSpec, name: str, texts: pa.ChunkedArray) -> Any:
     """Which texts of a column may not be of its type."""
-    column, missing = spec.columns[name], pc.is_null(texts)
-    asked = column.type != "string" or name in spec.key
-    odd = pc.fill_null(pc.invert(pc.match_substring_regex(texts, PLAINLY[column.type])), False)
-    found = [part for part, holds in ((missing, not column.nullable), (odd, asked)) if holds]
-    return np.any([part.to_numpy() for part in found], axis=0)
+    column, found = spec.columns[name], np.zeros(len(texts), bool)
+    if not column.nullable:
+        found |= pc.is_null(texts).to_numpy()
+    if column.type != "string" or name in spec.key:
+        plain = pc.match_substring_regex(texts, PLAINLY[column.type])
+        found |= pc.invert(pc.fill_null(plain, True)).to_numpy()
+    return found
 
 
 def _schema(spec: DatasetSpec) -> pa.Schema:
@@ -142,7 +146,8 @@ def _slow(spec: DatasetSpec, texts: pa.Table, names: list[str]) -> tuple[pa.Tabl
     result = answered(_query(spec, names), texts)
     ill = result.filter(pc.is_valid(result["_rule"])).select(["_index", "_rule", "_reason"])
     good = result.filter(pc.is_null(result["_rule"])).select([*names, "_index"])
-    return good.cast(pa.schema([_schema(spec).field(name) for name in good.column_names])), {
+    schema = _schema(spec)
+    return good.cast(pa.schema([schema.field(name) for name in good.column_names])), {
         i: (rule, reason + setting(spec, rule, reason))
         for i, rule, reason in zip(*ill.to_pydict().values(), strict=True)
     }

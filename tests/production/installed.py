@@ -1,21 +1,15 @@
 """What docker-compose.yml runs, installed from the locks into an environment of its own, as the image has it."""
 
 import shutil
-import subprocess
-import sys
 import sysconfig
 from pathlib import Path
 
-from pipelines.settings import PROJECT
+from tests.locked import installed
 
 
 def install(folder: Path, *locks: str) -> Path:
     """The folder of the commands that these locks bring; `folder` is made anew."""
-    uv = shutil.which("uv") or str(Path(sys.executable).parent / "uv")
-    subprocess.run([uv, "venv", "-q", "--clear", "-p", sys.executable, folder], check=True)
-    files = [PROJECT / "locks" / name for name in locks]
-    command = [uv, "pip", "sync", "-q", "--require-hashes", "--python", folder / "bin" / "python", *files]
-    subprocess.run(command, check=True)
+    installed(folder, *locks)
     _with_bytecode(next(folder.glob("lib/python*/site-packages")))
     return folder / "bin"
 

@@ -67,19 +67,19 @@ class Scene:
         self._whole(_backup, self.here, self.kept)  # starts what every later process is forked from
         refused = 0
         for number in range(kills):
-            shutil.rmtree(self.kept)
+            alone = number % 2 == 0
+            shutil.rmtree(self.kept, ignore_errors=True)
             took = self._whole(_backup, self.here, self.kept)
-            if alone := number % 2 == 0:
+            if alone:
                 shutil.rmtree(self.kept)
             self._killed(took, _backup, self.here, self.kept)
             left = not self._refused_or_whole(f"backup {number + 1}")
             refused += not left
             if not alone and not left:
                 self.failures.append(f"backup {number + 1} was killed and took the one before along")
-            self.kept.mkdir(exist_ok=True)
         if kills >= ENOUGH and not refused:
             self.failures.append(f"of {kills} kills none met a backup at work")
-        shutil.rmtree(self.kept)
+        shutil.rmtree(self.kept, ignore_errors=True)
         return {
             "tried": "backups killed, every other one beside an earlier one",
             "times": kills,

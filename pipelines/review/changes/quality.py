@@ -4,7 +4,6 @@ Each side is made in a process of its own, in a copy of this project with that s
 and in a copy of the home, so that neither runs here and nothing is registered, promoted or computed in the home.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines import catalog
 from pipelines.catalog import ModelSpec
-from pipelines.contracts import EvergreenError
+from pipelines.contracts import EvergreenError, Say
 from pipelines.review.changes import borrowed, rules
 from pipelines.review.changes.sides import DATASETS, MODELS, SUITES, VIEWS, Side, alike
 from pipelines.stores import Stores
@@ -52,9 +51,7 @@ class Expected:
         return f"- **{self.model}**: {self.said}"
 
 
-def expected(
-    model: str, before: Side, after: Side, stores: Stores, say: Callable[[str], None] = lambda _: None
-) -> Expected:
+def expected(model: str, before: Side, after: Side, stores: Stores, say: Say = lambda _: None) -> Expected:
     """Train and score both sides of one model; what keeps that from being done is said, not raised."""
     try:
         old, new = _specs(model, before, after)

@@ -54,7 +54,7 @@ def made(installed: Path, template: Path, tmp_path_factory: pytest.TempPathFacto
 def validate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The command that holds manifests against Kubernetes' schemas, of its own lock."""
     return (
-        once(tmp_path_factory, "manifests", lambda to: installed_lock("manifests.txt", to))
+        once(tmp_path_factory, "manifests", lambda to: installed_lock(to, "manifests.txt"))
         / "bin"
         / "kubernetes-validate"
     )

@@ -14,7 +14,7 @@ import pytest
 from pipelines.prove.servers import free_port
 from pipelines.settings import PROJECT
 from supply_chain.locks import every, pins
-from tests.locked import installed as installed_lock
+from tests.locked import installed
 from tests.once import once
 
 pytestmark = pytest.mark.timeout(600)
@@ -51,7 +51,7 @@ def service() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Python that the audit's own lock makes."""
-    return once(tmp_path_factory, "audit", lambda to: installed_lock("audit.txt", to)) / "bin" / "python"
+    return once(tmp_path_factory, "audit", lambda to: installed(to, "audit.txt")) / "bin" / "python"
 
 
 @pytest.fixture
